@@ -1,0 +1,47 @@
+"""The public errors.  Each says what happened, whether it took effect, and what to do.
+
+Two families matter to a caller who thinks about retrying: `NotHappened` (it has not taken effect and never will) and
+`OutcomeUnknown` (it may have taken effect, may still, or may never).
+"""
+
+
+class PhalanxError(Exception):
+    """Every error that Phalanx raises on purpose."""
+
+
+class NotHappened(PhalanxError):
+    """The operation has not taken effect and never will: it is safe to try again."""
+
+
+class OutcomeUnknown(PhalanxError):
+    """The operation may have taken effect, may still, or may never.  Read the state before you try again, or resend it
+    within its session, which makes the retry exactly-once."""
+
+
+class Unavailable(NotHappened):
+    """Nobody who can serve the operation was reached in time; nothing was sent that could still take effect."""
+
+
+class Fenced(NotHappened):
+    """The node is cut off from a quorum of its view and refuses to act alone."""
+
+
+class SessionExpired(NotHappened):
+    """The session is unknown to the group: its commands are refused rather than run twice.  Open a new one; commands of
+    the old session whose outcome was not learned remain unknown."""
+
+
+class Refused(NotHappened):
+    """The cluster refuses: the name is in use, the contract differs, a limit is reached, ... The text says which."""
+
+
+class TooLarge(NotHappened):
+    """A message, value or key exceeds a named limit."""
+
+
+class Diverged(PhalanxError):
+    """Replicas of a deterministic object disagree on their state; the text names the replicas and the position."""
+
+
+class ConfigurationError(PhalanxError, ValueError):
+    """An argument, option or file makes no sense; nothing was started."""

@@ -1,0 +1,171 @@
+"""What an application and a group machine say to each other: requests down, deliveries up.
+
+All are plain values.  Requests are passed to `Machine.step` as events; deliveries come back in `Output.deliveries`, in
+the order in which the application must take them.
+"""
+
+from typing import NamedTuple
+
+from phalanx.model.clock import Stamp
+from phalanx.model.view import GroupId, GroupSpec, Member, View
+
+# --- requests -----------------------------------------------------------------------------------------------------
+
+
+class Host(NamedTuple):
+    """Have this node host the group: create it if no group has the name, else join it as a learner and be promoted
+    once the state is here.  Stands until `Unhost`; idempotent."""
+
+    spec: GroupSpec
+
+
+class Unhost(NamedTuple):
+    """Stop hosting the group of that name."""
+
+    name: str
+
+
+class Leave(NamedTuple):
+    """Leave the cluster: the next view is without this node, then `Excluded` is delivered."""
+
+
+class Multicast(NamedTuple):
+    """Send payloads to the group, in the order given.  They are queued while a view changes, while this node is a
+    learner, and while the window is full; a queued payload that has not been sent can be lost only with this process.
+    """
+
+    group: GroupId
+    payloads: tuple[bytes, ...]
+
+
+class Consumed(NamedTuple):
+    """The application has dealt with that many bytes of `Delivered` payloads of the group (credit for the senders)."""
+
+    group: GroupId
+    size: int
+
+
+class SnapshotTaken(NamedTuple):
+    """Answer to `SnapshotWanted`: the state as it was when the application came to that delivery.
+    `data` None means that the application cannot give one now."""
+
+    group: GroupId
+    token: int
+    data: bytes | None
+
+
+class Barrier(NamedTuple):
+    """Ask for a `BarrierReached` after which a local read is linearizable (DESIGN section 9)."""
+
+    group: GroupId
+    token: int
+
+
+Request = Host | Unhost | Leave | Multicast | Consumed | SnapshotTaken | Barrier
+
+# --- deliveries ---------------------------------------------------------------------------------------------------
+
+
+class Installed(NamedTuple):
+    """A view begins.  Everything delivered before belongs to the views before; in each group all members that install
+    both this view and the next deliver the same set of messages between the two."""
+
+    view: View
+
+
+class Founded(NamedTuple):
+    """This node hosts a new group, whose state is empty."""
+
+    group: GroupId
+    spec: GroupSpec
+
+
+class Delivered(NamedTuple):
+    """A run of payloads of one batch, from one sender."""
+
+    group: GroupId
+    view: int
+    sender: Member
+    stamp: Stamp
+    payloads: list[bytes]
+
+
+class SnapshotWanted(NamedTuple):
+    """Give the state as it is after all deliveries before this one, by `SnapshotTaken`."""
+
+    group: GroupId
+    token: int
+
+
+class Restored(NamedTuple):
+    """Replace the group's state by this snapshot; the deliveries that follow continue from it.  It comes to a learner
+    once, and again if its state had to be replaced."""
+
+    group: GroupId
+    data: bytes
+
+
+class Writable(NamedTuple):
+    """The group's window has room again after `Multicast` filled it."""
+
+    group: GroupId
+
+
+class BarrierReached(NamedTuple):
+    """Every operation of the group acknowledged anywhere before the `Barrier` has been delivered here."""
+
+    group: GroupId
+    token: int
+
+
+class BarrierFailed(NamedTuple):
+    """The barrier cannot be reached here (this node is out, or no longer hosts the group): ask elsewhere."""
+
+    group: GroupId
+    token: int
+
+
+class GroupLost(NamedTuple):
+    """All full hosts of a memory group failed: its state is gone.  A new one of that name will have another id."""
+
+    group: GroupId
+    spec: GroupSpec
+
+
+class HostRefused(NamedTuple):
+    """`Host` cannot be granted (another order or contract is in use under the name)."""
+
+    spec: GroupSpec
+    reason: str
+
+
+class Excluded(NamedTuple):
+    """This process is no member any more and will do nothing further.  Multicasts of its own that were not delivered
+    here either are in `view`'s past or never happen: for the caller their outcome is unknown.  Its driver starts a new
+    incarnation."""
+
+    view: View | None
+    reason: str
+
+
+class Refusal(NamedTuple):
+    """The cluster does not let this node in; it goes on trying unless `final`."""
+
+    reason: str
+    final: bool
+
+
+Delivery = (
+    Installed
+    | Founded
+    | Delivered
+    | SnapshotWanted
+    | Restored
+    | Writable
+    | BarrierReached
+    | BarrierFailed
+    | GroupLost
+    | HostRefused
+    | Excluded
+    | Refusal
+)

@@ -1,0 +1,110 @@
+"""The one contract: pure machines, thin drivers (DESIGN section 3).
+
+A machine is a deterministic state machine without I/O, clocks or randomness of its own.  A driver (`runtime` on real
+sockets and files, `sim` in virtual time) gathers what has happened, calls `step`, and carries out the `Output`:
+
+- `eager` sends leave at once.  Nothing that states a ballot or a durable receipt is ever eager.
+- `writes` are made durable; only then do this output's `sends` leave and its `deliveries` reach the application,
+  and not before those of all earlier outputs.  Steps go on meanwhile, so one fsync serves many outputs.
+- A send to the machine's own address comes back as a `Received` event when it is released: this is how a machine
+  learns that its own vote is durable.
+- `notes` are facts for logs, metrics, traces and coverage.  They are available at once and change nothing.
+
+A crash between two releases loses the rest: whatever a machine says must already be true on its disk.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from phalanx.model.clock import Instant
+from phalanx.model.view import Address, Member
+
+
+class Send(NamedTuple):
+    """One message to each of the addresses: encoded once."""
+
+    to: Sequence[Address]
+    message: Any
+
+
+class Note(NamedTuple):
+    """Something that happened.  `what` is a dotted name from a fixed vocabulary (coverage counts them); `detail` is
+    small and printable."""
+
+    what: str
+    detail: tuple[Any, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.what} {' '.join(map(str, self.detail))}".rstrip()
+
+
+class Output:
+    """What one step asks its driver to do.  Lists in order; see the module's text for when each is released."""
+
+    __slots__ = ("deliveries", "eager", "notes", "sends", "writes")
+
+    def __init__(self) -> None:
+        self.writes: list[Any] = []
+        """The node's whole small durable state, as it shall be from now on (the last one of a batch suffices)."""
+        self.sends: list[Send] = []
+        self.eager: list[Send] = []
+        self.deliveries: list[Any] = []
+        self.notes: list[Note] = []
+
+    def note(self, what: str, *detail: Any) -> None:
+        self.notes.append(Note(what, detail))
+
+    def __bool__(self) -> bool:
+        return bool(self.writes or self.sends or self.eager or self.deliveries or self.notes)
+
+
+class Received(NamedTuple):
+    """A message arrived from whoever listens at `source` ("" if it has not said).  Links are FIFO between `LinkUp` and
+    `LinkDown` in practice, but no machine may rely on more than this: messages can be lost, doubled, late, and in any
+    order; they are never altered."""
+
+    source: Address
+    message: Any
+
+
+class LinkUp(NamedTuple):
+    """A connection to that address was made, or made anew.  What was sent before may be lost."""
+
+    address: Address
+
+
+class LinkDown(NamedTuple):
+    """The connection to that address broke.  Says nothing yet about the process behind it."""
+
+    address: Address
+
+
+class Refused(NamedTuple):
+    """Nobody listens at that address: positive evidence that the process is gone."""
+
+    address: Address
+
+
+class Tick(NamedTuple):
+    """Time has reached the machine's deadline, and nothing else happened."""
+
+
+class Machine(Protocol):
+    """See the module's text."""
+
+    def step(self, events: Iterable[Any], now: Instant) -> Output:
+        """Absorb all events of one turn of the driver's loop, then act.  `events` may be empty (a tick)."""
+
+    @property
+    def deadline(self) -> int | None:
+        """Monotonic nanoseconds at which to step next even if nothing happens; derived from state.  None: never."""
+
+
+class ProtocolViolation(Exception):
+    """A peer sent what no correct peer sends.  The driver drops that connection, logs the reason, and goes on; the
+    machine that raised it is unchanged."""
+
+    def __init__(self, member: Member | None, reason: str) -> None:
+        super().__init__(f"{member or 'a stranger'}: {reason}")
+        self.member = member
+        self.reason = reason

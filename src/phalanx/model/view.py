@@ -1,0 +1,108 @@
+"""Who is in: members, views, and the groups that a view hosts (DESIGN section 4).
+
+Everything here is a frozen value.  A view owns nothing and does nothing; rules about views live in `parts.quorum`
+and `group`.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+Name = str
+"""The name of a node.  Unique among the live members of a cluster."""
+
+Address = str
+"""Where a node listens, as the driver understands it ("host:port" for sockets, anything in the simulator)."""
+
+GroupId = int
+"""Identity of a group.  A group that is lost and created again under its old name has another id."""
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """One life of a node.  A restarted process is a new member: same name, higher incarnation."""
+
+    name: Name
+    address: Address
+    incarnation: int
+
+    def __str__(self) -> str:
+        return f"{self.name}#{self.incarnation}"
+
+
+class Order(StrEnum):
+    """In which order a group delivers."""
+
+    UNORDERED = "unordered"
+    FIFO = "fifo"
+    CAUSAL = "causal"
+    TOTAL = "total"
+
+
+class GroupSpec(msgspec.Struct, frozen=True, array_like=True):
+    """What a group is, fixed at its creation.
+
+    uniform: deliver only what every full host has received.  Always so in total order; on request elsewhere.
+    lease_ms: length of read leases; 0 means that a linearizable read asks a quorum.
+    contract: fingerprint of the typed messages and commands spoken in the group ("" = bytes).  A host that speaks
+        another contract is refused at join, so two versions of a class cannot misread each other.
+    """
+
+    name: str
+    order: Order = Order.TOTAL
+    uniform: bool = False
+    lease_ms: int = 0
+    contract: str = ""
+
+    @property
+    def is_uniform(self) -> bool:
+        return self.uniform or self.order is Order.TOTAL
+
+
+class Group(msgspec.Struct, frozen=True, array_like=True):
+    """A group as one view has it: `hosts` hold the state and are waited for; `learners` are sent to, not waited for.
+    Both are names of members of the view; hosts are in the view's order of seniority."""
+
+    id: GroupId
+    spec: GroupSpec
+    hosts: tuple[Name, ...]
+    learners: tuple[Name, ...] = ()
+
+    @property
+    def everyone(self) -> tuple[Name, ...]:
+        return self.hosts + self.learners
+
+
+class View(msgspec.Struct, frozen=True, array_like=True):
+    """A membership view.  `members` are the full members in order of seniority: rank 0 is the eldest.
+
+    A quorum of a view is more than half of `members`, or exactly half with rank 0 among them (dynamic linear voting,
+    Jajodia and Mutchler 1990).  View 0 is no view of live processes: it lists, with incarnation 0, the names that must
+    found the cluster together, and its quorum is all of them (see group/birth).
+    """
+
+    cluster: int
+    id: int
+    members: tuple[Member, ...]
+    learners: tuple[Member, ...] = ()
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def everyone(self) -> tuple[Member, ...]:
+        return self.members + self.learners
+
+    def rank(self, name: Name) -> int:
+        """Seniority of a full member, by name; -1 if there is none of that name."""
+        for rank, member in enumerate(self.members):
+            if member.name == name:
+                return rank
+        return -1
+
+    def named(self, name: Name) -> Member | None:
+        """The member or learner of that name."""
+        return next((m for m in self.everyone if m.name == name), None)
+
+    def group(self, group_id: GroupId) -> Group | None:
+        return next((g for g in self.groups if g.id == group_id), None)
+
+    def group_named(self, name: str) -> Group | None:
+        return next((g for g in self.groups if g.spec.name == name), None)
