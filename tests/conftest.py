@@ -1,0 +1,16 @@
+"""What holds for the whole suite.
+
+Hypothesis derives its examples from the test's code, not from chance: the same commit passes or fails everywhere. The
+search for what nobody thought of is the simulator's work, whose seeds are printed and replay.
+"""
+
+from hypothesis import settings
+
+settings.register_profile(
+    "suite",
+    derandomize=True,
+    database=None,
+    deadline=None,  # the machine that runs the suite may be slow, or busy with something else
+    print_blob=True,
+)
+settings.load_profile("suite")
