@@ -1,0 +1,259 @@
+"""Multicast of one group inside one view (DESIGN section 5).
+
+Each host numbers its batches 1, 2, ... in the view.  A channel keeps every batch until all full hosts have shown it (own
+ones a little longer for learners), sends again to whoever shows less than it was sent, and takes from the hold-back queue
+what the group's order allows.  It lives exactly as long as its view; what survives views is in the `Seat`.
+
+Invariants: received is without gaps; delivered <= received; in a uniform group delivered <= stable at the time.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from phalanx.group.config import Limits
+from phalanx.group.messages import Data, GroupRow
+from phalanx.model.clock import Stamp
+from phalanx.model.view import Group, Name, Order
+from phalanx.parts.holdback import Holdback, holdback
+from phalanx.parts.stability import Stability
+
+
+class Entry(NamedTuple):
+    """A batch before it has a number."""
+
+    payloads: list[bytes]
+    size: int
+    left: int
+
+
+class Peer:
+    """What a host or learner has been sent of our batches, and has shown to have."""
+
+    __slots__ = ("sent", "sent_at", "shown")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.shown = 0
+        self.sent_at = 0
+
+
+class Channel:
+    def __init__(self, view: int, group: Group, me: Name, limits: Limits) -> None:
+        self.view = view
+        self.group = group
+        self.limits = limits
+        self.hosts = group.hosts
+        self.me = group.hosts.index(me) if me in group.hosts else -1
+        size = len(group.hosts)
+        self.matrix = Stability(size, self.me)
+        self.held: Holdback[Data] = holdback(group.spec.order, size)
+        self.last = 0
+        self.peers: dict[Name, Peer] = {name: Peer() for name in group.everyone if name != me}
+        self.backlogs: dict[Name, int] = dict.fromkeys(self.peers, 0)
+        self.row_owed = False
+        self._kept: list[deque[Data]] = [deque() for _ in range(size)]
+        self._sizes: deque[int] = deque()
+        self._early: dict[tuple[int, int], Data] = {}
+        self._unstable = 0
+        self._own_stable = 0
+        self._behind: dict[tuple[int, int], tuple[int, int]] = {}
+
+    # --- sending
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes of our own batches that not all full hosts have shown."""
+        return self._unstable
+
+    def has_room(self) -> bool:
+        """The window is open: neither our unstable bytes nor the slowest full host's backlog fill it."""
+        worst = max((self.backlogs.get(name, 0) for name in self.hosts), default=0)
+        return self._unstable + worst < self.limits.window
+
+    def send(self, entry: Entry, stamp: Stamp, row: int) -> Data:
+        """Make the entry our next batch and receive it ourselves."""
+        assert self.me >= 0, "only hosts send"
+        after = tuple(self.held.delivered) if self.group.spec.order is Order.CAUSAL else ()
+        data = Data(self.view, self.group.id, self.me, self.last + 1, stamp, row, entry.left, after, entry.payloads)
+        self.last += 1
+        self._sizes.append(entry.size)
+        self._unstable += entry.size
+        self._take(data)
+        return data
+
+    def to_send(self, now: int, resend_after: int) -> list[tuple[list[Name], Data]]:
+        """Batches that peers have not been sent, with the peers that lack the same: normally one list of all."""
+        if self.me < 0:
+            return []
+        for peer in self.peers.values():
+            if peer.sent > peer.shown and now - peer.sent_at >= resend_after:
+                peer.sent = peer.shown
+        todo: dict[int, list[Name]] = {}
+        for name, peer in self.peers.items():
+            if peer.sent < self.last:
+                todo.setdefault(peer.sent, []).append(name)
+                peer.sent_at = now
+        out: list[tuple[list[Name], Data]] = []
+        for sent, names in todo.items():
+            out.extend((names, data) for data in self._kept[self.me] if data.number > sent)
+            for name in names:
+                self.peers[name].sent = self.last
+        return out
+
+    def resend_at(self, resend_after: int) -> int | None:
+        """When to send again if nothing is shown until then."""
+        waits = [p.sent_at + resend_after for p in self.peers.values() if p.sent > p.shown] if self.me >= 0 else []
+        return min(waits, default=None)
+
+    def rewind(self, name: Name) -> None:
+        """The link to that peer was made anew: what it has not shown may be lost."""
+        peer = self.peers.get(name)
+        if peer is not None:
+            peer.sent = peer.shown
+
+    # --- receiving
+
+    def receive(self, data: Data) -> bool:
+        """Take a batch from its author or a relay.  False: it was here already, or is too far beyond a gap."""
+        received = self.matrix.received[data.author]
+        if data.number <= received:
+            self.row_owed = True  # its sender does not know that we have it
+            return False
+        if data.number > received + 1:
+            self.row_owed = True
+            if data.number <= received + self.limits.early:
+                self._early[data.author, data.number] = data
+            return False
+        self._take(data)
+        while (following := self._early.pop((data.author, data.number + 1), None)) is not None:
+            data = following
+            self._take(data)
+        return True
+
+    def _take(self, data: Data) -> None:
+        self.matrix.receive(data.author, data.number, data.stamp)
+        self._kept[data.author].append(data)
+        self.held.add(data)
+        self.row_owed = True
+
+    def show(self, name: Name, clock: Stamp, row: GroupRow) -> None:
+        """A row of another host or learner."""
+        if name in self.hosts:
+            self.matrix.show(self.hosts.index(name), clock, row.last, row.received)
+        self.backlogs[name] = row.backlog
+        if self.me >= 0 and (peer := self.peers.get(name)) is not None:
+            shown = row.received[self.me]
+            if shown > peer.shown:
+                peer.shown = shown
+            if row.gap:
+                peer.sent = peer.shown
+
+    def row(self, backlog: int, synced: bool) -> GroupRow:
+        self.row_owed = False
+        received = tuple(self.matrix.received)
+        return GroupRow(self.group.id, self.last, received, backlog, synced, bool(self._early))
+
+    # --- delivering
+
+    def deliver(self, clock: Stamp, may: Callable[[Data], bool] | None) -> list[Data]:
+        """What the order allows now.  `clock`: our own, which we will not stamp below.  `may`: the further condition
+        of a group whose hosts are no quorum of the view (counter-example 4)."""
+        if not any(self.held.pending):
+            return []
+        if self.me >= 0:
+            self.matrix.clocks[self.me] = clock
+        uniform = self.group.spec.is_uniform
+        limit = self.matrix.stable_all() if uniform else self.matrix.received
+        return self.held.ready(limit, self.matrix.frontier(), may if uniform else None)
+
+    def release(self) -> None:
+        """Forget what nobody can ask for any more."""
+        for author, kept in enumerate(self._kept):
+            if not kept:
+                continue
+            stable = min(self.matrix.stable(author), self.held.delivered[author])
+            if author == self.me:
+                stable = self._release_own(stable)
+            while kept and kept[0].number <= stable:
+                kept.popleft()
+                if author == self.me:
+                    self._sizes.popleft()
+
+    def _release_own(self, stable: int) -> int:
+        first = self._kept[self.me][0].number
+        for number in range(max(first, self._own_stable + 1), stable + 1):
+            self._unstable -= self._sizes[number - first]
+        self._own_stable = max(stable, self._own_stable)
+        lagging = min([stable, *(p.shown for name, p in self.peers.items() if name not in self.hosts)])
+        kept = sum(self._sizes)
+        while lagging < stable and kept > self.limits.slack:
+            kept -= self._sizes[lagging + 1 - first] if lagging + 1 >= first else 0
+            lagging += 1
+        return lagging
+
+    def laggards(self, now: int, demote_after: int) -> set[Name]:
+        """Full hosts that for too long have not shown what most others had already shown then (lag is judged against
+        the median, and by progress: one that is always a little behind under load is no laggard)."""
+        slow: set[Name] = set()
+        behind: dict[tuple[int, int], tuple[int, int]] = {}
+        for author in range(len(self.hosts)):
+            column = [row[author] for row in self.matrix.shown]
+            median = sorted(column)[len(column) // 2]
+            for host, shown in enumerate(column):
+                if shown < median and host != self.me:
+                    goal, since = self._behind.get((host, author), (median, now))
+                    if shown >= goal:
+                        goal, since = median, now
+                    behind[host, author] = (goal, since)
+                    if now - since >= demote_after:
+                        slow.add(self.hosts[host])
+        self._behind = behind
+        return slow
+
+    def lag_due(self, demote_after: int) -> int | None:
+        """When the longest lag becomes too long."""
+        return min((since + demote_after for _, since in self._behind.values()), default=None)
+
+    # --- the end of the view
+
+    def holds(self, upto: Sequence[int]) -> bool:
+        return all(have >= need for have, need in zip(self.matrix.received, upto, strict=True))
+
+    def relay(self, author: int, low: int, high: int) -> Iterable[Data]:
+        """What we keep of an author's batches, for one that lacks them."""
+        return [data for data in self._kept[author] if low <= data.number <= high]
+
+    def rest(self, upto: Sequence[int]) -> list[Data]:
+        """What is still to be delivered of the decided cut."""
+        assert self.holds(upto), "a view ends only where its cut is held"
+        return self.held.rest(upto)
+
+    def beyond(self, upto: Sequence[int]) -> bool:
+        """We have delivered what the cut leaves out (possible only for one that did not answer, in a group that is not
+        uniform): our state is not the group's any more."""
+        return any(have > cut for have, cut in zip(self.held.delivered, upto, strict=True))
+
+    def unsent(self, upto: Sequence[int]) -> list[Entry]:
+        """Our own batches beyond the cut: nobody has delivered them, and they go again in the next view."""
+        if self.me < 0 or not self._kept[self.me]:
+            return []
+        first = self._kept[self.me][0].number
+        return [
+            Entry(data.payloads, self._sizes[data.number - first], data.left)
+            for data in self._kept[self.me]
+            if data.number > upto[self.me]
+        ]
+
+    def adopt(self, covers: Sequence[int]) -> None:
+        """A learner's snapshot covers each host's batches up to these numbers: go on from there."""
+        for author, number in enumerate(covers):
+            self.held.skip_to(author, number)
+            if self.matrix.received[author] < number:
+                kept = self._kept[author]
+                kept.clear()
+                self.matrix.received[author] = number
+                while (following := self._early.pop((author, self.matrix.received[author] + 1), None)) is not None:
+                    self._take(following)
+        self._early = {key: data for key, data in self._early.items() if key[1] > self.matrix.received[key[0]]}
+        self.row_owed = True

@@ -1,0 +1,60 @@
+"""What a node is told at its start, and every limit and period of the group core, with its reason."""
+
+import msgspec
+
+from phalanx.model.clock import MILLISECOND, SECOND
+from phalanx.model.view import Address, GroupSpec, Name
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Periods in nanoseconds.  They decide how fast faults are noticed, never whether the group is safe."""
+
+    heartbeat: int = 50 * MILLISECOND
+    """A row at least this often."""
+    suspect_after: int = 500 * MILLISECOND
+    """Silence that is suspicion: many heartbeats, and longer than a garbage collection or a busy moment."""
+    demote_after: int = 150 * MILLISECOND
+    """A member that alone holds up deliveries that long goes on as a learner."""
+    patience: int = 100 * MILLISECOND
+    """How long one-sided accusations are weighed before the largest set that can all talk is taken."""
+    resend_after: int = 100 * MILLISECOND
+    """What is not acknowledged or answered is sent again."""
+    penalty: int = 1 * SECOND
+    """How long a demoted member waits for its promotion; doubled with each recurrence, up to 32 times."""
+    max_offset: int = 500 * MILLISECOND
+    """How far a clock may be beyond the median of the members' clocks."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Sizes in bytes."""
+
+    batch: int = 64 << 10
+    """A batch is closed at this size; a larger payload is sent in fragments of it, so it does not hold up small ones."""
+    payload: int = 64 << 20
+    """The largest payload: it is assembled in memory at every host."""
+    window: int = 4 << 20
+    """Sent and not yet stable, per group and sender; also what a host's application may leave unconsumed."""
+    queue: int = 16 << 20
+    """Multicast but not yet sent, per group; `Multicast` beyond it is the caller's mistake (see `Writable`)."""
+    early: int = 1024
+    """Batches per sender held beyond a gap."""
+    slack: int = 8 << 20
+    """Kept for learners that lag behind the full hosts; one that lags further gets a new snapshot."""
+    chunk: int = 256 << 10
+    """Of a snapshot."""
+    suffix: int = 256 << 20
+    """What a learner holds while its snapshot is on the way; beyond it the transfer starts again."""
+
+
+class Config(msgspec.Struct, frozen=True):
+    """peers: names and addresses that found the cluster together, this node among them (`--bootstrap`: only itself);
+    empty: join through the seeds.  Either is ignored when the node has a history."""
+
+    name: Name
+    address: Address
+    seeds: tuple[Address, ...] = ()
+    peers: tuple[tuple[Name, Address], ...] = ()
+    hosts: tuple[GroupSpec, ...] = ()
+    """Groups to host from the start."""
+    timing: Timing = Timing()
+    limits: Limits = Limits()

@@ -1,0 +1,304 @@
+"""Every message of the group core, one frozen type per meaning, and the node's small durable state.
+
+Vectors are indexed by the place of a host in `Group.hosts` of the view that the message names; bit masks by the place of
+a member in `View.everyone`.  Ballots are per view: a ballot of one view says nothing about another.
+"""
+
+import msgspec
+
+from phalanx.model.clock import Stamp
+from phalanx.model.view import GroupId, GroupSpec, Member, Name, View
+
+Vector = tuple[int, ...]
+
+
+class Ballot(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """Totally ordered and never used twice: a restarted coordinator has another incarnation (counter-example 18)."""
+
+    counter: int
+    name: Name
+    incarnation: int
+
+    def __str__(self) -> str:
+        return f"{self.counter}.{self.name}#{self.incarnation}"
+
+
+class Cut(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Of each host's batches in a group, the last that belongs to the old view."""
+
+    group: GroupId
+    upto: Vector
+
+
+class Decision(msgspec.Struct, frozen=True, array_like=True):
+    """What a view decides: its successor, and what was delivered before it."""
+
+    old: int
+    """The view that decided."""
+    view: View
+    cuts: tuple[Cut, ...]
+    clock: Stamp
+    """At or above every clock shown in the old view: the new view starts above it."""
+    left: tuple[Name, ...] = ()
+    """Those that are out by their own wish; an exclusion of these voids their lease grants."""
+
+
+class Accepted(msgspec.Struct, frozen=True, array_like=True, tag="accepted"):
+    """The sender has durably accepted the value at this ballot.  To all members, so that each learns by itself."""
+
+    view: int
+    ballot: Ballot
+    value: Decision
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+WHOLE = -1
+"""`Data.left` of a batch of whole payloads."""
+
+
+class Data(msgspec.Struct, frozen=True, array_like=True, tag="data", gc=False):
+    """Batch `number` of host `author` in the group, or a copy of it relayed to a member that lacks it.
+
+    left: WHOLE, or how many fragments of the large payload follow after this one, which is the only payload.
+    after: causal groups only: how many batches of each host the author had delivered.
+    row: the author's row number when it sent the batch (see `Row.number`).
+    """
+
+    view: int
+    group: GroupId
+    author: int
+    number: int
+    stamp: Stamp
+    row: int
+    left: int
+    after: Vector
+    payloads: list[bytes]
+
+
+class GroupRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a member says of one group: its own last batch, for each host the highest batch received without gaps,
+    the bytes that its application has not consumed, whether it holds the state, and whether it lacks something
+    that it has seen a successor of."""
+
+    group: GroupId
+    last: int
+    received: Vector
+    backlog: int
+    synced: bool
+    gap: bool
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True, tag="row", gc=False):
+    """A member's row of the view's matrix; also its heartbeat.  Shown only while the member is not frozen.
+
+    number: grows with each row of this member in this view.
+    clock: all that the member sends from now on is stamped later.
+    wall: its physical clock, milliseconds.
+    echo: for each member of the view the highest row number heard.
+    hears, suspects: bit masks.
+    busy: state transfers that it serves.
+    ask: answer with a row at once (a linearizable read waits for the echo).
+    """
+
+    view: int
+    number: int
+    clock: Stamp
+    wall: int
+    echo: Vector
+    hears: int
+    suspects: int
+    busy: int
+    ask: bool
+    groups: tuple[GroupRow, ...]
+
+
+class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive", gc=False):
+    """Heartbeat of one that shows no rows: frozen, or a restarted process that votes for its former incarnation.
+    It acknowledges and grants nothing."""
+
+    view: int
+    live: bool
+    """False: a restarted process, which has lost the state of the member it votes for."""
+    promised: Ballot | None
+    hears: int
+    suspects: int
+
+
+# --- membership -----------------------------------------------------------------------------------------------------
+
+
+class Wish(msgspec.Struct, frozen=True, array_like=True, tag="wish"):
+    """What a node wants of the next view: to be in it, to host these groups, not to host those, or to be out.
+    Repeated until granted or refused; passed on to whoever coordinates."""
+
+    member: Member
+    hosts: tuple[GroupSpec, ...]
+    unhosts: tuple[str, ...]
+    leave: bool
+
+
+class Refuse(msgspec.Struct, frozen=True, array_like=True, tag="refuse", gc=False):
+    """The cluster does not take this member.  `least`: the least incarnation that it would take, else 0."""
+
+    member: Member
+    reason: str
+    least: int
+
+
+class RefuseHost(msgspec.Struct, frozen=True, array_like=True, tag="refuse-host", gc=False):
+    """A group of that name exists and is of another kind."""
+
+    spec: GroupSpec
+    reason: str
+
+
+# --- view change ----------------------------------------------------------------------------------------------------
+
+
+class Prepare(msgspec.Struct, frozen=True, array_like=True, tag="prepare", gc=False):
+    view: int
+    ballot: Ballot
+    hears: int
+
+
+class Progress(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a host holds of a group, in a promise."""
+
+    group: GroupId
+    received: Vector
+    synced: bool
+
+
+class Promise(msgspec.Struct, frozen=True, array_like=True, tag="promise"):
+    """The sender is frozen, and will accept nothing below the ballot."""
+
+    view: int
+    ballot: Ballot
+    accepted: Accepted | None
+    live: bool
+    progress: tuple[Progress, ...]
+    clock: Stamp
+    hears: int
+    wish: Wish
+
+
+class Nack(msgspec.Struct, frozen=True, array_like=True, tag="nack", gc=False):
+    """No promise: a higher ballot is promised, or the sender hears an elder of the coordinator (`hears`)."""
+
+    view: int
+    ballot: Ballot
+    promised: Ballot | None
+    hears: int
+
+
+class Gather(msgspec.Struct, frozen=True, array_like=True, tag="gather"):
+    """Get hold of everything in these cuts, then say so: fetch before you propose (counter-examples 1 and 2).
+    `holders`: for each cut and host, the name of a member that holds its batches."""
+
+    view: int
+    ballot: Ballot
+    cuts: tuple[Cut, ...]
+    holders: tuple[tuple[Name, ...], ...]
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True, tag="held", gc=False):
+    """The sender holds all that `Gather` named."""
+
+    view: int
+    ballot: Ballot
+
+
+class Pull(msgspec.Struct, frozen=True, array_like=True, tag="pull", gc=False):
+    """Relay to the sender the author's batches `low` to `high`."""
+
+    view: int
+    group: GroupId
+    author: int
+    low: int
+    high: int
+
+
+class Accept(msgspec.Struct, frozen=True, array_like=True, tag="accept"):
+    view: int
+    ballot: Ballot
+    value: Decision
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True, tag="commit"):
+    """The value was decided: for learners, stragglers and the excluded."""
+
+    value: Decision
+
+
+# --- state transfer -------------------------------------------------------------------------------------------------
+
+
+class Fetch(msgspec.Struct, frozen=True, array_like=True, tag="fetch", gc=False):
+    """Send the snapshot of the group from `offset` on.  `token` 0: any that is of view `least` or later."""
+
+    group: GroupId
+    token: int
+    offset: int
+    least: int
+
+
+class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk", gc=False):
+    """Bytes `offset` to `offset + len(data)` of `total` of a snapshot.
+
+    view, covers: the snapshot holds all of the views before `view` and of it each host's batches up to `covers`.
+    digest: of the whole snapshot; a donor with the same tag and digest can go on where another stopped.
+    """
+
+    group: GroupId
+    token: int
+    view: int
+    covers: Vector
+    digest: bytes
+    offset: int
+    total: int
+    data: bytes
+
+
+Body = (
+    Data
+    | Row
+    | Alive
+    | Wish
+    | Refuse
+    | RefuseHost
+    | Prepare
+    | Promise
+    | Nack
+    | Gather
+    | Held
+    | Pull
+    | Accept
+    | Accepted
+    | Commit
+    | Fetch
+    | Chunk
+)
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True, tag="e", gc=False):
+    """Every message between nodes: the cluster (0: the sender has none), who sends, and what."""
+
+    cluster: int
+    sender: Member
+    body: Body
+
+
+class Votes(msgspec.Struct, frozen=True, array_like=True, tag="votes"):
+    """The node's small durable state, rewritten as a whole.  Kept even by nodes whose groups all live in memory."""
+
+    incarnation: int
+    cluster: int = 0
+    view: View | None = None
+    """The last view installed, in which this node votes until it learns the successor."""
+    promised: Ballot | None = None
+    accepted: Accepted | None = None
+    made_by: Decision | None = None
+    """The decision that made `view`."""
+    decided: Decision | None = None
+    """The successor of `view`, once known to a node that is not in it."""

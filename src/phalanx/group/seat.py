@@ -1,0 +1,157 @@
+"""This node's part in one group, across views: what a `Channel` cannot hold because it ends with its view.
+
+A seat is `synced` when the application here has the group's state.  Until then deliveries are kept as a suffix, to be
+replayed on top of the snapshot that the transfer brings.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from phalanx.group.channel import Entry
+from phalanx.group.config import Limits
+from phalanx.group.messages import WHOLE, Data
+from phalanx.model.events import Delivered, Restored, Writable
+from phalanx.model.view import GroupId, GroupSpec, Member
+
+
+class Tag(NamedTuple):
+    """What a snapshot covers: all views before `view`, and of it each host's batches up to `covers`."""
+
+    view: int
+    covers: tuple[int, ...]
+
+
+class Snapshot(msgspec.Struct, array_like=True):
+    """A group's state on the wire: the application's, and the large payloads of which fragments have been delivered."""
+
+    data: bytes
+    partials: list[tuple[Member, list[bytes]]]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Snapshot).decode
+
+
+class Seat:
+    def __init__(self, group: GroupId, spec: GroupSpec, limits: Limits, synced: bool) -> None:
+        self.group = group
+        self.spec = spec
+        self.synced = synced
+        self.queue: deque[Entry] = deque()
+        self.queued = 0
+        self.backlog = 0
+        self.full = False
+        """The application filled the queue, and is to be told when there is room."""
+        self._limits = limits
+        self._open: tuple[list[bytes], int] | None = None
+        self._partials: dict[Member, list[bytes]] = {}
+        self._suffix: list[tuple[int, Member, Data]] = []
+        self._suffix_size = 0
+        self.suffix_from = 0
+        """The view since whose beginning the suffix is complete."""
+
+    # --- what the application multicasts
+
+    def enqueue(self, payloads: Iterable[bytes]) -> None:
+        """Pack payloads into batches: small ones together, a large one in fragments."""
+        limit = self._limits.batch
+        for payload in payloads:
+            size = len(payload)
+            self.queued += size
+            if size > limit:
+                self._open = None
+                parts = range(0, size, limit)
+                for left, start in zip(range(len(parts) - 1, -1, -1), parts, strict=True):
+                    piece = payload[start : start + limit]
+                    self.queue.append(Entry([piece], len(piece), left))
+                continue
+            if self._open is not None and self._open[1] + size <= limit:
+                batch, filled = self._open
+                batch.append(payload)
+                self._open = (batch, filled + size)
+                self.queue[-1] = Entry(batch, filled + size, WHOLE)
+            else:
+                batch = [payload]
+                self._open = (batch, size)
+                self.queue.append(Entry(batch, size, WHOLE))
+
+    def next_entry(self) -> Entry:
+        self._open = None
+        entry = self.queue.popleft()
+        self.queued -= entry.size
+        return entry
+
+    def put_back(self, entries: list[Entry]) -> None:
+        """These come before everything that is queued (the view ended before they were delivered anywhere)."""
+        self._open = None
+        self.queue.extendleft(reversed(entries))
+        self.queued += sum(e.size for e in entries)
+
+    def drop_started(self, entries: list[Entry]) -> None:
+        """The state here is lost, and with it what was sent of a large payload: its other fragments are void."""
+        if entries and entries[-1].left > 0:
+            while self.queue and self.queue[0].left >= 0:
+                if self.next_entry().left == 0:
+                    break
+
+    def room_again(self, deliveries: list[Any]) -> None:
+        if self.full and self.queued <= self._limits.queue // 2:
+            self.full = False
+            deliveries.append(Writable(self.group))
+
+    # --- what is delivered to it
+
+    def deliver(self, view: int, sender: Member, data: Data, deliveries: list[Any]) -> None:
+        """Hand a batch on, or keep it while the state is not here."""
+        if not self.synced:
+            self._suffix.append((view, sender, data))
+            self._suffix_size += sum(map(len, data.payloads))
+            return
+        payloads = data.payloads
+        if data.left != WHOLE:
+            pieces = self._partials.setdefault(sender, [])
+            pieces.extend(payloads)
+            if data.left > 0:
+                return
+            payloads = [b"".join(self._partials.pop(sender))]
+        self.backlog += sum(map(len, payloads))
+        deliveries.append(Delivered(self.group, view, sender, data.stamp, payloads))
+
+    def view_began(self, senders: Iterable[Member]) -> None:
+        """Large payloads of those who cannot go on sending will never be complete."""
+        alive = set(senders)
+        self._partials = {m: pieces for m, pieces in self._partials.items() if m in alive}
+
+    # --- state transfer
+
+    @property
+    def overflowed(self) -> bool:
+        return self._suffix_size > self._limits.suffix
+
+    def lose_state(self, view: int) -> None:
+        """What follows in this view is kept for replay; what was before is of no use."""
+        self.synced = False
+        self._suffix.clear()
+        self._suffix_size = 0
+        self._partials.clear()
+        self.suffix_from = view
+
+    def pack(self, data: bytes, partials: dict[Member, list[bytes]]) -> bytes:
+        return _encode(Snapshot(data, sorted(partials.items())))
+
+    def partials(self) -> dict[Member, list[bytes]]:
+        return {member: list(pieces) for member, pieces in self._partials.items()}
+
+    def restore(self, blob: bytes, tag: Tag, hosts: Sequence[Member], deliveries: list[Any]) -> None:
+        """The snapshot is complete: take it, and replay what it does not cover.  `hosts` of the tag's view."""
+        snapshot = _decode(blob)
+        suffix, self._suffix, self._suffix_size = self._suffix, [], 0
+        self.synced = True
+        self._partials = dict(snapshot.partials)
+        deliveries.append(Restored(self.group, snapshot.data))
+        for view, sender, data in suffix:
+            if view > tag.view or (view == tag.view and data.number > tag.covers[data.author]):
+                self.deliver(view, sender, data, deliveries)
