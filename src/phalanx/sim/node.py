@@ -1,0 +1,100 @@
+"""One node of the simulated world: a process that comes and goes, its clocks, and the disk that outlives it."""
+
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from phalanx.model.clock import Instant
+from phalanx.model.machine import Machine, Output
+from phalanx.model.view import Address, Name
+from phalanx.sim.clocks import Clocks
+
+if TYPE_CHECKING:
+    from phalanx.sim.network import Pipe
+
+FOREVER = 1 << 62
+"""A time that no run reaches."""
+
+
+class Setup(NamedTuple):
+    """What a node is started with."""
+
+    name: Name
+    address: Address
+    life: int
+    """1 for the first start of the node, then 2, and so on.  (For the scenario's books: no real process knows it.)"""
+    durable: Any | None
+    """The last write that survived; None if there is none or the disk was lost."""
+    rng: random.Random
+    now: Instant
+
+
+class Node:
+    """Read `name`, `address`, `life`, `machine` (None while the process is down), `durable`, `clocks`, `paused`; keep
+    in `application` what dies with the process.  The rest belongs to the world and the network."""
+
+    __slots__ = (
+        "address",
+        "application",
+        "clocks",
+        "crash_in_write",
+        "disk_extra_ns",
+        "durable",
+        "flushed",
+        "flushing",
+        "host_up",
+        "inbox",
+        "life",
+        "links",
+        "machine",
+        "marks",
+        "name",
+        "outbox",
+        "paused",
+        "pipes",
+        "spins",
+        "turn_due",
+        "wake_at",
+    )
+
+    def __init__(self, name: Name, address: Address) -> None:
+        self.name = name
+        self.address = address
+        self.life = 0
+        self.machine: Machine | None = None
+        self.application: Any = None
+        self.durable: Any | None = None
+        self.clocks = Clocks()
+        self.host_up = True
+        self.paused = 0
+        """How many faults hold the process at present."""
+        self.disk_extra_ns = 0
+        self.crash_in_write: int | None = None
+        """Armed: crash in the next write and stay down for that long."""
+        self.links: dict[Address, Pipe] = {}
+        self.pipes: list[Pipe] = []
+        self.forget()
+
+    @property
+    def up(self) -> bool:
+        return self.machine is not None
+
+    def forget(self) -> None:
+        """Lose everything that is only in the process."""
+        self.machine = None
+        self.application = None
+        self.inbox: list[Any] = []
+        self.turn_due = False
+        self.wake_at = FOREVER
+        self.spins = 0
+        self.outbox: deque[Output] = deque()
+        """Outputs that wait, in order, for their writes or for those of earlier ones."""
+        self.marks: deque[Any] = deque()
+        """Their fingerprints, if the world takes them."""
+        self.flushing = 0
+        """How many of them, from the front, the write under way covers; 0: the disk is idle."""
+        self.flushed = False
+        """That write is durable, and the process has not noticed yet."""
+
+    def writes_under_way(self) -> list[Any]:
+        return [write for output in list(self.outbox)[: self.flushing] for write in output.writes]
