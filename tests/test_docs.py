@@ -1,0 +1,295 @@
+"""What the documents show is true: examples run, commands and links exist (docs/CONTRIBUTING.md has the convention)."""
+
+import doctest
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.source import ROOT
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PHALANX = Path(sys.executable).with_name("phalanx")
+TIMEOUT_S = 60
+"""Long: it stops what hangs and judges no speed."""
+
+# A terminal without colours, wide enough that help texts are not cut.
+PLAIN = {"COLUMNS": "240", "TERM": "dumb", "NO_COLOR": "1"}
+
+
+class Block(NamedTuple):
+    """A fenced block: the fence's words, the line of its first content in the document, and the content."""
+
+    info: str
+    line: int
+    text: str
+
+
+class Shown(NamedTuple):
+    """A command as a console block shows it, and the output shown below it ("" if none is)."""
+
+    line: int
+    words: list[str]
+    output: str
+
+
+def blocks_in(document: str) -> list[Block]:
+    """Every fenced block.  A fence ends at one that is at least as long, so blocks can show fences."""
+    found = []
+    fence, info, start, content = "", "", 0, list[str]()
+    for number, line in enumerate(document.splitlines(), 1):
+        opening = re.match(r"(`{3,})(.*)$", line)
+        if not fence and opening:
+            fence, info, start, content = opening[1], opening[2].strip(), number + 1, []
+        elif fence and re.fullmatch(rf"`{{{len(fence)},}}\s*", line):
+            found.append(Block(info, start, "".join(f"{text}\n" for text in content)))
+            fence = ""
+        elif fence:
+            content.append(line)
+    assert not fence, f"the block that begins in line {start} does not end"
+    return found
+
+
+def program_in(document: str) -> str:
+    """The document's `python` blocks as one program, each on its own lines, so that tracebacks name lines of the
+    document.  Blocks marked no-run are compiled and left out.
+
+    Raises SyntaxError, and AssertionError for a mark that the convention does not have."""
+    lines = [""] * len(document.splitlines())
+    for block in blocks_in(document):
+        language, _, mark = block.info.partition(" ")
+        if language != "python":
+            continue
+        compile("\n" * (block.line - 1) + block.text, "document", "exec")
+        if mark:
+            assert re.fullmatch(r"no-run: .*\w.*", mark), f"line {block.line}: write `no-run: REASON`, not `{mark}`"
+        else:
+            text = block.text.splitlines()
+            lines[block.line - 1 : block.line - 1 + len(text)] = text
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def run_program(program: str, name: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run it as `name`.py in the directory; warnings are errors, as everywhere in the suite."""
+    path = directory / f"{name}.py"
+    path.write_text(program, encoding="utf-8")
+    return _run([sys.executable, "-W", "error", str(path)], directory)
+
+
+def _run(command: Sequence[str], directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env=os.environ | PLAIN,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def shown_in(block: Block) -> Iterator[Shown]:
+    """The commands of a console block: lines that begin with `$ `, continued after a backslash.  Of a line, the command
+    before the first pipe, redirection or comment counts, without settings of the environment."""
+    numbered = enumerate(block.text.replace("\\\n", "\\\0").splitlines(), block.line)
+    commands: list[tuple[int, str, list[str]]] = []
+    skipped = 0
+    for number, line in numbered:
+        if line.startswith("$ "):
+            commands.append((number + skipped, line[2:].replace("\\\0", " "), []))
+        elif commands:
+            commands[-1][2].append(line)
+        skipped += line.count("\0")
+    for number, command, output in commands:
+        words = shlex.split(re.split(r"\s[|>&#]", command)[0])
+        while words and re.match(r"\w+=", words[0]):
+            words.pop(0)
+        yield Shown(number, words, "\n".join(output).strip("\n"))
+
+
+def wrong_command(
+    words: Sequence[str], help_of: Callable[[Sequence[str]], str | None], targets: set[str]
+) -> str | None:
+    """Why a shown command cannot work; None if it can, or if it is neither ours nor make's.
+
+    `help_of` gives the help text of a phalanx command, None if there is no such command."""
+    if words[:1] == ["make"]:
+        unknown = [word for word in words[1:] if "=" not in word and not word.startswith("-") and word not in targets]
+        return f"no target {unknown[0]}" if unknown else None
+    if words[:1] != ["phalanx"]:
+        return None
+    command: list[str] = []
+    text = help_of(command)
+    assert text is not None, "phalanx itself has a help text"
+    for word in words[1:]:
+        if not re.fullmatch(r"[a-z][a-z-]*", word) or not re.search(rf"^[\s│|]*{word}(\s|$)", text, re.MULTILINE):
+            break
+        deeper = help_of([*command, word])
+        if deeper is None:
+            break
+        command.append(word)
+        text = deeper
+    if not command and words[1:] and not words[1].startswith("-"):
+        return f"no command {words[1]}"
+    for word in words[1 + len(command) :]:
+        option = re.match(r"--?[a-zA-Z][\w-]*", word)
+        if option and not re.search(rf"(?<![\w-]){option[0]}(?![\w-])", text):
+            return f"{' '.join(['phalanx', *command])} has no option {option[0]}"
+    return None
+
+
+def make_targets(makefile: str) -> set[str]:
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony, "the Makefile declares its targets as phony"
+    return set(phony[1].split())
+
+
+def broken_links(document: str, directory: Path) -> list[str]:
+    """Links to files that do not exist.  Links that name a protocol, and anchors, are not followed."""
+    links = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", document))
+    files = [link.partition("#")[0] for link in links if not re.match(r"[a-z]+:", link)]
+    return [name for name in files if name and not (directory / name).exists()]
+
+
+def phalanx_help(command: Sequence[str]) -> str | None:
+    """What `phalanx COMMAND --help` prints, None if it is refused."""
+    done = _run([str(PHALANX), *command, "--help"], ROOT)
+    return done.stdout if done.returncode == 0 else None
+
+
+def matches(expected: str, printed: str) -> bool:
+    """As in doctest: `...` stands for any text, and runs of white space are alike."""
+    return doctest.OutputChecker().check_output(
+        f"{expected}\n", printed, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    )
+
+
+# --- the documents ------------------------------------------------------------------------------------------------
+
+each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@each_document
+def test_python_examples_run(path: Path, tmp_path: Path) -> None:
+    program = program_in(path.read_text(encoding="utf-8"))
+    if program.strip():
+        done = run_program(program, path.stem, tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+@each_document
+def test_commands_exist_and_print_what_is_shown(path: Path, tmp_path: Path) -> None:
+    targets = make_targets((ROOT / "Makefile").read_text(encoding="utf-8"))
+    for block in blocks_in(path.read_text(encoding="utf-8")):
+        language, _, mark = block.info.partition(" ")
+        if language != "console":
+            continue
+        assert mark in {"", "run"}, f"line {block.line}: console blocks are plain or marked `run`, not `{mark}`"
+        for shown in shown_in(block):
+            wrong = wrong_command(shown.words, phalanx_help, targets)
+            assert wrong is None, f"line {shown.line}: {wrong}"
+            if mark == "run" and shown.words[:1] == ["phalanx"]:
+                done = _run([str(PHALANX), *shown.words[1:]], tmp_path)
+                assert done.returncode == 0, f"line {shown.line}: {done.stderr}"
+                assert not shown.output or matches(shown.output, done.stdout), f"line {shown.line}: {done.stdout}"
+
+
+@each_document
+def test_links_lead_to_files(path: Path) -> None:
+    assert broken_links(path.read_text(encoding="utf-8"), path.parent) == []
+
+
+# --- the checks can fail ------------------------------------------------------------------------------------------
+
+
+def test_blocks_of_a_file_are_one_program_on_the_lines_of_the_document(tmp_path: Path) -> None:
+    document = (
+        "# Title\n```python\nx = 1\n```\ntext\n```text\nnot code\n```\n```python\nassert x == 2, 'planted'\n```\n"
+    )
+    done = run_program(program_in(document), "planted", tmp_path)
+    assert done.returncode == 1
+    assert "line 10" in done.stderr
+    assert "AssertionError: planted" in done.stderr
+
+
+def test_a_warning_in_an_example_is_an_error(tmp_path: Path) -> None:
+    done = run_program(program_in("```python\nimport warnings\nwarnings.warn('old')\n```\n"), "planted", tmp_path)
+    assert done.returncode == 1
+    assert "UserWarning: old" in done.stderr
+
+
+def test_a_block_that_does_not_run_still_compiles_and_has_a_reason() -> None:
+    assert program_in("```python no-run: needs three machines\n1 / 0\n```\n").strip() == ""
+    with pytest.raises(SyntaxError):
+        program_in("```python no-run: needs three machines\ndef\n```\n")
+    for mark in ("no-run", "no-run:", "norun: because"):
+        with pytest.raises(AssertionError, match="no-run: REASON"):
+            program_in(f"```python {mark}\nx = 1\n```\n")
+
+
+def test_a_block_can_show_a_fence_and_must_end() -> None:
+    assert blocks_in("````text\n```python\n1 / 0\n```\n````\n") == [Block("text", 2, "```python\n1 / 0\n```\n")]
+    with pytest.raises(AssertionError, match="line 2 does not end"):
+        blocks_in("```python\nx = 1\n")
+
+
+def test_commands_are_read_as_a_shell_reads_them() -> None:
+    text = "$ A=1 phalanx sim --seeds 3 \\\n    --short | less\nok\n\n2\n$ phalanx serve 'my node' &\n"
+    assert list(shown_in(Block("console", 5, text))) == [
+        Shown(5, ["phalanx", "sim", "--seeds", "3", "--short"], "ok\n\n2"),
+        Shown(10, ["phalanx", "serve", "my node"], ""),
+    ]
+
+
+HELP = {
+    (): "Usage: phalanx COMMAND\n  --version  Print it.\nCommands\n│ sim   Simulate.\n│ kv    Use the store.\n",
+    ("sim",): "Usage: phalanx sim\n│ --seeds  -n  How many.\n│ --no-shrink  Keep.\n",
+    ("kv",): "Usage: phalanx kv\nCommands\n│ get  Read.\n",
+    ("kv", "get"): "Usage: phalanx kv get KEY\n│ --stale  May be old.\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("phalanx --version", None),
+        ("phalanx sim --seeds 300", None),
+        ("phalanx sim --seeds=300 -n 4", None),
+        ("phalanx kv get sim --stale", None),
+        ("phalanx kv get -- -1", None),
+        ("make test", None),
+        ("make -k sim SEEDS=300 test", None),
+        ("ls --nonsense", None),
+        ("phalanx simulate", "no command simulate"),
+        ("phalanx Simulate.", "no command Simulate."),
+        ("phalanx sim --seed 3", "phalanx sim has no option --seed"),
+        ("phalanx sim --shrink", "phalanx sim has no option --shrink"),
+        ("phalanx kv get x --seeds", "phalanx kv get has no option --seeds"),
+        ("phalanx --verbose", "phalanx has no option --verbose"),
+        ("make tests", "no target tests"),
+    ],
+)
+def test_a_shown_command_must_exist(line: str, wrong: str | None) -> None:
+    assert wrong_command(shlex.split(line), lambda command: HELP.get(tuple(command)), {"test", "sim"}) == wrong
+
+
+def test_shown_output_is_compared() -> None:
+    assert matches("300 worlds, ... faults\nall good", "300 worlds, 12 faults\nall   good\n")
+    assert not matches("300 worlds", "299 worlds\n")
+
+
+def test_make_targets_are_read_from_the_makefile() -> None:
+    assert make_targets("A := 1\n.PHONY: venv test\nvenv:\n") == {"venv", "test"}
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "here.md").touch()
+    document = "[a](here.md#part) [b](gone.md) [c](https://example.org) [d](#part) `[e](shown.md)`"
+    assert broken_links(document, tmp_path) == ["gone.md"]
