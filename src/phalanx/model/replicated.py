@@ -1,0 +1,159 @@
+"""How a plain class says which of its methods are replicated.
+
+    class Counter:
+        value: int = 0
+
+        @command
+        def add(self, amount: int) -> int:
+            self.value += amount
+            return self.value
+
+        @query
+        def read(self) -> int:
+            return self.value
+
+The decorators return the function they were given and only leave a mark on it: the class stays plain, its methods call
+each other, and a test constructs it and calls it.  Everything else (codecs, contract, replication) is made from the
+marks by `phalanx.replication.objects.describe`.
+
+A command must be deterministic: what it does may depend on the state, its arguments and its `Context`, and on nothing
+else: no clock, no random numbers, no order of a set, no input or output.
+
+A command that needs the time or a fencing token asks for a `Context` by a keyword parameter with the default `OUTSIDE`:
+
+        @command
+        def acquire(self, owner: str, *, context: Context = OUTSIDE) -> int:
+            self.owner, self.until_ms = owner, context.time_ms + 10_000
+            return context.token
+
+The replica passes it in; callers leave it out, which their type checker accepts because it has a default.  It is an
+argument rather than a global "current context", so that a unit test passes the instant it wants to test.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeVar, overload
+
+from phalanx.errors import ConfigurationError, PhalanxError
+from phalanx.model.clock import NEVER, Stamp, wall_ms
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MARK = "__phalanx_operation__"
+"""The attribute of a function that holds its `Mark`."""
+
+
+class Context(NamedTuple):
+    """What an ordered message says besides its arguments: the same at every replica."""
+
+    stamp: Stamp = NEVER
+    """When the sender ordered it, by the group's hybrid logical clock.  Within a group it never goes back."""
+    sender: str = ""
+    """The node through which the command came, as "name#incarnation".  Nodes, not callers."""
+    position: int = 0
+    """How many messages the group had ordered when this one was applied, with it.  Within a group only."""
+    token: int = 0
+    """A fencing token: greater than that of every earlier command of the group, and at least `stamp`, so that a group
+    that was lost and founded again does not hand out old tokens."""
+
+    @property
+    def time_ms(self) -> int:
+        """Milliseconds since the epoch, from the stamp.  Replicated objects have no other clock."""
+        return wall_ms(self.stamp)
+
+
+OUTSIDE = Context()
+"""The context of a call that no replica makes, such as one in a unit test."""
+
+
+class Kind(StrEnum):
+    """Whether an operation is ordered and may change the state, or is answered by one replica and must not."""
+
+    COMMAND = "command"
+    QUERY = "query"
+
+
+class Mark(NamedTuple):
+    """What a decorator was told."""
+
+    kind: Kind
+    name: str
+    version: int
+    raises: tuple[type[Exception], ...]
+    atomic: bool
+
+
+class CommandFailed(PhalanxError):
+    """A command or query raised an exception of a type that it does not declare by `raises=`.  A command that raises
+    has changed nothing.
+
+    type_name: the name of the exception's class at the replica that answered.
+    text: what it said there (for people: it may differ between replicas).
+    """
+
+    def __init__(self, type_name: str, text: str) -> None:
+        super().__init__(f"{type_name}: {text}")
+        self.type_name = type_name
+        self.text = text
+
+
+@overload
+def command(function: F, /) -> F: ...
+@overload
+def command(
+    *, name: str = "", version: int = 1, raises: tuple[type[Exception], ...] = (), atomic: bool = False
+) -> Callable[[F], F]: ...
+
+
+def command(
+    function: F | None = None,
+    /,
+    *,
+    name: str = "",
+    version: int = 1,
+    raises: tuple[type[Exception], ...] = (),
+    atomic: bool = False,
+) -> F | Callable[[F], F]:
+    """Mark a method as a command: ordered, executed once by every replica, allowed to change the state.
+
+    name, version: what callers ask for (default: the method's name, 1).  Give a method whose meaning or types change a
+        new version; the old method can stay beside it for callers of yesterday.
+    raises: exceptions that callers get as they are, made anew from their `args`, which must be plain values.  Standard
+        exceptions such as `ValueError` need no mention.  All others arrive as `CommandFailed`.
+    atomic: a promise that the method has changed nothing whenever it raises, because it checks before it changes.
+        Without it the replica must be able to undo: it keeps a copy of the state and the commands since.
+
+    Raises `ConfigurationError` if an argument makes no sense.
+    """
+    mark = _marker(Kind.COMMAND, name, version, raises, atomic)
+    return mark if function is None else mark(function)
+
+
+@overload
+def query(function: F, /) -> F: ...
+@overload
+def query(*, name: str = "", version: int = 1, raises: tuple[type[Exception], ...] = ()) -> Callable[[F], F]: ...
+
+
+def query(
+    function: F | None = None, /, *, name: str = "", version: int = 1, raises: tuple[type[Exception], ...] = ()
+) -> F | Callable[[F], F]:
+    """Mark a method as a query: answered by one replica, linearizably or stale as the caller asks.  It must not change
+    the state.  Parameters as for `command`."""
+    mark = _marker(Kind.QUERY, name, version, raises, atomic=True)
+    return mark if function is None else mark(function)
+
+
+def _marker(kind: Kind, name: str, version: int, raises: tuple[type[Exception], ...], atomic: bool) -> Callable[[F], F]:
+    if version < 1:
+        raise ConfigurationError(f"@{kind}: version must be at least 1, not {version}")
+    if not all(isinstance(each, type) and issubclass(each, Exception) for each in raises):
+        raise ConfigurationError(f"@{kind}: raises must list classes of exceptions, not {raises!r}")
+
+    def mark(function: F) -> F:
+        if not callable(function) or not hasattr(function, "__code__"):
+            raise ConfigurationError(f"@{kind} goes on a plain method, not on {function!r}")
+        setattr(function, MARK, Mark(kind, name or function.__name__, version, raises, atomic))
+        return function
+
+    return mark

@@ -1,0 +1,59 @@
+"""The payloads that replicas of one group order: what is replicated is a sequence of these.
+
+`ticket` is the sending gateway's own number for the entry, by which it finds who waits for the answer; it means nothing
+to other nodes.  An entry that cannot be decoded is counted and skipped by all replicas alike, never guessed at.
+"""
+
+import msgspec
+
+
+class Open(msgspec.Struct, frozen=True, array_like=True, tag="o", gc=False):
+    """Open a session."""
+
+    ticket: int
+
+
+class Run(msgspec.Struct, frozen=True, array_like=True, tag="r", gc=False):
+    """Run a command once.
+
+    number: of the command in its session, from 1.  low: the client has all answers below, and wants none of them run.
+    operation, types: its id "name@version" and the fingerprint of its types, as the caller knows them.
+    """
+
+    ticket: int
+    session: int
+    number: int
+    low: int
+    operation: str
+    types: int
+    arguments: bytes
+
+
+class Touch(msgspec.Struct, frozen=True, array_like=True, tag="t", gc=False):
+    """Keep a session alive."""
+
+    ticket: int
+    session: int
+    low: int
+
+
+class Close(msgspec.Struct, frozen=True, array_like=True, tag="c", gc=False):
+    """Forget a session."""
+
+    ticket: int
+    session: int
+
+
+class Report(msgspec.Struct, frozen=True, array_like=True, tag="d", gc=False):
+    """The sender's state at an audit's position: its digest, and the bytes that had to be encoded for it."""
+
+    position: int
+    digest: bytes
+    cost: int
+
+
+Entry = Open | Run | Touch | Close | Report
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Entry).decode
+"""Raises `msgspec.DecodeError`."""

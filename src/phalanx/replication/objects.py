@@ -1,0 +1,186 @@
+"""A plain class becomes an object type: its operations with stable names, versions and codecs, its state, its contract.
+
+`describe(Counter)` reads the marks that `@command` and `@query` left (model/replicated.py) and fails at once, naming
+class, method and parameter, if something cannot be encoded.  Callers and replicas both work from the description:
+
+    counter = describe(Counter)
+    invocation = counter.invoke(Counter.add, 3)     # checked by mypy just as Counter().add(3) is
+    ...                                             # invocation.operation.id, .types and .arguments travel
+    invocation.result(outcome)                      # an int; or raises what the command raised
+
+Versions of a class cannot misread each other: hosts of a group compare the contract of the whole class when they join,
+and callers send the fingerprint of the one operation that they call.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, get_type_hints
+
+import msgspec
+
+from phalanx.errors import ConfigurationError
+from phalanx.model.replicated import MARK, Context, Kind, Mark
+from phalanx.replication import contract
+from phalanx.replication.outcome import Outcome, Returned, exception_of
+from phalanx.replication.state import StateCodec
+
+T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+class UnencodableResult(Exception):
+    """A method returned what has no encoding, against its annotation.  Unlike after any other exception of a command,
+    its changes stand: it did return."""
+
+
+class Operation:
+    """A command or query with its codecs."""
+
+    def __init__(self, cls: type, function: Callable[..., Any], mark: Mark) -> None:
+        self.where = f"{cls.__name__}.{function.__name__}"
+        self.kind = mark.kind
+        self.id = f"{mark.name}@{mark.version}"
+        self.raises = mark.raises
+        self.atomic = mark.atomic
+        self.function = function
+        self._context = ""
+        self._signature, hints = self._read(function)
+        self._names = tuple(self._signature.parameters)
+        fields = [(name, hints[name]) for name in self._names]
+        spelled = [f"{name}: {contract.spell(kind, f'{self.where}, parameter {name!r}')}" for name, kind in fields]
+        spelled.append(f"-> {contract.spell(hints['return'], f'{self.where}, result')}")
+        self.spelled = f"{self.kind} {self.id} {' '.join(spelled)} {[each.__name__ for each in self.raises]}"
+        self.types = contract.fingerprint(*spelled)
+        """Fingerprint of the names and types of the arguments and the type of the result."""
+        self._arguments = contract.struct("Arguments", fields)
+        self._arguments_decoder = msgspec.msgpack.Decoder(self._arguments)
+        self._result_decoder = msgspec.msgpack.Decoder(hints["return"])
+
+    def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Arguments as they travel.  Raises `TypeError` as a call of the method would."""
+        if kwargs or len(args) != len(self._names):
+            bound = self._signature.bind(*args, **kwargs)
+            bound.apply_defaults()  # the caller's defaults hold, not those of whatever code a replica runs
+            args = tuple(bound.arguments.values())
+        return _ENCODER.encode(args)
+
+    def decode(self, arguments: bytes) -> dict[str, Any]:
+        """Arguments for `run`.  Raises `msgspec.DecodeError` if they do not fit (`ValidationError` is one)."""
+        values = self._arguments_decoder.decode(arguments)
+        return {name: getattr(values, name) for name in self._names}
+
+    def run(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
+        """Call the method.  Raises whatever it raises, and `UnencodableResult`."""
+        if self._context:
+            arguments = arguments | {self._context: context}
+        result = self.function(instance, **arguments)
+        try:
+            return Returned(_ENCODER.encode(result))
+        except Exception as error:
+            raise UnencodableResult(f"{self.where} returned {type(result).__name__}: {error}") from error
+
+    def result(self, outcome: Outcome) -> Any:
+        """What the method returned; or raise what it raised."""
+        if isinstance(outcome, Returned):
+            return self._result_decoder.decode(outcome.value)
+        raise exception_of(outcome, self.raises)
+
+    def _read(self, function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, Any]]:
+        """The signature as callers see it (without self and context), and the annotations."""
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise ConfigurationError(f"{self.where} must be a plain method, neither async nor a generator")
+        try:
+            hints = get_type_hints(function, include_extras=True)
+        except NameError as error:
+            raise ConfigurationError(f"{self.where}: an annotation cannot be resolved: {error}") from error
+        parameters = []
+        for parameter in list(inspect.signature(function).parameters.values())[1:]:
+            name = parameter.name
+            if hints.get(name) is Context:
+                if parameter.default is parameter.empty or self._context:
+                    raise ConfigurationError(f"{self.where}: one parameter may be a Context, with the default OUTSIDE")
+                self._context = name
+                continue
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise ConfigurationError(f"{self.where}: parameter {name!r} must be passable by its name")
+            if name not in hints:
+                raise ConfigurationError(f"{self.where}: parameter {name!r} needs a type annotation")
+            parameters.append(parameter)
+        if "return" not in hints:
+            raise ConfigurationError(f"{self.where}: the result needs a type annotation")
+        return inspect.Signature(parameters), hints
+
+
+class Invocation(NamedTuple, Generic[R_co]):
+    """A call of an operation, ready to travel."""
+
+    operation: Operation
+    arguments: bytes
+
+    def result(self, outcome: Outcome) -> R_co:
+        """What the method returned; or raise what it raised."""
+        return cast(R_co, self.operation.result(outcome))
+
+
+class ObjectType(Generic[T]):
+    """Everything that replicas and callers need to know of a class.  Made by `describe`."""
+
+    def __init__(self, cls: type[T]) -> None:
+        self.cls = cls
+        self.name = cls.__name__
+        self.operations: dict[str, Operation] = {}
+        """By id, "name@version"."""
+        self._by_function: dict[Callable[..., Any], Operation] = {}
+        for function, mark in _marked(cls):
+            operation = Operation(cls, function, mark)
+            if operation.id in self.operations:
+                other = self.operations[operation.id].where
+                raise ConfigurationError(f"{operation.where}: {operation.id} is also {other}")
+            self.operations[operation.id] = operation
+            self._by_function[function] = operation
+        if not self.operations:
+            raise ConfigurationError(f"{self.name} has no method marked @command or @query")
+        self.state: StateCodec[T] = StateCodec(cls)
+        self.state.prove()
+        self.contract = contract.contract(
+            f"state {self.state.spelled}", *sorted(operation.spelled for operation in self.operations.values())
+        )
+        """Fingerprint of names, versions and types, for `GroupSpec.contract`."""
+        self.undoes = any(o.kind is Kind.COMMAND and not o.atomic for o in self.operations.values())
+        """Whether some command may leave a half-made change behind when it raises."""
+
+    def operation(self, method: Callable[..., Any]) -> Operation:
+        """The operation that a marked method is.  Raises `ConfigurationError` for any other function."""
+        operation = self._by_function.get(method)
+        if operation is None:
+            name = getattr(method, "__qualname__", repr(method))
+            raise ConfigurationError(f"{name} is no method of {self.name} marked @command or @query")
+        return operation
+
+    def invoke(self, method: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> Invocation[R]:
+        """A call of the method with these arguments.  Raises `TypeError` if they do not fit its signature, or cannot be
+        encoded, and `ConfigurationError` if it is not marked."""
+        operation = self.operation(method)
+        return Invocation(operation, operation.encode(args, kwargs))
+
+
+def describe(cls: type[T]) -> ObjectType[T]:
+    """Make an object type from a class.  Raises `ConfigurationError` naming the class, the method and the parameter if
+    something about it cannot be replicated."""
+    return ObjectType(cls)
+
+
+def _marked(cls: type) -> Iterator[tuple[Callable[..., Any], Mark]]:
+    for name in sorted(dir(cls)):
+        function = inspect.getattr_static(cls, name, None)
+        if isinstance(function, (staticmethod, classmethod)):
+            if hasattr(function.__func__, MARK):
+                raise ConfigurationError(f"{cls.__name__}.{name} must be a plain method to be a command or query")
+            continue
+        mark = getattr(function, MARK, None)
+        if isinstance(mark, Mark) and callable(function):
+            yield function, mark

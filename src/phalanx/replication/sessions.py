@@ -1,0 +1,157 @@
+"""The session table: what makes a resent command run once.  Passive and deterministic; part of the replicated state.
+
+A client numbers the commands of its session from 1 and says with each the *low mark* below which it has settled all.
+The table keeps the outcome of every command that was run at or above the low mark, so commands may arrive in any order
+and any number of times: a number below the mark is settled, one with an outcome is answered from the table, any other
+has not been run (DESIGN 13, counter-example 15: #6 arrives before a resent #5).
+
+Sessions expire by *session time*, which is made of the stamps of ordered messages: no replica's clock is asked.  A gap
+between two messages of more than a third of the lifetime counts as a third, since a group that orders nothing (it lost
+its quorum, or restarted) gave nobody the chance to keep a session alive.  Clients send a sign of life in every third.
+
+Source: Ongaro, "Consensus: Bridging Theory and Practice" (2014), section 6.3, with a window instead of one number.
+"""
+
+from collections import OrderedDict
+from enum import Enum
+
+import msgspec
+
+from phalanx.replication.outcome import Outcome
+
+SESSION_LIFETIME_MS = 60_000
+"""Idle time after which a session is forgotten."""
+
+SESSIONS_MAX = 100_000
+"""Sessions per group.  At the limit no session is opened until one expires or is closed."""
+
+WINDOW = 1_024
+"""Commands per session from the low mark on, hence outcomes kept.  A number beyond is refused, not run."""
+
+OUTCOME_BYTES_MAX = 8 << 20
+"""Encoded results kept per session.  Once they exceed this, no command runs until the low mark frees some."""
+
+
+class Verdict(Enum):
+    """Why a command is not to be run and has no outcome either."""
+
+    UNKNOWN = "unknown session"
+    SETTLED = "below the session's low mark"
+    WINDOW = "beyond the session's window"
+
+
+class Fresh(Enum):
+    """The command is to be run, and its outcome to be recorded."""
+
+    FRESH = "fresh"
+
+
+class Session(msgspec.Struct, array_like=True):
+    """One client's row.  `outcomes` by number; `size` is their bytes."""
+
+    id: int
+    active_ms: int
+    low: int = 1
+    size: int = 0
+    outcomes: dict[int, Outcome] = msgspec.field(default_factory=dict)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The limits of a table: the same at every replica of a group."""
+
+    lifetime_ms: int = SESSION_LIFETIME_MS
+    sessions: int = SESSIONS_MAX
+    window: int = WINDOW
+    outcome_bytes: int = OUTCOME_BYTES_MAX
+
+
+class Table(msgspec.Struct, array_like=True):
+    """The state of `Sessions` as a value, least recently active first."""
+
+    time_ms: int
+    stamped_ms: int
+    sessions: list[Session]
+
+
+class Sessions:
+    """All sessions of a group."""
+
+    def __init__(self, limits: Limits = Limits(), table: Table | None = None) -> None:  # noqa: B008 (it is frozen)
+        self._limits = limits
+        self._time_ms = table.time_ms if table else 0
+        self._stamped_ms = table.stamped_ms if table else 0
+        self._by_id = OrderedDict((session.id, session) for session in (table.sessions if table else ()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def table(self) -> Table:
+        """The state, sharing its sessions: encode it before anything else happens."""
+        return Table(self._time_ms, self._stamped_ms, list(self._by_id.values()))
+
+    def advance(self, stamped_ms: int) -> None:
+        """An ordered message carries this time: forget the sessions that were idle for too long."""
+        step = min(max(0, stamped_ms - self._stamped_ms), self._limits.lifetime_ms // 3)
+        self._stamped_ms = max(self._stamped_ms, stamped_ms)
+        self._time_ms += step
+        oldest = self._time_ms - self._limits.lifetime_ms
+        while self._by_id:
+            session = next(iter(self._by_id.values()))
+            if session.active_ms >= oldest:
+                break
+            del self._by_id[session.id]
+
+    def open(self, session_id: int) -> bool:
+        """Begin a session; False at the limit."""
+        assert session_id not in self._by_id
+        if len(self._by_id) >= self._limits.sessions:
+            return False
+        self._by_id[session_id] = Session(session_id, self._time_ms)
+        return True
+
+    def close(self, session_id: int) -> bool:
+        """Forget a session; False if it is unknown."""
+        return self._by_id.pop(session_id, None) is not None
+
+    def touch(self, session_id: int, low: int) -> bool:
+        """A sign of life, and the client's low mark; False if the session is unknown."""
+        session = self._by_id.get(session_id)
+        if session is None:
+            return False
+        session.active_ms = self._time_ms
+        self._by_id.move_to_end(session_id)
+        if low > session.low:
+            self._settle(session, low)
+        return True
+
+    def begin(self, session_id: int, number: int, low: int) -> Outcome | Verdict | Fresh:
+        """What to do about a command that came."""
+        if not self.touch(session_id, low):
+            return Verdict.UNKNOWN
+        session = self._by_id[session_id]
+        if number < session.low:
+            return Verdict.SETTLED
+        if (outcome := session.outcomes.get(number)) is not None:
+            return outcome
+        if number - session.low >= self._limits.window or session.size > self._limits.outcome_bytes:
+            return Verdict.WINDOW
+        return Fresh.FRESH
+
+    def record(self, session_id: int, number: int, outcome: Outcome) -> None:
+        """The command was run and ended like this."""
+        session = self._by_id[session_id]
+        assert number >= session.low and number not in session.outcomes
+        session.outcomes[number] = outcome
+        session.size += _size(outcome)
+
+    @staticmethod
+    def _settle(session: Session, low: int) -> None:
+        settled = range(session.low, low) if low - session.low < len(session.outcomes) else list(session.outcomes)
+        for number in settled:
+            if number < low and (outcome := session.outcomes.pop(number, None)) is not None:
+                session.size -= _size(outcome)
+        session.low = low
+
+
+def _size(outcome: Outcome) -> int:
+    return len(outcome.value) if hasattr(outcome, "value") else len(outcome.args) + len(outcome.text)

@@ -1,0 +1,116 @@
+"""The state of a replicated object as bytes: for transfer, for undoing, and for comparing replicas.
+
+Two ways.  Either the class has hooks, `snapshot(self) -> bytes` and `restore(self, data: bytes) -> None`; or its state
+is its annotated attributes, encoded by msgspec.  The state must be a tree (no object in two places), since that is what
+a restored replica gets.
+
+A snapshot keeps the order of dictionaries, because commands may depend on it.  A digest is taken of a canonical form
+with sets and dictionaries sorted, since a set may be iterated differently in every process and still be equal.  A class
+with hooks can add `digest(self) -> bytes` if its snapshots are large or not canonical.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_origin, get_type_hints
+
+import msgspec
+
+from phalanx.errors import ConfigurationError
+from phalanx.replication import contract
+
+T = TypeVar("T")
+
+DIGEST_BYTES = 16
+
+
+class Digest(NamedTuple):
+    """What a state amounts to, and how many bytes had to be encoded to find out."""
+
+    value: bytes
+    cost: int
+
+
+class StateCodec(Generic[T]):
+    """Makes, saves, restores and digests instances of one class.  `spelled` is the state's share of the contract."""
+
+    def __init__(self, cls: type[T]) -> None:
+        self._cls = cls
+        hooks = [hook for hook in ("snapshot", "restore") if callable(getattr(cls, hook, None))]
+        if len(hooks) == 1:
+            raise ConfigurationError(f"{cls.__name__} has {hooks[0]}() but not its counterpart")
+        self._hooked = bool(hooks)
+        self._own_digest: Callable[[T], bytes] | None = getattr(cls, "digest", None)
+        self._fields = () if self._hooked else _fields(cls)
+        self.spelled = "hooks" if self._hooked else ", ".join(f"{name}: {kind}" for name, kind in self._spellings())
+        self._struct = contract.struct(f"{cls.__name__}State", list(self._fields))
+        self._decoder = msgspec.msgpack.Decoder(self._struct)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._canonical = msgspec.msgpack.Encoder(order="deterministic")
+
+    def create(self) -> T:
+        """A new instance: the state of a group at its founding.  It must be the same on every node."""
+        try:
+            return self._cls()
+        except TypeError as error:
+            name = self._cls.__name__
+            raise ConfigurationError(f"{name} must be constructible without arguments: {error}") from error
+
+    def snapshot(self, instance: T) -> bytes:
+        """The whole state."""
+        if self._hooked:
+            data = instance.snapshot()  # type: ignore[attr-defined]
+            assert isinstance(data, bytes), f"{self._cls.__name__}.snapshot() must return bytes"
+            return data
+        return self._encoder.encode(self._values(instance))
+
+    def restore(self, data: bytes) -> T:
+        """A new instance with that state.  Raises `msgspec.DecodeError` if the bytes are no such state."""
+        instance = self.create()
+        if self._hooked:
+            instance.restore(data)  # type: ignore[attr-defined]
+            return instance
+        state = self._decoder.decode(data)
+        for name, _ in self._fields:
+            setattr(instance, name, getattr(state, name))
+        return instance
+
+    def digest(self, instance: T) -> Digest:
+        """A fingerprint of the state, equal for equal states."""
+        if self._own_digest is not None:
+            data = self._own_digest(instance)
+            return Digest(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest(), len(data))
+        data = self.snapshot(instance) if self._hooked else self._canonical.encode(self._values(instance))
+        return Digest(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest(), len(data))
+
+    def prove(self) -> None:
+        """Try the class on its initial state.  Raises `ConfigurationError` if saving and restoring loses anything."""
+        name = self._cls.__name__
+        instance = self.create()
+        if not self._hooked:
+            known = {field for field, _ in self._fields}
+            for attribute in getattr(instance, "__dict__", {}):
+                if attribute not in known:
+                    raise ConfigurationError(
+                        f"{name}.{attribute} has no annotation in the class, so it would not be part of the state"
+                    )
+        try:
+            twin = self.restore(self.snapshot(instance))
+            same = self.digest(twin).value == self.digest(instance).value
+        except Exception as error:
+            raise ConfigurationError(f"{name}: the initial state cannot be saved and restored: {error!r}") from error
+        if not same:
+            raise ConfigurationError(f"{name}: the initial state changes when it is saved and restored")
+
+    def _values(self, instance: T) -> msgspec.Struct:
+        return self._struct(*[getattr(instance, name) for name, _ in self._fields])
+
+    def _spellings(self) -> list[tuple[str, str]]:
+        return [(name, contract.spell(kind, f"{self._cls.__name__}.{name}")) for name, kind in self._fields]
+
+
+def _fields(cls: type) -> tuple[tuple[str, Any], ...]:
+    try:
+        hints = get_type_hints(cls, include_extras=True)
+    except NameError as error:
+        raise ConfigurationError(f"{cls.__name__}: an annotation cannot be resolved: {error}") from error
+    return tuple((name, kind) for name, kind in hints.items() if ClassVar not in (kind, get_origin(kind)))

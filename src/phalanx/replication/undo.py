@@ -1,0 +1,58 @@
+"""Undo for commands that raise (SCENARIOS 36), at a cost that does not grow with the state on success.
+
+A command may change half of what it meant to and then raise.  For a class all of whose commands promise to be `atomic`
+nothing needs to be done.  For any other, `Undo` keeps a *checkpoint* (the encoded state) and the journal of the
+commands that succeeded since; the state before the failed command is the checkpoint with the journal run again.  A success costs
+appending its arguments; a new checkpoint is due once the journal has cost about as much as one, so it is paid off in
+advance; a failure costs one decoding of the state, at most `JOURNAL_COMMANDS` commands, and one encoding.
+
+Running commands again is right because they are deterministic; those that are not are what audits find.  Arguments are
+kept encoded, since a command may put the decoded ones into the state.
+"""
+
+from typing import Generic, TypeVar
+
+from phalanx.model.replicated import Context
+from phalanx.replication.objects import ObjectType, Operation, UnencodableResult
+
+T = TypeVar("T")
+
+JOURNAL_COMMANDS = 1_024
+"""Commands after which a checkpoint is due, for a state below `JOURNAL_BYTES`."""
+
+JOURNAL_BYTES = 1 << 20
+"""Encoded arguments after which a checkpoint is due, for a state that is smaller; else the state's size."""
+
+
+class Undo(Generic[T]):
+    """A checkpoint and what happened since."""
+
+    def __init__(self, kind: ObjectType[T], instance: T) -> None:
+        self._kind = kind
+        self._journal: list[tuple[Operation, bytes, Context]] = []
+        self._bytes = 0
+        self._checkpoint = kind.state.snapshot(instance)
+
+    def succeeded(self, operation: Operation, arguments: bytes, context: Context, instance: T) -> None:
+        """The command was run and left `instance` as it is."""
+        self._journal.append((operation, arguments, context))
+        self._bytes += len(arguments)
+        scale = max(1, len(self._checkpoint) // JOURNAL_BYTES)
+        if len(self._journal) >= JOURNAL_COMMANDS * scale or self._bytes >= JOURNAL_BYTES * scale:
+            self._take(instance)
+
+    def before(self) -> T:
+        """A new instance with the state before the command that just raised."""
+        instance = self._kind.state.restore(self._checkpoint)
+        for operation, arguments, context in self._journal:
+            try:
+                operation.run(instance, operation.decode(arguments), context)
+            except UnencodableResult:
+                pass  # it did return, then as now
+        self._take(instance)
+        return instance
+
+    def _take(self, instance: T) -> None:
+        self._checkpoint = self._kind.state.snapshot(instance)
+        self._journal.clear()
+        self._bytes = 0

@@ -1,0 +1,1 @@
+"""Deterministic things to replicate.  They are plain classes: nothing here knows that it is replicated."""
