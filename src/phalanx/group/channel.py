@@ -51,6 +51,8 @@ class Channel:
         self.last = 0
         self.peers: dict[Name, Peer] = {name: Peer() for name in group.everyone if name != me}
         self.backlogs: dict[Name, int] = dict.fromkeys(self.peers, 0)
+        self.synced: set[Name] = set()
+        """Learners that have shown to hold the state."""
         self.row_owed = False
         self._kept: list[deque[Data]] = [deque() for _ in range(size)]
         self._sizes: deque[int] = deque()
@@ -142,6 +144,7 @@ class Channel:
         if name in self.hosts:
             self.matrix.show(self.hosts.index(name), clock, row.last, row.received)
         self.backlogs[name] = row.backlog
+        (self.synced.add if row.synced else self.synced.discard)(name)
         if self.me >= 0 and (peer := self.peers.get(name)) is not None:
             shown = row.received[self.me]
             if shown > peer.shown:

@@ -130,9 +130,10 @@ class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive", gc=False)
 
 class Wish(msgspec.Struct, frozen=True, array_like=True, tag="wish"):
     """What a node wants of the next view: to be in it, to host these groups, not to host those, or to be out.
-    Repeated until granted or refused; passed on to whoever coordinates."""
+    Repeated until granted or refused; passed on to whoever coordinates.  `joining`: it has not been in a view yet."""
 
     member: Member
+    joining: bool
     hosts: tuple[GroupSpec, ...]
     unhosts: tuple[str, ...]
     leave: bool

@@ -5,7 +5,7 @@ replayed on top of the snapshot that the transfer brings.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -145,8 +145,8 @@ class Seat:
     def partials(self) -> dict[Member, list[bytes]]:
         return {member: list(pieces) for member, pieces in self._partials.items()}
 
-    def restore(self, blob: bytes, tag: Tag, hosts: Sequence[Member], deliveries: list[Any]) -> None:
-        """The snapshot is complete: take it, and replay what it does not cover.  `hosts` of the tag's view."""
+    def restore(self, blob: bytes, tag: Tag, senders: Iterable[Member], deliveries: list[Any]) -> None:
+        """The snapshot is complete: take it, and replay what it does not cover.  `senders` of the present view."""
         snapshot = _decode(blob)
         suffix, self._suffix, self._suffix_size = self._suffix, [], 0
         self.synced = True
@@ -155,3 +155,4 @@ class Seat:
         for view, sender, data in suffix:
             if view > tag.view or (view == tag.view and data.number > tag.covers[data.author]):
                 self.deliver(view, sender, data, deliveries)
+        self.view_began(senders)

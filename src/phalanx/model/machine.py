@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from phalanx.model.clock import Instant
-from phalanx.model.view import Address, Member
+from phalanx.model.view import Address
 
 
 class Send(NamedTuple):
@@ -38,10 +38,17 @@ class Note(NamedTuple):
         return f"{self.what} {' '.join(map(str, self.detail))}".rstrip()
 
 
+class Drop(NamedTuple):
+    """Drop the connection to `source`: what came over it breaks the protocol.  Nothing else happens."""
+
+    source: Address
+    reason: str
+
+
 class Output:
     """What one step asks its driver to do.  Lists in order; see the module's text for when each is released."""
 
-    __slots__ = ("deliveries", "eager", "notes", "sends", "writes")
+    __slots__ = ("deliveries", "drops", "eager", "notes", "sends", "writes")
 
     def __init__(self) -> None:
         self.writes: list[Any] = []
@@ -50,12 +57,14 @@ class Output:
         self.eager: list[Send] = []
         self.deliveries: list[Any] = []
         self.notes: list[Note] = []
+        self.drops: list[Drop] = []
+        """Carried out at once, like eager sends."""
 
     def note(self, what: str, *detail: Any) -> None:
         self.notes.append(Note(what, detail))
 
     def __bool__(self) -> bool:
-        return bool(self.writes or self.sends or self.eager or self.deliveries or self.notes)
+        return bool(self.writes or self.sends or self.eager or self.deliveries or self.notes or self.drops)
 
 
 class Received(NamedTuple):
@@ -98,13 +107,3 @@ class Machine(Protocol):
     @property
     def deadline(self) -> int | None:
         """Monotonic nanoseconds at which to step next even if nothing happens; derived from state.  None: never."""
-
-
-class ProtocolViolation(Exception):
-    """A peer sent what no correct peer sends.  The driver drops that connection, logs the reason, and goes on; the
-    machine that raised it is unchanged."""
-
-    def __init__(self, member: Member | None, reason: str) -> None:
-        super().__init__(f"{member or 'a stranger'}: {reason}")
-        self.member = member
-        self.reason = reason

@@ -1,0 +1,160 @@
+"""The facts that the parts of a group machine share, and how they speak: one `Core` per node.
+
+The parts (multicast, view change, membership, transfer, reads) absorb events into these facts and act by rules that the
+machine runs in a fixed order; none of them calls another.
+"""
+
+import random
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import msgspec
+
+from phalanx.group.channel import Channel
+from phalanx.group.config import Config
+from phalanx.group.detector import Detector
+from phalanx.group.flush import Attempt, Flush
+from phalanx.group.messages import Alive, Body, Chunk, Commit, Data, Decision, Envelope, Fetch, Pull, Row, Votes
+from phalanx.group.seat import Seat
+from phalanx.model.clock import Instant
+from phalanx.model.machine import Output, Send
+from phalanx.model.view import Address, GroupId, Member, Name, View
+from phalanx.parts.hybrid import HybridClock
+from phalanx.parts.quorum import is_quorum
+
+_EAGER = (Data, Row, Fetch, Chunk, Pull)
+"""What states no ballot and no durable receipt."""
+
+REMEMBERED = 32
+"""Past decisions kept to answer stragglers; one further behind can only be told that it is out."""
+
+
+class Core:
+    def __init__(self, config: Config, me: Member, votes: Votes, rng: random.Random, now: Instant) -> None:
+        self.config = config
+        self.timing = config.timing
+        self.me = me
+        self.rng = rng
+        self.now = now
+        self.out = Output()
+        self.votes = votes
+        self.cluster = votes.cluster
+        self.view: View | None = None
+        self.live = False
+        """This process is the member of the view that has its name; False: it only votes for its former incarnation."""
+        self.excluded = False
+        self.started = now.mono
+        self.installed_at = now.mono
+        self.clock = HybridClock(config.timing.max_offset)
+        self.detector = Detector(me.name, config.timing)
+        self.suspects: frozenset[Name] = frozenset()
+        self.flush: Flush | None = None
+        self.attempt: Attempt | None = None
+        self.decision: Decision | None = None
+        """The successor of `view`, once known and until it is installed."""
+        self.past: dict[int, Decision] = {}
+        self.channels: dict[GroupId, Channel] = {}
+        self.seats: dict[GroupId, Seat] = {}
+        self.rows: dict[Name, Row] = {}
+        """The latest row of each other member in this view."""
+        self.row_number = 0
+        """Of our last row in this view."""
+        self.row_asks = False
+        """Our next row asks for an answer."""
+        self.row_due = False
+        """A row (or sign of life) goes to all at the end of this turn."""
+        self.dead: set[Name] = set()
+        """Members of the view whose process is known to be gone while a newer one speaks for the name."""
+        self.freezers: dict[Name, int] = {}
+        """Members that say they are frozen in this view, and when they said it."""
+        self._told: dict[Address, int] = {}
+
+    # --- who we are
+
+    @property
+    def name(self) -> Name:
+        return self.me.name
+
+    @property
+    def frozen(self) -> bool:
+        return self.flush is not None and self.flush.frozen
+
+    @property
+    def active(self) -> bool:
+        """We take part in the view: live, and neither frozen nor out."""
+        return self.view is not None and self.live and not self.excluded and not self.frozen and self.decision is None
+
+    @property
+    def votes_here(self) -> bool:
+        """We speak for a full member of the view."""
+        return self.view is not None and not self.excluded and self.view.rank(self.name) >= 0
+
+    def hears_quorum(self) -> bool:
+        assert self.view is not None
+        return is_quorum(self.view, [m.name for m in self.view.members if m.name not in self.suspects])
+
+    # --- masks and names
+
+    def mask(self, names: Collection[Name]) -> int:
+        assert self.view is not None
+        return sum(1 << i for i, m in enumerate(self.view.everyone) if m.name in names)
+
+    def unmask(self, mask: int) -> list[Name]:
+        assert self.view is not None
+        return [m.name for i, m in enumerate(self.view.everyone) if mask >> i & 1]
+
+    # --- speaking
+
+    def post(self, names: Iterable[Name], body: Body) -> None:
+        """To members of the view, by name (ourselves included, if named)."""
+        assert self.view is not None
+        wanted = set(names)
+        self.post_to([m.address for m in self.view.everyone if m.name in wanted], body)
+
+    def post_to(self, addresses: Iterable[Address], body: Body, cluster: int | None = None) -> None:
+        to = tuple(addresses)
+        if not to:
+            return
+        envelope = Envelope(self.cluster if cluster is None else cluster, self.me, body)
+        (self.out.eager if isinstance(body, _EAGER) else self.out.sends).append(Send(to, envelope))
+
+    def others(self) -> list[Name]:
+        assert self.view is not None
+        return [m.name for m in self.view.everyone if m.name != self.name]
+
+    def persist(self, **changes: Any) -> None:
+        """Change the durable state; everything sent from this step on waits for it."""
+        self.votes = msgspec.structs.replace(self.votes, **changes)
+        self.out.writes.append(self.votes)
+
+    def note(self, what: str, *detail: Any) -> None:
+        self.out.note(what, *detail)
+
+    # --- stragglers
+
+    def tell_successor(self, address: Address, view: int) -> None:
+        """Somebody there speaks of a view whose successor we know: tell it, now and then."""
+        value = self.past.get(view) or self.votes.made_by
+        if value is None or value.view.id <= view or not self._may_tell(address):
+            return
+        self.note("straggler.told", address, view)
+        self.post_to([address], Commit(value), value.view.cluster)
+
+    def show_view(self, address: Address) -> None:
+        """Somebody there is ahead of us: say where we are, so that it tells us the decision."""
+        if self.view is not None and self._may_tell(address):
+            self.note("behind.asked", address)
+            self.post_to([address], self.sign_of_life())
+
+    def _may_tell(self, address: Address) -> bool:
+        last = self._told.get(address)
+        if last is not None and self.now.mono - last < self.timing.heartbeat // 2:
+            return False
+        self._told[address] = self.now.mono
+        return True
+
+    def sign_of_life(self) -> Alive:
+        assert self.view is not None
+        promised = self.flush.promised if self.flush else None
+        hears = self.mask(self.detector.hears(self.now.mono))
+        return Alive(self.view.id, self.live, promised, hears, self.mask(self.suspects))

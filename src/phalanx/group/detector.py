@@ -1,0 +1,154 @@
+"""Whom to suspect (DESIGN section 7).
+
+Facts: how long each member has been silent; evidence that a process is gone; what each member claims about whom it hears
+and suspects; who did not answer when asked.  Rules, in this order:
+
+- gone: nobody listens at its address, or a newer incarnation was heard.  Suspected at once.
+- stuck: it is heard, but did not answer a ballot, or made no progress as coordinator, or holds everybody up.
+- cut off: we do not hear it, or it has claimed for `suspect_after` not to hear us.  Suspected, unless someone whom we
+  hear vouches for it: then accusations are weighed for `patience`, and the members outside the largest set that can all
+  talk, elders preferred, are suspected (`excess`).  One that finds itself outside steps aside.
+- accused: more than half of the members that we hear suspect it.
+
+A suspicion ends when its grounds do; a promise given meanwhile stands (DESIGN section 6).
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from phalanx.group.config import Timing
+from phalanx.model.view import Name, View
+from phalanx.parts.quorum import is_quorum, largest_clique
+from phalanx.parts.silence import Silence
+
+
+class Claims(NamedTuple):
+    """What a member last said: whom it hears, whom it suspects."""
+
+    hears: frozenset[Name]
+    suspects: frozenset[Name]
+
+
+class Detector:
+    """All times are monotonic nanoseconds."""
+
+    def __init__(self, me: Name, timing: Timing) -> None:
+        self.me = me
+        self.timing = timing
+        self.silence = Silence(timing.suspect_after)
+        self.gone: set[Name] = set()
+        """Voters that no process speaks for."""
+        self.stuck: set[Name] = set()
+        self.lagging: frozenset[Name] = frozenset()
+        self.claims: dict[Name, Claims] = {}
+        self.aside = False
+        """We are outside the largest set that can all talk."""
+        self._view: View | None = None
+        self._names: tuple[Name, ...] = ()
+        self._deaf_since: dict[Name, int] = {}
+        self._weighing_since: int | None = None
+        self._excess: frozenset[Name] = frozenset()
+        self._suspects: frozenset[Name] = frozenset()
+
+    def begin(self, view: View, now: int) -> None:
+        """A view begins: every member gets the benefit of the doubt, except those gone."""
+        self._view = view
+        self._names = tuple(m.name for m in view.everyone)
+        others = [n for n in self._names if n != self.me]
+        self.silence.watch(others, now)
+        self.gone &= set(others)
+        self.stuck.clear()
+        self.lagging = frozenset()
+        self.claims = {}
+        self._deaf_since.clear()
+        self._weighing_since = None
+        self._excess = frozenset()
+        self.aside = False
+
+    # --- facts
+
+    def heard(self, name: Name, now: int) -> None:
+        self.silence.heard(name, now)
+        self.gone.discard(name)
+
+    def claimed(self, name: Name, hears: Iterable[Name], suspects: Iterable[Name], now: int) -> None:
+        claims = Claims(frozenset(hears), frozenset(suspects))
+        self.claims[name] = claims
+        if self.me in claims.hears:
+            self._deaf_since.pop(name, None)
+        else:
+            self._deaf_since.setdefault(name, now)
+
+    # --- rules
+
+    def is_cut_off(self, name: Name, now: int) -> bool:
+        """Nothing passes between it and us in one direction or the other."""
+        if name == self.me:
+            return False
+        deaf = self._deaf_since.get(name)
+        return (
+            name in self.gone
+            or self.silence.is_silent(name, now)
+            or (deaf is not None and now - deaf >= self.timing.suspect_after)
+        )
+
+    def hears(self, now: int) -> frozenset[Name]:
+        """Whom we hear, ourselves included: what we claim to the others."""
+        silent = self.silence.is_silent
+        return frozenset(n for n in self._names if n == self.me or not (n in self.gone or silent(n, now)))
+
+    def suspects(self, now: int) -> frozenset[Name]:
+        """Weigh the facts."""
+        cut = {n for n in self._names if self.is_cut_off(n, now)}
+        reachable = [n for n in self._names if n not in cut]
+        vouched = {
+            n
+            for n in cut - self.gone
+            if any(n in self.claims[r].hears for r in reachable if r != self.me and r in self.claims and r != n)
+        }
+        self._weigh(cut, vouched, now)
+        suspected = (cut - vouched) | self.gone | self.stuck | self.lagging | self._excess
+        judges = [r for r in reachable if r not in suspected and r in self.claims and r != self.me]
+        for name in self._names:
+            votes = sum(name in self.claims[j].suspects for j in judges if j != name) + (name in suspected)
+            if name != self.me and 2 * votes > len(judges) + 1:
+                suspected.add(name)
+        self._suspects = frozenset(suspected) - {self.me}
+        return self._suspects
+
+    def _weigh(self, cut: set[Name], vouched: set[Name], now: int) -> None:
+        """Partial partitions: after `patience`, keep the largest set of which every two hear each other."""
+        view = self._view
+        assert view is not None
+        alive = [m.name for m in view.members if m.name not in self.gone and (m.name not in cut or m.name in vouched)]
+        broken = any(not self._linked(a, b, cut) for i, a in enumerate(alive) for b in alive[i + 1 :])
+        if not broken:
+            self._weighing_since, self._excess, self.aside = None, frozenset(), False
+            return
+        if self._weighing_since is None:
+            self._weighing_since = now
+        if now - self._weighing_since >= self.timing.patience:
+            best = largest_clique(
+                alive[:12], lambda a, b: self._linked(a, b, cut), lambda names: is_quorum(view, names)
+            )
+            self._excess = frozenset(alive) - set(best) if best else frozenset()
+            self.aside = self.me in self._excess
+            self._excess -= {self.me}
+
+    def _linked(self, a: Name, b: Name, cut: set[Name]) -> bool:
+        if self.me in (a, b):
+            return (b if a == self.me else a) not in cut
+        for one, other in ((a, b), (b, a)):
+            if one not in cut and one in self.claims and other not in self.claims[one].hears:
+                return False
+        return True
+
+    def deadline(self, now: int) -> int | None:
+        """When, if nothing is heard, a rule gives another answer."""
+        times = [
+            at for n in self._names if n != self.me and n not in self.gone and (at := self.silence.overdue_at(n)) > now
+        ]
+        times += [t for since in self._deaf_since.values() if (t := since + self.timing.suspect_after) > now]
+        if self._weighing_since is not None and (t := self._weighing_since + self.timing.patience) > now:
+            times.append(t)
+        return min(times, default=None)

@@ -1,0 +1,410 @@
+"""The group machine: one node's views, multicast and state transfer, as one pure state machine (DESIGN sections 3 to 8).
+
+`step` absorbs the events of a turn as facts, then runs the rules in one fixed order; no rule is called from anywhere else.
+
+    suspect            weigh silence, evidence and accusations
+    coordinate         start, advance or abandon a view change
+    accept             go on with what a lease or a missing batch held up
+    succeed            install the decided view, or stop
+    send               form batches, send what peers lack
+    deliver            hand on what each group's order allows; forget what is stable
+    reach              answer barriers
+    transfer           fetch the state of groups we learn
+    show rows          acknowledge, claim, show that we live
+    wish               ask for what the next view should have
+
+Where it begins: a node with a history votes in its last view for its former incarnation; one that is to found a cluster
+votes in view 0, whose members are all the founders; any other asks its seeds to be let in.
+"""
+
+import random
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Any, assert_never
+
+from phalanx.group.acceptor import Acceptor
+from phalanx.group.config import Config
+from phalanx.group.coordinator import Coordinator
+from phalanx.group.core import Core
+from phalanx.group.flush import Flush
+from phalanx.group.membership import Membership
+from phalanx.group.messages import (
+    Accept,
+    Accepted,
+    Alive,
+    Chunk,
+    Commit,
+    Data,
+    Envelope,
+    Fetch,
+    Gather,
+    Held,
+    Nack,
+    Prepare,
+    Promise,
+    Pull,
+    Refuse,
+    RefuseHost,
+    Row,
+    Votes,
+    Wish,
+)
+from phalanx.group.multicast import Multicasting
+from phalanx.group.reads import Reads
+from phalanx.group.succession import Succession
+from phalanx.group.transfer import Transfer
+from phalanx.model.clock import MILLISECOND, Instant
+from phalanx.model.events import (
+    Barrier,
+    Consumed,
+    Excluded,
+    Host,
+    Leave,
+    Multicast,
+    SnapshotTaken,
+    Unhost,
+)
+from phalanx.model.machine import Drop, LinkDown, LinkUp, Output, Received, Refused, Tick
+from phalanx.model.view import Address, Member, Name, View
+
+
+def genesis(peers: Iterable[tuple[Name, Address]]) -> View:
+    """View 0: the names that must found the cluster together.  Its cluster id is a digest of them, so two lists of
+    founders never vote in one decree."""
+    members = tuple(Member(name, address, 0) for name, address in sorted(peers))
+    text = "\n".join(f"{m.name} {m.address}" for m in members).encode()
+    return View(int.from_bytes(blake2b(text, digest_size=7).digest(), "big"), 0, members)
+
+
+class GroupMachine:
+    """See the module's text.  Raises ValueError for a configuration that cannot be meant."""
+
+    def __init__(self, config: Config, votes: Votes | None, rng: random.Random, now: Instant) -> None:
+        if config.peers and (config.name, config.address) not in config.peers:
+            raise ValueError(f"{config.name} at {config.address} is not among the founding peers {config.peers}")
+        fresh = max(1, now.wall // MILLISECOND)
+        old = votes or Votes(0)
+        me = Member(
+            config.name, config.address, max(fresh, old.incarnation + 1) if votes is None else old.incarnation + 1
+        )
+        self._core = core = Core(config, me, old, rng, now)
+        self._multicast = Multicasting(core)
+        self._reads = Reads(core, self._multicast)
+        self._membership = Membership(core)
+        self._acceptor = Acceptor(core, self._membership.wish, self._reads.may_accept_at)
+        self._coordinator = Coordinator(core, self._membership, lambda: core.rng.getrandbits(56) | 1)
+        self._succession = Succession(core, self._reads)
+        self._transfer = Transfer(core)
+        self._begun = False
+
+    # --- what others may see
+
+    @property
+    def me(self) -> Member:
+        """This process: its name, address and incarnation."""
+        return self._core.me
+
+    @property
+    def view(self) -> View | None:
+        """The view that this process is in; None before it is let in and after it is out."""
+        core = self._core
+        return core.view if core.live and not core.excluded else None
+
+    @property
+    def is_fenced(self) -> bool:
+        """It cannot act at present: frozen, out, not in yet, or cut off from a quorum of its view."""
+        return not self._core.active or not self._core.hears_quorum()
+
+    @property
+    def is_excluded(self) -> bool:
+        return self._core.excluded
+
+    @property
+    def suspects(self) -> frozenset[Name]:
+        return self._core.suspects
+
+    def backlog(self, group: int) -> int:
+        """Bytes that `Multicast` has queued for the group and that have not been sent."""
+        seat = self._core.seats.get(group)
+        return seat.queued if seat is not None else 0
+
+    def is_synced(self, group: int) -> bool:
+        """This node holds the group's state."""
+        seat = self._core.seats.get(group)
+        return seat is not None and seat.synced
+
+    # --- the contract
+
+    def step(self, events: Iterable[Any], now: Instant) -> Output:
+        core = self._core
+        core.now = now
+        out = core.out = Output()
+        if not self._begun:
+            self._begin()
+        for event in events:
+            self._absorb(event)
+        self._act()
+        core.out = Output()
+        return out
+
+    @property
+    def deadline(self) -> int | None:
+        core = self._core
+        if not self._begun:
+            return core.now.mono
+        times = [
+            self._multicast.deadline(),
+            self._membership.deadline(),
+            self._coordinator.deadline(),
+            self._acceptor.deadline(),
+            self._transfer.deadline(),
+            core.detector.deadline(core.now.mono) if core.view is not None and not core.excluded else None,
+        ]
+        return min((t for t in times if t is not None), default=None)
+
+    # --- beginning
+
+    def _begin(self) -> None:
+        """Make the new incarnation durable; take up the former one's vote, or the founders', or none."""
+        core, votes = self._core, self._core.votes
+        self._begun = True
+        peers = core.config.peers
+        if votes.decided is not None and votes.view is not None:
+            core.past[votes.view.id] = votes.decided  # we may be the only one that knows (counter-example 9)
+            core.persist(incarnation=core.me.incarnation)
+            core.post_to(self._seeds(), Commit(votes.decided), votes.decided.view.cluster)
+            return
+        unvoted = votes.view is None or (votes.view.id == 0 and votes.accepted is None)
+        if peers and unvoted and votes.cluster == 0:
+            core.view = genesis(peers)
+            core.persist(incarnation=core.me.incarnation, view=core.view, promised=None, accepted=None)
+        else:
+            core.view = votes.view
+            core.persist(incarnation=core.me.incarnation)
+        if core.view is not None:
+            core.cluster = core.view.cluster
+            core.flush = Flush(core.view, core.votes.promised, core.votes.accepted)
+            if votes.made_by is not None:
+                core.past[votes.made_by.old] = votes.made_by
+            core.detector.begin(core.view, core.now.mono)
+            if core.view.rank(core.name) < 0:
+                core.view = core.flush = None  # it was a learner: there is nothing to vote on
+        core.note("begin", str(core.me), "votes" if core.view is not None else "joins")
+
+    def _seeds(self) -> tuple[Address, ...]:
+        """Where to ask to be let in: the configured seeds and founders, and the members last known."""
+        core = self._core
+        known = core.votes.decided.view if core.votes.decided is not None else core.votes.view
+        members = [m.address for m in known.everyone] if known is not None else []
+        seeds = [*core.config.seeds, *(a for _, a in core.config.peers), *members]
+        return tuple(a for a in dict.fromkeys(seeds) if a != core.me.address)
+
+    # --- facts in
+
+    def _absorb(self, event: Any) -> None:
+        core = self._core
+        match event:
+            case Received(source, Envelope() as envelope):
+                self._absorb_envelope(source, envelope)
+            case Received(source, _):
+                core.out.drops.append(Drop(source, "not a message between nodes"))
+            case LinkUp(address):
+                for name in self._names_at(address):
+                    self._multicast.on_link_up(name)
+            case LinkDown():
+                pass
+            case Refused(address):
+                for name in self._names_at(address):
+                    core.note("gone", name)
+                    core.detector.gone.add(name)
+            case Multicast():
+                self._multicast.on_multicast(event)
+            case Consumed():
+                self._multicast.on_consumed(event)
+            case SnapshotTaken():
+                self._transfer.on_snapshot(event)
+            case Barrier():
+                self._reads.on_barrier(event)
+            case Host():
+                self._membership.on_host(event)
+            case Unhost():
+                self._membership.on_unhost(event)
+            case Leave():
+                self._membership.on_leave(event)
+            case Tick():
+                pass
+            case _:
+                raise TypeError(f"no event of a group machine: {event!r}")
+
+    def _names_at(self, address: Address) -> list[Name]:
+        core = self._core
+        return [m.name for m in core.view.everyone if m.address == address and m.name != core.name] if core.view else []
+
+    def _absorb_envelope(self, source: Address, envelope: Envelope) -> None:
+        """Check who speaks, of which cluster and view; then pass the message on to its part."""
+        core = self._core
+        sender, body = envelope.sender, envelope.body
+        if isinstance(body, Wish):
+            if envelope.cluster in (0, core.cluster):
+                self._membership.on_wish(source, body)
+        elif isinstance(body, Commit):
+            if envelope.cluster == body.value.view.cluster:
+                self._on_commit(body)
+        elif isinstance(body, Refuse):
+            self._on_refuse(body)
+        elif envelope.cluster != core.cluster:
+            if isinstance(body, Alive | Prepare) and body.view == 0 and core.view is not None and core.view.id > 0:
+                core.tell_successor(source, 0)
+            elif core.view is not None and core.view.id > 0:
+                core.note("foreign", envelope.cluster)
+                core.out.drops.append(
+                    Drop(source, f"{sender} is of cluster {envelope.cluster:x}, not {core.cluster:x}")
+                )
+        elif isinstance(body, RefuseHost):
+            self._membership.on_refuse_host(body)
+        elif isinstance(body, Fetch | Chunk):
+            if self._is_known(source, sender):
+                (self._transfer.on_fetch if isinstance(body, Fetch) else self._transfer.on_chunk)(sender.name, body)  # type: ignore[arg-type]  # matched by the condition
+        elif self._is_of_our_view(source, body.view) and self._is_known(source, sender):
+            self._absorb_body(sender, body)
+
+    def _is_of_our_view(self, source: Address, view: int) -> bool:
+        """Messages speak of one view.  Whoever speaks of an older one is told its successor; of a newer one, asked."""
+        core = self._core
+        ours = core.view.id if core.view is not None and not core.excluded else -1
+        if view == ours:
+            return True
+        if view > ours >= 0:
+            core.show_view(source)
+        else:
+            core.tell_successor(source, view)
+        return False
+
+    def _is_known(self, source: Address, sender: Member) -> bool:
+        """The sender is a member, or the newer incarnation that votes for one (which is evidence that it is gone)."""
+        core = self._core
+        view = core.view
+        if view is None or core.excluded:
+            return False
+        member = view.named(sender.name)
+        if member is None or sender.incarnation < member.incarnation or member.address != source:
+            core.note("stranger", str(sender))
+            return False
+        if member.incarnation < sender.incarnation and view.id > 0:
+            core.dead.add(sender.name)
+        elif sender.name in core.dead:
+            return False  # it was replaced: this is an old message
+        if sender.name != core.name:
+            core.detector.heard(sender.name, core.now.mono)
+        return True
+
+    def _absorb_body(self, sender: Member, body: Any) -> None:
+        core = self._core
+        name = sender.name
+        match body:
+            case Data():
+                self._multicast.on_data(name, body)
+            case Row():
+                if (
+                    core.view is not None
+                    and core.view.named(name) == sender
+                    and len(body.echo) == len(core.view.everyone)
+                ):
+                    core.detector.claimed(name, core.unmask(body.hears), core.unmask(body.suspects), core.now.mono)
+                    self._multicast.on_row(name, body)
+                    self._reads.on_row(name)
+            case Alive():
+                core.detector.claimed(name, core.unmask(body.hears), core.unmask(body.suspects), core.now.mono)
+                if body.promised is not None and core.flush is not None:
+                    core.flush.highest = max(core.flush.highest, body.promised.counter)
+                    core.freezers[name] = core.now.mono
+            case Prepare():
+                self._acceptor.on_prepare(name, body)
+            case Promise():
+                self._coordinator.on_promise(name, body)
+            case Nack():
+                self._coordinator.on_nack(body)
+            case Gather():
+                self._acceptor.on_gather(name, body)
+            case Held():
+                self._coordinator.on_held(name, body)
+            case Pull():
+                self._acceptor.on_pull(name, body)
+            case Accept():
+                self._acceptor.on_accept(body)
+            case Accepted():
+                self._acceptor.on_accepted(name, body)
+            case _:
+                assert_never(body)
+
+    def _on_commit(self, body: Commit) -> None:
+        if self._core.excluded:
+            return
+        self._succession.on_commit(body.value)
+
+    def _on_refuse(self, body: Refuse) -> None:
+        core = self._core
+        if body.member != core.me or core.live:
+            if body.member == core.me and not body.least and core.live and not core.excluded:
+                core.note("refused.live")
+            return
+        if body.least > core.me.incarnation:
+            core.note("incarnation.raised", body.least)
+            core.me = Member(core.me.name, core.me.address, body.least)
+            core.persist(incarnation=body.least)
+        self._membership.on_refuse(body)
+
+    # --- rules out
+
+    def _act(self) -> None:
+        core = self._core
+        if core.view is not None and not core.excluded:
+            self._suspect()
+            self._leave_alone()
+            self._coordinator.act()
+            self._acceptor.act()
+        if core.decision is not None:
+            self._succeed()
+        self._multicast.send()
+        self._multicast.deliver()
+        self._reads.reach()
+        self._transfer.act()
+        self._multicast.show_rows()
+        self._membership.say_wish(self._seeds())
+
+    def _suspect(self) -> None:
+        core = self._core
+        self._multicast.judge_lag()
+        before = core.suspects
+        core.suspects = core.detector.suspects(core.now.mono)
+        if core.suspects != before:
+            core.note("suspects", *sorted(core.suspects))
+            core.row_due = True
+
+    def _succeed(self) -> None:
+        core = self._core
+        value = core.decision
+        assert value is not None
+        old = core.view
+        if old is not None:
+            self._coordinator.announce(value)
+        if self._succession.is_member(value):
+            self._succession.install(value)
+            self._membership.installed(old, value)
+            self._multicast.begin(value.view)
+            self._transfer.begin()
+        else:
+            self._succession.leave_out(value)
+        self._acceptor.begin()
+        self._coordinator.begin()
+
+    def _leave_alone(self) -> None:
+        """The only full member leaves: there is nobody to go on, so it stops as it stands."""
+        core = self._core
+        view = core.view
+        assert view is not None
+        if self._membership.wish().leave and core.live and view.members == (core.me,) and not view.learners:
+            self._reads.end_view(None)
+            core.excluded = True
+            core.note("left.last")
+            core.out.deliveries.append(Excluded(None, "it left, and was the last full member"))

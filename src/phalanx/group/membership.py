@@ -1,0 +1,263 @@
+"""Joins, leaves, groups to host, promotions: what is wanted of the next view, and when there is reason for one
+(DESIGN sections 4 and 7).
+
+A node repeats its `Wish` until a view grants it; any member passes it on to the one that would coordinate.  The
+coordinator batches what is wanted; how often a member had to be demoted decides how long it waits for its promotion.
+"""
+
+from phalanx.group.core import Core
+from phalanx.group.flush import Attempt
+from phalanx.group.messages import Decision, Refuse, RefuseHost, Wish
+from phalanx.group.proposal import Grounds
+from phalanx.model.events import Host, HostRefused, Leave, Refusal, Unhost
+from phalanx.model.view import Address, GroupSpec, Member, Name, View
+
+
+class Membership:
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self._hosts: dict[str, GroupSpec] = {spec.name: spec for spec in core.config.hosts}
+        self._unhosts: set[str] = set()
+        self._leaving = False
+        self._wishes: dict[Name, tuple[Wish, int]] = {}
+        """The latest of every other node, and when it came."""
+        self._wish_at = core.now.mono
+        self._wish_pause = core.timing.resend_after
+        self._penalties: dict[Name, tuple[int, int]] = {}
+        """By member: how often it was demoted, and until when it waits."""
+        self._removed: dict[Name, int] = {}
+        """The highest incarnation of a name that a view has left out."""
+
+    # --- what is absorbed
+
+    def on_host(self, request: Host) -> None:
+        self._hosts[request.spec.name] = request.spec
+        self._unhosts.discard(request.spec.name)
+        self._soon()
+
+    def on_unhost(self, request: Unhost) -> None:
+        self._hosts.pop(request.name, None)
+        self._unhosts.add(request.name)
+        self._soon()
+
+    def on_leave(self, _: Leave) -> None:
+        self._leaving = True
+        self._soon()
+
+    def _soon(self) -> None:
+        self._wish_at = self.core.now.mono
+        self._wish_pause = self.core.timing.resend_after
+
+    def on_wish(self, source: Address, wish: Wish) -> None:
+        """Remember it if it can be granted, refuse it if never, and answer one that is granted already."""
+        core = self.core
+        view = core.view
+        if view is None or core.excluded or view.id == 0:
+            return
+        present = view.named(wish.member.name)
+        if present == wish.member:
+            if wish.joining:
+                core.tell_successor(wish.member.address, view.id - 1)
+            self._refuse_hosts(view, wish)
+        elif (refusal := self._refuse_join(present, wish)) is not None:
+            core.note("join.refused", wish.member, refusal.reason)
+            core.post_to([wish.member.address], refusal)
+            return
+        elif present is not None:
+            core.dead.add(present.name)
+        self._wishes[wish.member.name] = (wish, core.now.mono)
+        self._pass_on(view, source, wish)
+
+    def _refuse_join(self, present: Member | None, wish: Wish) -> Refuse | None:
+        core = self.core
+        member = wish.member
+        if not wish.joining:
+            return Refuse(member, "this incarnation is no member any more", 0)
+        least = max(self._removed.get(member.name, -1), present.incarnation if present else -1) + 1
+        if member.incarnation < least:
+            return Refuse(member, f"incarnation {member.incarnation} of {member.name} was used before", least)
+        if present is not None and present.address != member.address and present.name not in core.suspects:
+            return Refuse(member, f"the name {member.name} is in use by a live member at {present.address}", 0)
+        return None
+
+    def _refuse_hosts(self, view: View, wish: Wish) -> None:
+        for spec in wish.hosts:
+            group = view.group_named(spec.name)
+            if group is not None and group.spec != spec:
+                reason = f"group {spec.name} exists as {group.spec}"
+                self.core.post_to([wish.member.address], RefuseHost(spec, reason))
+
+    def _pass_on(self, view: View, source: Address, wish: Wish) -> None:
+        """From its node straight to the one that would coordinate; what was passed on is not passed on again."""
+        core = self.core
+        first = next((m for m in view.members if m.name not in core.suspects), None)
+        if source == wish.member.address and first is not None and first.name != core.name:
+            core.post([first.name], wish)
+
+    def on_refuse(self, message: Refuse) -> None:
+        """`least` is taken up by the machine before this; else we go on trying, more slowly."""
+        if message.member == self.core.me and self.core.view is None and not message.least:
+            self._wish_pause = min(self._wish_pause * 2, 32 * self.core.timing.resend_after)
+            self.core.out.deliveries.append(Refusal(message.reason, final=False))
+
+    def on_refuse_host(self, message: RefuseHost) -> None:
+        if self._hosts.get(message.spec.name) == message.spec:
+            del self._hosts[message.spec.name]
+            self.core.out.deliveries.append(HostRefused(message.spec, message.reason))
+
+    # --- our own wish
+
+    def wish(self) -> Wish:
+        core = self.core
+        hosts = tuple(self._hosts[name] for name in sorted(self._hosts))
+        joining = core.view is None or not core.live
+        return Wish(core.me, joining, hosts, tuple(sorted(self._unhosts)), self._leaving)
+
+    def _granted(self) -> bool:
+        view = self.core.view
+        if view is None or not self.core.live:
+            return False
+        held = {g.spec.name for g in view.groups if self.core.name in g.everyone}
+        return not self._leaving and set(self._hosts) <= held and not (self._unhosts & held)
+
+    def say_wish(self, seeds: tuple[Address, ...]) -> None:
+        """To whoever would coordinate, or to the seeds, until it is granted."""
+        core = self.core
+        if core.excluded or core.now.mono < self._wish_at or self._granted():
+            return
+        self._wish_at = core.now.mono + self._wish_pause // 2 + core.rng.randrange(self._wish_pause)
+        if core.view is None:
+            core.post_to(seeds, self.wish(), 0)
+        elif core.view.id > 0 and core.live:
+            first = next((m.name for m in core.view.members if m.name not in core.suspects), None)
+            if first == core.name:
+                self._refuse_hosts(core.view, self.wish())
+            elif first is not None:
+                core.post([first], self.wish())
+
+    # --- the coordinator's side
+
+    def reasons(self) -> list[str]:
+        """Why the view should change; [] if it need not."""
+        core = self.core
+        view = core.view
+        assert view is not None
+        if view.id == 0 or not core.live:
+            return ["birth" if view.id == 0 else "return"]
+        why = []
+        names = {m.name for m in view.everyone}
+        if core.suspects & names:
+            why.append("suspects " + ",".join(sorted(core.suspects)))
+        if core.dead & names:
+            why.append("dead " + ",".join(sorted(core.dead)))
+        if core.frozen or core.freezers:
+            why.append("a view change was begun")
+        if why or core.now.mono - core.installed_at < core.timing.heartbeat // 2:
+            return why  # what can wait is batched
+        if any(self._is_open(view, wish) for wish in self._all_wishes().values()):
+            why.append("wishes")
+        if promotable := self.promotable():
+            why.append("promote " + ",".join(sorted(promotable)))
+        return why
+
+    def _all_wishes(self) -> dict[Name, Wish]:
+        limit = self.core.now.mono - 4 * self.core.timing.suspect_after
+        self._wishes = {n: (w, at) for n, (w, at) in self._wishes.items() if at >= limit}
+        return {n: w for n, (w, _) in self._wishes.items()} | {self.core.name: self.wish()}
+
+    def _is_open(self, view: View, wish: Wish) -> bool:
+        name = wish.member.name
+        if view.named(name) != wish.member:
+            return not wish.leave
+        if wish.leave and (len(view.members) > 1 or view.rank(name) < 0):
+            return True
+        for spec in wish.hosts:
+            group = view.group_named(spec.name)
+            if (group is None and view.rank(name) >= 0) or (
+                group and group.spec == spec and name not in group.everyone
+            ):
+                return True
+        return any(
+            (g := view.group_named(n)) is not None and name in g.everyone and g.hosts != (name,) for n in wish.unhosts
+        )
+
+    def promotable(self) -> frozenset[Name]:
+        """Learners that hold the state of all their groups, and full members that do of a group they joined."""
+        core = self.core
+        view = core.view
+        assert view is not None
+        full = {m.name for m in view.members}
+        out = set()
+        for m in view.everyone:
+            learns = [g.id for g in view.groups if m.name in g.learners]
+            if (m.name in full and not learns) or m.name in core.suspects or m.name in core.dead:
+                continue
+            if m.name in full:
+                if any(self._is_synced(m.name, g) for g in learns):
+                    out.add(m.name)
+                continue
+            claims = core.detector.claims.get(m.name)
+            if claims is None or m.name not in core.rows or core.now.mono < self._penalties.get(m.name, (0, 0))[1]:
+                continue
+            heard = all(
+                n == core.name or (n in core.detector.claims and m.name in core.detector.claims[n].hears) for n in full
+            )
+            if full <= claims.hears and heard and all(self._is_synced(m.name, g) for g in learns):
+                out.add(m.name)
+        return frozenset(out)
+
+    def _is_synced(self, name: Name, group: int) -> bool:
+        core = self.core
+        if name == core.name:
+            return core.seats[group].synced
+        channel = core.channels.get(group)
+        if channel is not None and name in channel.synced:
+            return True
+        row = core.rows.get(name)
+        return row is not None and any(g.group == group and g.synced for g in row.groups)
+
+    def grounds(self, attempt: Attempt, cluster: int) -> Grounds:
+        core = self.core
+        view = core.view
+        assert view is not None
+        now = core.now.mono
+        silent = {
+            m.name
+            for m in view.everyone
+            if m.name not in attempt.promises
+            and (core.detector.is_cut_off(m.name, now) or m.name in core.dead or m.name in core.detector.gone)
+        }
+        wishes = self._all_wishes()
+        for name, promise in attempt.promises.items():
+            known = wishes.get(name)
+            if known is None or known.member.incarnation <= promise.wish.member.incarnation:
+                wishes[name] = promise.wish
+        return Grounds(attempt.promises, wishes, silent, attempt.promote, cluster)
+
+    def installed(self, old: View | None, value: Decision) -> None:
+        """A view began: remember who is out, and who was demoted."""
+        core = self.core
+        new = value.view
+        now = core.now.mono
+        for m in old.everyone if old is not None else ():
+            if new.named(m.name) != m:
+                self._removed[m.name] = max(m.incarnation, self._removed.get(m.name, 0))
+            elif m in old.members and m in new.learners:  # type: ignore[union-attr]  # old is not None here
+                count, until = self._penalties.get(m.name, (0, 0))
+                count = min(count + 1, 6) if now - until < 60 * core.timing.penalty else 1
+                self._penalties[m.name] = (count, now + (core.timing.penalty << (count - 1)))
+        self._wishes = {n: (w, at) for n, (w, at) in self._wishes.items() if self._is_open(new, w)}
+        held = {g.spec.name for g in new.groups if core.name in g.everyone}
+        self._unhosts &= held
+        self._wish_at = now + self._wish_pause // 4
+        self._wish_pause = core.timing.resend_after
+
+    def deadline(self) -> int | None:
+        core = self.core
+        if core.excluded:
+            return None
+        times = [] if self._granted() or (core.view is not None and not core.live) else [self._wish_at]
+        if core.view is not None:
+            times.append(core.installed_at + core.timing.heartbeat // 2)
+            times += [until for _, until in self._penalties.values()]
+        return min((t for t in times if t > core.now.mono or t == self._wish_at), default=None)

@@ -1,0 +1,227 @@
+"""Sending, receiving and delivering in the groups of the present view, and the rows (DESIGN section 5)."""
+
+from phalanx.group.channel import Channel
+from phalanx.group.core import Core
+from phalanx.group.messages import Data, GroupRow, Row
+from phalanx.model.clock import MILLISECOND
+from phalanx.model.events import Consumed, Multicast
+from phalanx.model.view import Name, View
+from phalanx.parts.quorum import is_quorum
+
+
+class Multicasting:
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self._row_at = core.now.mono
+        """When a full row is due."""
+        self._answer: list[Name] = []
+        """Who asked for an echo."""
+        self._fresh: set[Name] = set()
+        """Members that have not shown a row in this view yet."""
+        self._sent_at: dict[int, int] = {}
+
+    def begin(self, view: View) -> None:
+        core = self.core
+        self._fresh = {m.name for m in view.everyone} - {core.name}
+        self._answer.clear()
+        self._sent_at = {}
+        self._row_at = core.now.mono
+        core.row_number = 0
+        core.row_due = True
+        core.rows = {}
+
+    # --- what is absorbed
+
+    def on_multicast(self, request: Multicast) -> None:
+        seat = self.core.seats.get(request.group)
+        if seat is None:
+            self.core.note("multicast.no_seat", request.group)
+            return
+        seat.enqueue(request.payloads)
+        seat.full = seat.full or seat.queued > self.core.config.limits.queue
+
+    def on_consumed(self, request: Consumed) -> None:
+        seat = self.core.seats.get(request.group)
+        if seat is not None:
+            window = self.core.config.limits.window
+            before, seat.backlog = seat.backlog, max(0, seat.backlog - request.size)
+            if before >= window // 2 > seat.backlog:
+                self.core.row_due = True  # senders may be waiting for this
+
+    def on_data(self, sender: Name, data: Data) -> None:
+        core = self.core
+        channel = core.channels.get(data.group)
+        if channel is None or not core.live or not 0 <= data.author < len(channel.hosts) or data.author == channel.me:
+            return
+        if core.clock.is_ahead(data.stamp, core.now):
+            core.note("clock.refused", channel.hosts[data.author])
+            return
+        core.clock.merge(data.stamp)
+        if channel.receive(data):
+            core.note("data.new" if channel.hosts[data.author] == sender else "data.relayed")
+        else:
+            core.note("data.again")
+
+    def on_row(self, sender: Name, row: Row) -> None:
+        core = self.core
+        old = core.rows.get(sender)
+        for group_row in row.groups:
+            channel = core.channels.get(group_row.group)
+            if channel is not None and len(group_row.received) == len(channel.hosts):
+                channel.show(sender, row.clock, group_row)
+        if sender in self._fresh:  # what we sent before it had installed the view fell on deaf ears
+            self._fresh.discard(sender)
+            for channel in core.channels.values():
+                channel.rewind(sender)
+        if row.ask and core.active:
+            self._answer.append(sender)
+        if old is not None and row.number < old.number:
+            return
+        core.clock.shown(sender, row.wall, core.now)
+        core.rows[sender] = row
+        core.freezers.pop(sender, None)
+
+    def on_link_up(self, name: Name) -> None:
+        for channel in self.core.channels.values():
+            channel.rewind(name)
+        self.core.row_due = True
+
+    # --- rules
+
+    def send(self) -> None:
+        """Form batches from what is queued, as far as the window allows; send what peers lack."""
+        core = self.core
+        if not core.active:
+            return
+        for group_id, channel in core.channels.items():
+            if channel.me < 0:
+                continue
+            seat = core.seats[group_id]
+            while seat.queue and channel.has_room():
+                channel.send(seat.next_entry(), core.clock.tick(core.now), core.row_number + 1)
+                if not self._is_quorate(channel):
+                    core.row_due = core.row_asks = True
+            seat.room_again(core.out.deliveries)
+            for names, data in channel.to_send(core.now.mono, core.timing.resend_after):
+                core.post(names, data)
+
+    def deliver(self) -> None:
+        """Hand on what each group's order allows."""
+        core = self.core
+        if not core.active:
+            return
+        assert core.view is not None
+        clock = core.clock.read(core.now)
+        for group_id, channel in core.channels.items():
+            seat = core.seats[group_id]
+            may = None if self._is_quorate(channel) else lambda data, channel=channel: self._echoed(channel, data)
+            for data in channel.deliver(clock, may):
+                sender = core.view.named(channel.hosts[data.author])
+                assert sender is not None
+                seat.deliver(core.view.id, sender, data, core.out.deliveries)
+            channel.release()
+
+    def _is_quorate(self, channel: Channel) -> bool:
+        assert self.core.view is not None
+        return is_quorum(self.core.view, channel.hosts)
+
+    def _echoed(self, channel: Channel, data: Data) -> bool:
+        """A quorum of the view, not frozen, has heard a row that the author sent after the batch: so the hosts were
+        not cut off from the rest when they sent it (counter-example 4)."""
+        core = self.core
+        view = core.view
+        assert view is not None
+        author = channel.hosts[data.author]
+        place = next(i for i, m in enumerate(view.everyone) if m.name == author)
+        heard = {name for name, row in core.rows.items() if row.echo[place] >= data.row}
+        shown = core.row_number if author == core.name else core.rows[author].number if author in core.rows else 0
+        if shown >= data.row:
+            heard |= {core.name, author}
+        return is_quorum(view, heard)
+
+    def show_rows(self) -> None:
+        """Rows: to all, of the groups that received something, and of all groups at every heartbeat; to those who
+        asked.  One that is frozen or only votes gives a sign of life instead."""
+        core = self.core
+        if core.view is None or core.excluded:
+            return
+        everything = core.now.mono >= self._row_at
+        owed = [g for g, c in core.channels.items() if c.row_owed]
+        if everything:
+            self._row_at = core.now.mono + core.timing.heartbeat
+        if not core.active:
+            if everything or core.row_due:
+                core.row_due = False
+                core.post(core.others(), core.sign_of_life())
+            self._answer.clear()
+            return
+        if everything or core.row_due:
+            owed = list(core.channels)
+        if owed or everything or core.row_due:
+            self._show(core.others(), owed)
+        else:
+            for name in dict.fromkeys(self._answer):
+                self._show([name], [])
+        self._answer.clear()
+        core.row_due = core.row_asks = False
+
+    def _show(self, names: list[Name], groups: list[int]) -> None:
+        core = self.core
+        view = core.view
+        assert view is not None
+        core.row_number += 1
+        echo = tuple(
+            core.row_number if m.name == core.name else core.rows[m.name].number if m.name in core.rows else 0
+            for m in view.everyone
+        )
+        rows: list[GroupRow] = []
+        for group in groups:
+            seat = core.seats[group]
+            rows.append(core.channels[group].row(seat.backlog, seat.synced))
+        self._sent_at[core.row_number] = core.now.mono
+        if len(self._sent_at) > 4096:
+            del self._sent_at[next(iter(self._sent_at))]
+        row = Row(
+            view.id,
+            core.row_number,
+            core.clock.read(core.now),
+            core.now.wall // MILLISECOND,
+            echo,
+            core.mask(core.detector.hears(core.now.mono)),
+            core.mask(core.suspects),
+            0,
+            core.row_asks,
+            tuple(rows),
+        )
+        core.post(names, row)
+
+    def shown_at(self, number: int) -> int | None:
+        """When we sent our row of that number in this view."""
+        return self._sent_at.get(number)
+
+    def judge_lag(self) -> None:
+        """Full hosts that alone hold up the others go on as learners, as long as enough full members remain."""
+        core = self.core
+        view = core.view
+        if view is None or not core.active:
+            return
+        lagging: set[Name] = set()
+        for channel in core.channels.values():
+            lagging |= channel.laggards(core.now.mono, core.timing.demote_after)
+        if lagging and 2 * (len(view.members) - len(lagging)) <= len(view.everyone):
+            lagging = set()
+        if lagging - core.detector.lagging:
+            core.note("lag", *sorted(lagging))
+        core.detector.lagging = frozenset(lagging)
+
+    def deadline(self) -> int | None:
+        core = self.core
+        if core.view is None or core.excluded:
+            return None
+        times = [self._row_at]
+        if core.active:
+            for channel in core.channels.values():
+                for at in (channel.resend_at(core.timing.resend_after), channel.lag_due(core.timing.demote_after)):
+                    if at is not None and at > core.now.mono:
+                        times.append(at)
+        return min(times)

@@ -1,0 +1,132 @@
+"""Linearizable reads that log nothing, and read leases (DESIGN section 9; theory after Gray and Cheriton 1989 for leases,
+and Ongaro 2014, section 6.4 for the question to a quorum).
+
+A barrier notes what has been received of its group, and is reached once that is delivered here and a quorum of the view
+was not frozen after the barrier began: an acknowledged write was received by every full host before it was acknowledged,
+so it is among what was noted; and no later view can have acknowledged one, or the quorum would have been frozen.
+The question is a row that asks for an echo, one for all barriers of a turn.
+
+With a lease the question is saved: hearing a member's row is a grant not to accept a view without it for `lease`.
+"""
+
+from typing import NamedTuple
+
+from phalanx.group.core import Core
+from phalanx.group.messages import Decision
+from phalanx.group.multicast import Multicasting
+from phalanx.model.clock import MILLISECOND
+from phalanx.model.events import Barrier, BarrierFailed, BarrierReached
+from phalanx.model.view import GroupId, Name, View
+from phalanx.parts.quorum import is_quorum
+
+DRIFT = 20
+"""The holder counts on a lease shorter by this fraction: the bound on how much the rates of two clocks differ (5 %)."""
+
+
+class _Waiting(NamedTuple):
+    group: GroupId
+    token: int
+    row: int
+    """Our row whose echo counts."""
+    noted: tuple[int, ...]
+
+
+class Reads:
+    def __init__(self, core: Core, multicasting: Multicasting) -> None:
+        self.core = core
+        self._rows = multicasting
+        self._waiting: list[_Waiting] = []
+        self._granted: dict[Name, int] = {}
+        """Until when a member's read lease, granted by us, may last."""
+
+    # --- barriers
+
+    def on_barrier(self, request: Barrier) -> None:
+        core = self.core
+        channel = core.channels.get(request.group)
+        if core.excluded or channel is None or channel.me < 0:
+            core.out.deliveries.append(BarrierFailed(request.group, request.token))
+            return
+        if channel.group.spec.lease_ms == 0 or not self._holds_lease():
+            core.row_due = core.row_asks = True
+        noted = tuple(channel.matrix.received)
+        self._waiting.append(_Waiting(request.group, request.token, core.row_number + 1, noted))
+
+    def reach(self) -> None:
+        """Barriers whose question is answered and whose noted batches are delivered."""
+        core = self.core
+        if not self._waiting or not core.active:
+            return
+        leased = self._holds_lease()
+        still = []
+        for w in self._waiting:
+            channel = core.channels[w.group]
+            delivered = all(have >= need for have, need in zip(channel.held.delivered, w.noted, strict=True))
+            if delivered and ((leased and channel.group.spec.lease_ms > 0) or self._echoed(w.row)):
+                core.out.deliveries.append(BarrierReached(w.group, w.token))
+            else:
+                still.append(w)
+        self._waiting = still
+
+    def _echoed(self, number: int) -> bool:
+        """A quorum was not frozen when it heard that row of ours."""
+        core = self.core
+        view = core.view
+        assert view is not None
+        if core.row_number < number:
+            return False
+        place = view.rank(core.name)
+        names = {name for name, row in core.rows.items() if row.echo[place] >= number}
+        return is_quorum(view, names | {core.name})
+
+    def end_view(self, value: Decision | None) -> None:
+        """The view ends, and its cut is delivered.  A full host in both views has now delivered all that was
+        acknowledged in the old one, and nothing can have been in the new one without it."""
+        for w in self._waiting:
+            group = value.view.group(w.group) if value is not None else None
+            reached = group is not None and self.core.name in group.hosts
+            answer = BarrierReached if reached else BarrierFailed
+            self.core.out.deliveries.append(answer(w.group, w.token))
+        self._waiting.clear()
+        self._granted.clear()
+
+    # --- leases
+
+    def _lease(self, view: View | None) -> int:
+        """The length of leases in a view: the longest that one of its groups asks for.  Nanoseconds."""
+        return max((g.spec.lease_ms for g in view.groups), default=0) * MILLISECOND if view is not None else 0
+
+    def on_row(self, sender: Name) -> None:
+        """Hearing a row grants its sender a lease, unless we have promised (counter-example 8)."""
+        lease = self._lease(self.core.view)
+        if lease and self.core.active:
+            self._granted[sender] = self.core.now.mono + lease
+
+    def _holds_lease(self) -> bool:
+        """A quorum has heard a row of ours that we *sent* less than a lease ago."""
+        core = self.core
+        view = core.view
+        lease = self._lease(view)
+        if not lease or view is None or not core.active:
+            return False
+        place = view.rank(core.name)
+        grantors = {core.name}
+        for name, row in core.rows.items():
+            sent = self._rows.shown_at(row.echo[place])
+            if sent is not None and core.now.mono < sent + lease - lease // DRIFT:
+                grantors.add(name)
+        return is_quorum(view, grantors)
+
+    def may_accept_at(self, value: Decision) -> int:
+        """When we may accept a view in which some members are not full members any more.  An explicit leave voids the
+        grant; a restarted process does not know what it granted, and waits a whole lease."""
+        core = self.core
+        view = core.view
+        assert view is not None
+        lease = self._lease(view)
+        if not lease:
+            return 0
+        if not core.live:
+            return core.started + lease
+        kept = {m.name for m in value.view.members} | set(value.left)
+        return max((until for name, until in self._granted.items() if name not in kept), default=0)

@@ -1,0 +1,171 @@
+"""From one view to the next: what a decision does to this node (DESIGN section 6, step 5).
+
+A member that goes on delivers the rest of the cut and installs the view.  One that is not in it tells its application and
+stops.  A restarted process takes up its new membership, or goes on voting for its former incarnation in the new view, or
+joins like a stranger.  Those told of a view further on can only be in it as learners, and start with a new snapshot.
+"""
+
+from phalanx.group.acceptor import cut_for
+from phalanx.group.channel import Channel
+from phalanx.group.core import REMEMBERED, Core
+from phalanx.group.flush import Flush
+from phalanx.group.messages import Decision
+from phalanx.group.reads import Reads
+from phalanx.group.seat import Seat
+from phalanx.model.events import Excluded, Founded, GroupLost, Installed
+from phalanx.model.view import Group, View
+
+
+class Succession:
+    def __init__(self, core: Core, reads: Reads) -> None:
+        self.core = core
+        self._reads = reads
+
+    # --- learning of a decision
+
+    def on_commit(self, value: Decision) -> None:
+        """A decision, told by somebody: of our view, or of a later one if we were left behind."""
+        core = self.core
+        view = core.view
+        if core.excluded or core.decision is not None:
+            return
+        if view is None:
+            if value.view.named(core.name) == core.me and core.cluster in (0, value.view.cluster):
+                core.decision = value
+        elif (view.id != 0 and value.view.cluster != view.cluster) or value.view.id <= view.id:
+            return
+        elif value.old == view.id or value.view.named(core.name) != core.me:
+            core.decision = value
+        elif core.me in value.view.learners:
+            core.note("jump", value.view.id)
+            core.decision = value
+
+    # --- installing it
+
+    def is_member(self, value: Decision) -> bool:
+        return value.view.named(self.core.name) == self.core.me
+
+    def install(self, value: Decision) -> None:
+        """End the old view here and begin the new one, of which this process is a member."""
+        core = self.core
+        old, new = core.view, value.view
+        if old is not None and core.live:
+            self._end_groups(old, value)
+        core.view, core.cluster, core.live = new, new.cluster, True
+        core.decision = core.attempt = None
+        core.installed_at = core.now.mono
+        self._remember(value)
+        core.clock.restart(value.clock)
+        core.clock.watch([m.name for m in new.everyone])
+        core.flush = Flush(new, None, None)
+        core.detector.begin(new, core.now.mono)
+        core.dead.clear()
+        core.freezers.clear()
+        core.persist(cluster=new.cluster, view=new, promised=None, accepted=None, made_by=value, decided=None)
+        core.note("installed", new.id, *map(str, new.members), "|", *map(str, new.learners))
+        core.out.deliveries.append(Installed(new))
+        self._begin_groups(old, new)
+
+    def _remember(self, value: Decision) -> None:
+        past = self.core.past
+        past[value.old] = value
+        if len(past) > REMEMBERED:
+            del past[min(past)]
+
+    def _end_groups(self, old: View, value: Decision) -> None:
+        """Deliver the rest of each cut where it is held; elsewhere the state must come anew."""
+        core = self.core
+        for group_id, channel in core.channels.items():
+            seat = core.seats[group_id]
+            cut = cut_for(value.cuts, group_id) if value.old == old.id else None
+            successor = value.view.group(group_id)
+            if cut is None:
+                entries = channel.unsent([0] * len(channel.hosts))
+                if successor is not None:
+                    seat.lose_state(value.view.id)
+                seat.drop_started(entries)
+            elif channel.holds(cut.upto) and not channel.beyond(cut.upto):
+                for data in channel.rest(cut.upto):
+                    sender = old.named(channel.hosts[data.author])
+                    assert sender is not None
+                    seat.deliver(old.id, sender, data, core.out.deliveries)
+                seat.put_back(channel.unsent(cut.upto))
+            else:
+                assert successor is None or core.name not in successor.hosts, "a host holds the cut"
+                core.note("resync", group_id)
+                entries = channel.unsent(cut.upto)
+                seat.lose_state(value.view.id)
+                if channel.group.spec.is_uniform:
+                    seat.put_back(entries)
+                else:
+                    seat.drop_started(entries)
+        self._reads.end_view(value)
+
+    def _begin_groups(self, old: View | None, new: View) -> None:
+        core = self.core
+        mine = {g.id: g for g in new.groups if core.name in g.everyone}
+        for group_id in [g for g in core.seats if g not in mine]:
+            seat = core.seats.pop(group_id)
+            if new.group(group_id) is None:
+                core.note("group.lost", group_id)
+                core.out.deliveries.append(GroupLost(group_id, seat.spec))
+        core.channels = {}
+        for group_id, group in mine.items():
+            if group_id not in core.seats:
+                core.seats[group_id] = self._new_seat(old, new, group)
+            seat = core.seats[group_id]
+            assert seat.synced or core.name not in group.hosts, "a full host holds the state"
+            limits = core.config.limits
+            channel = core.channels[group_id] = Channel(new.id, group, core.name, limits)
+            channel.row_owed = True
+            seat.view_began(m for m in new.everyone if self._goes_on(group, m.name))
+
+    def _goes_on(self, group: Group, name: str) -> bool:
+        """Whether a sender may still complete a large payload: a host; a learner only if it kept its state."""
+        return name in group.hosts or (name in group.learners and group.spec.is_uniform)
+
+    def _new_seat(self, old: View | None, new: View, group: Group) -> Seat:
+        core = self.core
+        founded = core.name in group.hosts
+        seat = Seat(group.id, group.spec, core.config.limits, synced=founded)
+        if founded:
+            assert old is None or old.group(group.id) is None, "only founders host without a transfer"
+            core.out.deliveries.append(Founded(group.id, group.spec))
+        else:
+            seat.lose_state(new.id)
+        return seat
+
+    # --- not in it
+
+    def leave_out(self, value: Decision) -> None:
+        """The next view is without this process.  It goes on answering for the decision."""
+        core = self.core
+        view = core.view
+        assert view is not None
+        core.decision = core.attempt = None
+        self._remember(value)
+        if core.live:
+            core.note("excluded", value.view.id)
+            self._reads.end_view(None)
+            core.excluded = True
+            core.persist(decided=value)
+            reason = "it left" if core.name in value.left else "it was suspected, or could not be reached"
+            core.out.deliveries.append(Excluded(value.view, reason))
+            return
+        former = value.view.named(core.name)
+        if former is not None and former in value.view.members and former.incarnation < core.me.incarnation:
+            core.note("votes.on", value.view.id)
+            core.view, core.cluster = value.view, value.view.cluster
+            core.flush = Flush(value.view, None, None)
+            core.installed_at = core.now.mono
+            core.detector.begin(value.view, core.now.mono)
+            core.persist(
+                cluster=core.cluster, view=value.view, promised=None, accepted=None, made_by=value, decided=None
+            )
+        else:
+            core.note("votes.over", value.view.id)
+            core.cluster = value.view.cluster
+            core.view, core.flush = None, None
+            core.persist(cluster=core.cluster, decided=value)
+        core.dead.clear()
+        core.freezers.clear()

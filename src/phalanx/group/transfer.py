@@ -1,0 +1,233 @@
+"""State transfer: a learner pulls a snapshot from the least busy full host, while the group goes on (DESIGN section 8).
+
+The snapshot's tag says what it covers: everything before a view, and of that view each host's batches up to a number.
+What follows the tag the learner has received itself, as one of those to whom everything is sent: its seat keeps it as
+the suffix.  If a donor fails, another continues only where tag and digest are the same.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+from phalanx.group.core import Core
+from phalanx.group.messages import Chunk, Fetch
+from phalanx.group.seat import Tag
+from phalanx.model.events import SnapshotTaken, SnapshotWanted
+from phalanx.model.view import GroupId, Member, Name
+
+
+class Snap(NamedTuple):
+    """A donor's snapshot, ready to be sent."""
+
+    token: int
+    tag: Tag
+    blob: bytes
+    digest: bytes
+
+
+class Wanted(NamedTuple):
+    """A snapshot that the application was asked for: its tag, and the seat's open payloads, as of that moment."""
+
+    group: GroupId
+    tag: Tag
+    partials: dict[Member, list[bytes]]
+    asked: set[Name]
+
+
+class Fetching:
+    """A learner's transfer of one group."""
+
+    __slots__ = ("asked_at", "avoid", "digest", "donor", "parts", "size", "tag", "token", "total")
+
+    def __init__(self) -> None:
+        self.donor: Name | None = None
+        self.avoid: set[Name] = set()
+        self.token = 0
+        self.tag: Tag | None = None
+        self.digest = b""
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.total = -1
+        self.asked_at = 0
+
+    def restart(self) -> None:
+        self.token, self.tag, self.digest, self.parts, self.size, self.total = 0, None, b"", [], 0, -1
+
+
+class Transfer:
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self._snaps: dict[GroupId, Snap] = {}
+        self._used_at: dict[GroupId, int] = {}
+        self._wanted: dict[int, Wanted] = {}
+        self._fetching: dict[GroupId, Fetching] = {}
+        self._last_token = 0
+
+    def begin(self) -> None:
+        """A view began: donors may be gone, and members that failed before may do now."""
+        core = self.core
+        assert core.view is not None
+        for group, fetching in self._fetching.items():
+            fetching.avoid.clear()
+            place = core.view.group(group)
+            if place is None or fetching.donor not in place.hosts:
+                fetching.donor = None
+        self._fetching = {g: f for g, f in self._fetching.items() if g in core.seats}
+
+    @property
+    def busy(self) -> int:
+        """Snapshots that this node is giving out."""
+        return len(self._snaps) + len(self._wanted)
+
+    # --- the donor
+
+    def on_fetch(self, sender: Name, message: Fetch) -> None:
+        core = self.core
+        seat, channel = core.seats.get(message.group), core.channels.get(message.group)
+        if seat is None or channel is None or not seat.synced or channel.me < 0 or core.view is None or core.excluded:
+            return
+        snap = self._snaps.get(message.group)
+        if snap is not None and (message.token in (0, snap.token)) and snap.tag.view >= message.least:
+            self._send_chunk(sender, message.group, snap, message.offset)
+            return
+        waiting = next((w for w in self._wanted.values() if w.group == message.group), None)
+        if waiting is not None and waiting.tag.view >= message.least:
+            waiting.asked.add(sender)
+            return
+        self._last_token += 1
+        tag = Tag(core.view.id, tuple(channel.held.delivered))
+        self._wanted[self._last_token] = Wanted(message.group, tag, seat.partials(), {sender})
+        core.note("snapshot.wanted", message.group, tag.view)
+        core.out.deliveries.append(SnapshotWanted(message.group, self._last_token))
+
+    def on_snapshot(self, answer: SnapshotTaken) -> None:
+        core = self.core
+        wanted = self._wanted.pop(answer.token, None)
+        seat = core.seats.get(answer.group)
+        if wanted is None or seat is None or answer.data is None or core.view is None:
+            return
+        blob = seat.pack(answer.data, wanted.partials)
+        digest = hashlib.blake2b(blob, digest_size=16).digest()
+        snap = Snap(answer.token, wanted.tag, blob, digest)
+        self._snaps[answer.group] = snap
+        for name in sorted(wanted.asked):
+            self._send_chunk(name, answer.group, snap, 0)
+
+    def _send_chunk(self, to: Name, group: GroupId, snap: Snap, offset: int) -> None:
+        self._used_at[group] = self.core.now.mono
+        data = snap.blob[offset : offset + self.core.config.limits.chunk]
+        self.core.post(
+            [to],
+            Chunk(group, snap.token, snap.tag.view, snap.tag.covers, snap.digest, offset, len(snap.blob), data),
+        )
+
+    # --- the learner
+
+    def on_chunk(self, sender: Name, chunk: Chunk) -> None:
+        core = self.core
+        seat, fetching = core.seats.get(chunk.group), self._fetching.get(chunk.group)
+        if seat is None or seat.synced or fetching is None or fetching.donor != sender:
+            return
+        tag = Tag(chunk.view, chunk.covers)
+        if fetching.tag is not None and (fetching.tag, fetching.digest) != (tag, chunk.digest):
+            core.note("transfer.restart", chunk.group)
+            fetching.restart()
+        if chunk.offset != fetching.size:
+            if fetching.size == 0:
+                self._ask(chunk.group, fetching)
+            return
+        fetching.token, fetching.tag, fetching.digest = chunk.token, tag, chunk.digest
+        fetching.total = chunk.total
+        fetching.parts.append(chunk.data)
+        fetching.size += len(chunk.data)
+        if fetching.size < fetching.total:
+            self._ask(chunk.group, fetching)
+
+    def act(self) -> None:
+        """Ask, ask elsewhere, finish; forget snapshots that nobody fetches any more."""
+        core = self.core
+        now = core.now.mono
+        idle = 8 * core.timing.suspect_after
+        for group in [g for g, at in self._used_at.items() if now - at >= idle]:
+            del self._used_at[group]
+            self._snaps.pop(group, None)
+        if core.view is None or not core.live or core.excluded or core.decision is not None:
+            return
+        for group, seat in core.seats.items():
+            if seat.synced:
+                continue
+            fetching = self._fetching.setdefault(group, Fetching())
+            if seat.overflowed:
+                core.note("transfer.overflow", group)
+                seat.lose_state(core.view.id)
+                fetching.restart()
+            self._pursue(group, fetching)
+
+    def _pursue(self, group: GroupId, fetching: Fetching) -> None:
+        core = self.core
+        view, seat, channel = core.view, core.seats[group], core.channels.get(group)
+        assert view is not None
+        if channel is None:
+            return
+        if fetching.tag is not None and fetching.tag.view < seat.suffix_from:
+            fetching.restart()  # what follows that snapshot is not here any more
+            fetching.donor = None
+        if fetching.tag is not None and fetching.size == fetching.total:
+            if fetching.tag.view <= view.id:
+                self._finish(group, fetching)
+            return
+        if fetching.donor is None or fetching.donor in core.suspects:
+            self._choose(group, fetching)
+        elif core.now.mono - fetching.asked_at >= 2 * core.timing.resend_after:
+            fetching.avoid.add(fetching.donor)
+            self._choose(group, fetching)
+
+    def _choose(self, group: GroupId, fetching: Fetching) -> None:
+        """The least busy full host that we hear, not the eldest if another will do."""
+        core = self.core
+        assert core.view is not None
+        hosts = core.channels[group].hosts
+        usable = [n for n in hosts if n not in core.suspects and n not in fetching.avoid and n != core.name]
+        if not usable:
+            fetching.avoid.clear()
+            usable = [n for n in hosts if n not in core.suspects and n != core.name]
+        if not usable:
+            fetching.donor = None
+            return
+        busy = {n: core.rows[n].busy if n in core.rows else 0 for n in usable}
+        fetching.donor = min(reversed(usable), key=lambda n: busy[n])
+        core.note("transfer.fetch", group, fetching.donor)
+        self._ask(group, fetching, fresh_donor=True)
+
+    def _ask(self, group: GroupId, fetching: Fetching, *, fresh_donor: bool = False) -> None:
+        assert fetching.donor is not None
+        fetching.asked_at = self.core.now.mono
+        token = 0 if fresh_donor else fetching.token
+        least = max(self.core.seats[group].suffix_from, fetching.tag.view if fetching.tag else 0)
+        self.core.post([fetching.donor], Fetch(group, token, fetching.size, least))
+
+    def _finish(self, group: GroupId, fetching: Fetching) -> None:
+        core = self.core
+        view, seat, channel = core.view, core.seats[group], core.channels[group]
+        assert fetching.tag is not None and view is not None
+        if fetching.tag.view == view.id:
+            channel.adopt(fetching.tag.covers)
+        core.note("transfer.done", group, fetching.tag.view)
+        seat.restore(b"".join(fetching.parts), fetching.tag, view.everyone, core.out.deliveries)
+        del self._fetching[group]
+        core.row_due = True
+
+    def deadline(self) -> int | None:
+        core = self.core
+        if core.excluded or not core.live:
+            return None
+        times = [
+            f.asked_at + 2 * core.timing.resend_after
+            for f in self._fetching.values()
+            if f.donor is not None and f.size != f.total
+        ]
+        times += [at + 8 * core.timing.suspect_after for at in self._used_at.values()]
+        if any(not s.synced and g not in self._fetching for g, s in core.seats.items()) or any(
+            f.donor is None for f in self._fetching.values()
+        ):
+            times.append(core.now.mono + core.timing.resend_after)
+        return min(times, default=None)
