@@ -2,9 +2,9 @@
 
 A command may change half of what it meant to and then raise.  For a class all of whose commands promise to be `atomic`
 nothing needs to be done.  For any other, `Undo` keeps a *checkpoint* (the encoded state) and the journal of the
-commands that succeeded since; the state before the failed command is the checkpoint with the journal run again.  A success costs
-appending its arguments; a new checkpoint is due once the journal has cost about as much as one, so it is paid off in
-advance; a failure costs one decoding of the state, at most `JOURNAL_COMMANDS` commands, and one encoding.
+commands that succeeded since; the state before the failed command is the checkpoint with the journal run again.  A
+success costs appending its arguments; a new checkpoint is due once the journal has cost about as much as one, so it is
+paid off in advance; a failure costs one decoding of the state, the journal's commands, and one encoding.
 
 Running commands again is right because they are deterministic; those that are not are what audits find.  Arguments are
 kept encoded, since a command may put the decoded ones into the state.

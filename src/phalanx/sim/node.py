@@ -10,7 +10,7 @@ from phalanx.model.view import Address, Name
 from phalanx.sim.clocks import Clocks
 
 if TYPE_CHECKING:
-    from phalanx.sim.network import Pipe
+    from phalanx.sim.pipe import Pipe
 
 FOREVER = 1 << 62
 """A time that no run reaches."""

@@ -5,9 +5,7 @@ from generators seeded by the world's seed, one for each purpose, and nothing it
 on hashes: the same arguments give the same run, in any process.
 
 A node takes a turn soon after something came for it: one step with all events that wait, or with some of them.  Its
-output is treated as model/machine.py says.  The disk makes one write at a time, which covers all outputs made before
-it began (group commit).  A crash in mid write leaves any prefix of it durable; a crash after a write and before the
-process noticed leaves it durable and nothing of it said.
+output is treated as model/machine.py says.
 """
 
 import random
@@ -20,6 +18,7 @@ from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
 from phalanx.model.machine import Machine, Output, ProtocolViolation, Received
 from phalanx.model.view import Address, Name
 from phalanx.sim.conditions import Conditions
+from phalanx.sim.disks import Disks
 from phalanx.sim.network import Network
 from phalanx.sim.node import FOREVER, Node, Setup
 from phalanx.sim.trace import Trace, where
@@ -81,12 +80,11 @@ class World:
         self._start = start
         self._deliver = deliver
         self._after_step = after_step
-        self._fingerprint = fingerprint if self.conditions.fingerprints else None
         self._turns = random.Random(f"{seed}/turns").random
-        self._disks = random.Random(f"{seed}/disks").random
-        self.network = Network(
-            self, f"{seed}/network", self.conditions, codec if self.conditions.codec else None, self._fingerprint
-        )
+        marks = fingerprint if self.conditions.fingerprints else None
+        codec = codec if self.conditions.codec else None
+        self.disks = Disks(self, f"{seed}/disks", self.conditions, marks)
+        self.network = Network(self, f"{seed}/network", self.conditions, codec, marks)
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -158,7 +156,7 @@ class World:
         try:
             node.machine = self._start(setup)
         except Exception as error:
-            self._raised(node, "start", error)
+            self.raised(node, "start", error)
             return
         self._set_alarm(node, node.machine)
 
@@ -168,10 +166,7 @@ class World:
         node = self.nodes[name]
         if node.machine is not None:
             self.tell("power off" if host else "crash", name)
-            if node.flushing and not node.flushed:
-                writes = node.writes_under_way()
-                if kept := int((len(writes) + 1) * self._disks()):
-                    node.durable = writes[kept - 1]
+            self.disks.crashed(node)
             node.forget()
             self.network.crashed(node, host=host)
         node.crash_in_write = None
@@ -206,8 +201,7 @@ class World:
         self.tell("resume", name)
         if node.paused or node.machine is None:
             return
-        if node.flushed:
-            self.schedule(MICROSECOND, self._written, node, node.life)
+        self.disks.resumed(node)
         if node.inbox:
             node.turn_due = True
             self.schedule(2 * MICROSECOND, self._turn, node, node.life, True)
@@ -310,7 +304,7 @@ class World:
             self._drop_offender(node, machine, events, violation)
             return
         except Exception as error:
-            self._raised(node, "step", error)
+            self.raised(node, "step", error)
             return
         if self.trace is not None:
             self.trace.step(self.now, node, events, output)
@@ -322,9 +316,9 @@ class World:
             for send in output.eager:
                 self.network.send(node, send)
         if output.writes or node.outbox:
-            self._queue(node, output)
+            self.disks.submit(node, output)
         elif output.sends or output.deliveries:
-            self._release(node, output)
+            self.release(node, output)
         if self._after_step is not None:
             self._look(node, output)
         if node.machine is machine and node.life == life:
@@ -335,7 +329,7 @@ class World:
         try:
             wrong = self._after_step(node, output)
         except Exception as error:
-            self._raised(node, "invariant", error)
+            self.raised(node, "invariant", error)
             return
         if wrong:
             kind, _, text = wrong.partition(":")
@@ -356,62 +350,14 @@ class World:
         self.network.drop_caller(node, source)
         self._set_alarm(node, machine)
 
-    def _raised(self, node: Node, doing: str, error: Exception) -> None:
+    def raised(self, node: Node, doing: str, error: Exception) -> None:
+        """A machine, or the scenario, raised what it must not: that is a failure."""
         self.fail(f"{doing} {type(error).__name__}", f"at {node.name}: {error or 'no text'} ({where(error)})")
 
-    # --- disks ----------------------------------------------------------------------------------------------------
+    # --- releases -------------------------------------------------------------------------------------------------
 
-    def _queue(self, node: Node, output: Output) -> None:
-        node.outbox.append(output)
-        if self._fingerprint is not None:
-            node.marks.append(self._fingerprint((output.writes, output.sends)))
-        if not node.flushing:
-            self._write(node)
-
-    def _write(self, node: Node) -> None:
-        """Begin a write that covers all outputs that wait.  The first of them has something to write."""
-        node.flushing = len(node.outbox)
-        conditions = self.conditions
-        takes = conditions.write_min_ns + int(conditions.write_spread_ns * self._disks()) + node.disk_extra_ns
-        self.schedule(takes, self._durable, node, node.life)
-        if node.crash_in_write is not None:
-            room = takes + max(conditions.release_spread_ns, MICROSECOND)
-            self.schedule(int(room * self._disks()), self._crash_in_write, node, node.life, node.crash_in_write)
-            node.crash_in_write = None
-
-    def _crash_in_write(self, node: Node, life: int, down_ns: int) -> None:
-        if node.life == life and node.machine is not None:
-            self.crash(node.name)
-            self.schedule(down_ns, self.start, node.name)
-
-    def _durable(self, node: Node, life: int) -> None:
-        if node.life != life or node.machine is None:
-            return
-        node.durable = node.writes_under_way()[-1]
-        node.flushed = True
-        late = int(self.conditions.release_spread_ns * self._disks())
-        self.schedule(late + 1, self._written, node, life)
-
-    def _written(self, node: Node, life: int) -> None:
-        """The process notices that its write is durable: release what waited for it, in order."""
-        if node.life != life or node.machine is None or node.paused or not node.flushed:
-            return
-        count, node.flushing, node.flushed = node.flushing, 0, False
-        outbox = node.outbox
-        while node.machine is not None and outbox and (count > 0 or not outbox[0].writes):
-            count -= 1
-            output = outbox.popleft()
-            if self.trace is not None:
-                self.trace.release(self.now, node, output)
-            if self._fingerprint is not None and node.marks.popleft() != self._fingerprint(
-                (output.writes, output.sends)
-            ):
-                self.fail("mutation", f"an output of {node.name} was changed while it waited for its write")
-            self._release(node, output)
-        if node.outbox:
-            self._write(node)
-
-    def _release(self, node: Node, output: Output) -> None:
+    def release(self, node: Node, output: Output) -> None:
+        """Let an output go whose time has come: for the disks."""
         for send in output.sends:
             self.network.send(node, send)
         if output.deliveries and self._deliver is not None:
@@ -419,7 +365,7 @@ class World:
                 try:
                     requests = self._deliver(node, delivery)
                 except Exception as error:
-                    self._raised(node, "deliver", error)
+                    self.raised(node, "deliver", error)
                     return
                 for request in requests or ():
                     self.arrive(node, request)
