@@ -353,10 +353,8 @@ class Network:
         if pipe.stream is not None:
             self._break(pipe)
 
-    def drop_caller(self, node: Node, address: Address) -> None:
-        """The node's driver closes the connection over which that address speaks."""
+    def drop(self, node: Node, address: Address) -> None:
+        """The node's driver closes the connection to that address, at the machine's wish."""
         pipe = node.links.get(address)
-        if pipe is None and (caller := self._nodes.get(address)) is not None and caller is not node:
-            pipe = self.pipe(node, caller)
         if pipe is not None and pipe.stream is not None:
             self._break(pipe)

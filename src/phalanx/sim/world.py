@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
-from phalanx.model.machine import Machine, Output, ProtocolViolation, Received
+from phalanx.model.machine import Machine, Output
 from phalanx.model.view import Address, Name
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.disks import Disks
@@ -300,9 +300,6 @@ class World:
             return
         try:
             output = machine.step(events, node.clocks.read(self.now))
-        except ProtocolViolation as violation:
-            self._drop_offender(node, machine, events, violation)
-            return
         except Exception as error:
             self.raised(node, "step", error)
             return
@@ -312,6 +309,9 @@ class World:
             for note in output.notes:
                 self.notes[note.what] += 1
         life = node.life
+        for drop in output.drops:
+            self.tell("drop", node.name, drop.source, drop.reason)
+            self.network.drop(node, drop.source)
         if output.eager:
             for send in output.eager:
                 self.network.send(node, send)
@@ -334,21 +334,6 @@ class World:
         if wrong:
             kind, _, text = wrong.partition(":")
             self.fail(f"invariant {kind}", f"at {node.name}: {text.strip() or kind}")
-
-    def _drop_offender(self, node: Node, machine: Machine, events: Sequence[Any], violation: ProtocolViolation) -> None:
-        """The machine is unchanged: give it the events one by one, leave out the one at fault, and drop the connection
-        that it came over."""
-        if len(events) > 1:
-            for event in events:
-                if node.machine is machine:
-                    self._step(node, machine, (event,))
-            return
-        self.tell("protocol violation", node.name, violation)
-        source = events[0].source if events and isinstance(events[0], Received) else ""
-        if not source and violation.member is not None:
-            source = violation.member.address
-        self.network.drop_caller(node, source)
-        self._set_alarm(node, machine)
 
     def raised(self, node: Node, doing: str, error: Exception) -> None:
         """A machine, or the scenario, raised what it must not: that is a failure."""

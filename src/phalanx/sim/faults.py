@@ -1,0 +1,173 @@
+"""Faults, as data: when, whom, how long.  `storm` carries them out.
+
+Nodes are given by their position in the run's list of nodes.  A fault that names a node which the run does not have
+does nothing to it, so a schedule can be used for a smaller cluster.  All times are world time in nanoseconds.
+"""
+
+import msgspec
+
+NodeIndex = int
+
+
+class Crash(msgspec.Struct, frozen=True, tag=True):
+    """The process is killed, and started again `down_ns` later; None: not before the storm is over."""
+
+    at_ns: int
+    node: NodeIndex
+    down_ns: int | None
+    host: bool = False
+    """The whole host loses power: nobody answers in its place that the process is gone."""
+    for_good: bool = False
+    """It does not come back even then."""
+
+
+class CrashInWrite(msgspec.Struct, frozen=True, tag=True):
+    """The process is killed between the beginning of its next write and the release of what waits for it."""
+
+    at_ns: int
+    node: NodeIndex
+    down_ns: int
+
+
+class CrashAll(msgspec.Struct, frozen=True, tag=True):
+    """All hosts lose power at once; each comes back between `down_ns` and `down_ns + apart_ns` later."""
+
+    at_ns: int
+    down_ns: int
+    apart_ns: int
+
+
+class DiskLost(msgspec.Struct, frozen=True, tag=True):
+    """The host loses power, and comes back `down_ns` later with an empty disk."""
+
+    at_ns: int
+    node: NodeIndex
+    down_ns: int
+
+
+class Pause(msgspec.Struct, frozen=True, tag=True):
+    """The process is stopped, as by SIGSTOP, and goes on later: all that came meanwhile is there at once."""
+
+    at_ns: int
+    node: NodeIndex
+    lasts_ns: int
+
+
+class Partition(msgspec.Struct, frozen=True, tag=True):
+    """Two nodes can talk if some group holds both.  A node in several groups is a bridge; one in none is isolated."""
+
+    at_ns: int
+    lasts_ns: int
+    groups: tuple[tuple[NodeIndex, ...], ...]
+
+
+class OneWay(msgspec.Struct, frozen=True, tag=True):
+    """Nothing gets from any of the sources to any of the targets; the other way is open."""
+
+    at_ns: int
+    lasts_ns: int
+    sources: tuple[NodeIndex, ...]
+    targets: tuple[NodeIndex, ...]
+
+
+class Ring(msgspec.Struct, frozen=True, tag=True):
+    """Each node is cut off from the next in the ring of all nodes."""
+
+    at_ns: int
+    lasts_ns: int
+
+
+class Flap(msgspec.Struct, frozen=True, tag=True):
+    """The link between two nodes is cut and mended in turn, each for half a period; each cut resets the connection."""
+
+    at_ns: int
+    lasts_ns: int
+    a: NodeIndex
+    b: NodeIndex
+    period_ns: int
+
+
+class Reset(msgspec.Struct, frozen=True, tag=True):
+    """The connection between two nodes breaks; they can make a new one at once."""
+
+    at_ns: int
+    a: NodeIndex
+    b: NodeIndex
+
+
+class SlowLink(msgspec.Struct, frozen=True, tag=True):
+    """Messages between two nodes take longer."""
+
+    at_ns: int
+    lasts_ns: int
+    a: NodeIndex
+    b: NodeIndex
+    extra_ns: int
+
+
+class Loss(msgspec.Struct, frozen=True, tag=True):
+    """All messages are datagrams for a while: in any order, and these fractions of them lost or doubled."""
+
+    at_ns: int
+    lasts_ns: int
+    loss: float
+    duplicate: float
+
+
+class ClockOffset(msgspec.Struct, frozen=True, tag=True):
+    """The node's wall clock jumps by that much, and back at the end."""
+
+    at_ns: int
+    lasts_ns: int
+    node: NodeIndex
+    by_ns: int
+
+
+class ClockRate(msgspec.Struct, frozen=True, tag=True):
+    """The node's monotonic clock runs fast (or slow) by that many parts in a million."""
+
+    at_ns: int
+    lasts_ns: int
+    node: NodeIndex
+    ppm: int
+
+
+class SlowDisk(msgspec.Struct, frozen=True, tag=True):
+    """Each write of the node takes that much longer: a stalled disk if it is long enough."""
+
+    at_ns: int
+    lasts_ns: int
+    node: NodeIndex
+    extra_ns: int
+
+
+Fault = (
+    Crash
+    | CrashInWrite
+    | CrashAll
+    | DiskLost
+    | Pause
+    | Partition
+    | OneWay
+    | Ring
+    | Flap
+    | Reset
+    | SlowLink
+    | Loss
+    | ClockOffset
+    | ClockRate
+    | SlowDisk
+)
+
+
+def end_ns(fault: Fault) -> int:
+    """When the fault is over (a crash that waits for the end of the storm counts as over at once)."""
+    match fault:
+        case Crash(down_ns=down) | CrashInWrite(down_ns=down) | DiskLost(down_ns=down):
+            return fault.at_ns + (down or 0)
+        case CrashAll():
+            return fault.at_ns + fault.down_ns + fault.apart_ns
+        case Reset():
+            return fault.at_ns
+        case _:
+            return fault.at_ns + fault.lasts_ns

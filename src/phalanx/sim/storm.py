@@ -1,0 +1,235 @@
+"""Carries out a plan's faults in a world, and ends all of them when the storm is over."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import assert_never
+
+from phalanx.model.view import Name
+from phalanx.sim.faults import (
+    ClockOffset,
+    ClockRate,
+    Crash,
+    CrashAll,
+    CrashInWrite,
+    DiskLost,
+    Fault,
+    Flap,
+    Loss,
+    NodeIndex,
+    OneWay,
+    Partition,
+    Pause,
+    Reset,
+    Ring,
+    SlowDisk,
+    SlowLink,
+)
+from phalanx.sim.node import Node
+from phalanx.sim.world import World
+
+Undo = Callable[[], None]
+
+
+class Storm:
+    """Schedules the faults at once; `heal` ends those that are under way, drops the rest and starts who is down."""
+
+    def __init__(self, world: World, names: Sequence[Name], faults: Iterable[Fault]) -> None:
+        self._world = world
+        self._nodes = [world.nodes[name] for name in names]
+        self._under_way: dict[int, Undo] = {}
+        self._begun = 0
+        self._gone: set[Name] = set()
+        self.over = False
+        for fault in faults:
+            world.at(fault.at_ns, self._begin, fault)
+
+    def heal(self) -> None:
+        """From now on the network delivers, clocks are right, disks are quick, and every node runs that may."""
+        self.over = True
+        for token in list(self._under_way):
+            self._end(token)
+        self._world.tell("heal")
+        for node in self._nodes:
+            node.crash_in_write = None
+            if node.name not in self._gone:
+                self._world.start(node.name)
+
+    @property
+    def gone(self) -> list[Name]:
+        """The nodes that were killed for good."""
+        return [node.name for node in self._nodes if node.name in self._gone]
+
+    def _begin(self, fault: Fault) -> None:
+        if self.over:
+            return
+        if not isinstance(fault, Crash | CrashInWrite | CrashAll | DiskLost | Reset):
+            undo = self._impose(fault)
+            if undo is not None:
+                self._world.tell("fault", fault)
+                self._begun += 1
+                self._under_way[self._begun] = undo
+                self._world.schedule(fault.lasts_ns, self._end, self._begun)
+            return
+        match fault:
+            case Reset():
+                if (ends := self._pair(fault.a, fault.b)) is not None:
+                    self._world.tell("reset", ends[0].name, ends[1].name)
+                    self._world.network.reset(*ends)
+            case CrashAll():
+                apart_ns = fault.apart_ns // max(1, len(self._nodes) - 1)
+                for index, node in enumerate(self._nodes):
+                    self._kill(node, fault.down_ns + apart_ns * index, host=True)
+            case Crash() | CrashInWrite() | DiskLost():
+                if fault.node < len(self._nodes):
+                    self._crash(self._nodes[fault.node], fault)
+            case _:
+                assert_never(fault)
+
+    def _crash(self, node: Node, fault: Crash | CrashInWrite | DiskLost) -> None:
+        match fault:
+            case Crash():
+                if fault.for_good:
+                    self._gone.add(node.name)
+                self._kill(node, fault.down_ns, host=fault.host)
+            case CrashInWrite():
+                self._world.crash_in_next_write(node.name, fault.down_ns)
+            case DiskLost():
+                self._kill(node, fault.down_ns, host=True, wipe=True)
+            case _:
+                assert_never(fault)
+
+    def _kill(self, node: Node, down_ns: int | None, *, host: bool = False, wipe: bool = False) -> None:
+        self._world.crash(node.name, host=host, wipe=wipe)
+        if down_ns is not None:
+            self._world.schedule(down_ns, self._revive, node)
+
+    def _revive(self, node: Node) -> None:
+        if node.name not in self._gone:
+            self._world.start(node.name)
+
+    def _end(self, token: int) -> None:
+        undo = self._under_way.pop(token, None)
+        if undo is not None:
+            undo()
+
+    def _impose(
+        self, fault: Pause | Partition | OneWay | Ring | Flap | SlowLink | Loss | ClockOffset | ClockRate | SlowDisk
+    ) -> Undo | None:
+        """Begin a fault that lasts.  Returns what ends it, or None if it concerns nobody here."""
+        match fault:
+            case Partition():
+                return self._block(
+                    (a, b)
+                    for i, a in enumerate(self._nodes)
+                    for j, b in enumerate(self._nodes)
+                    if i != j and not any(i in group and j in group for group in fault.groups)
+                )
+            case OneWay():
+                sources, targets = self._present(fault.sources), self._present(fault.targets)
+                return self._block((a, b) for a in sources for b in targets if a is not b)
+            case Ring():
+                around = list(zip(self._nodes, self._nodes[1:] + self._nodes[:1], strict=True))
+                ways = dict.fromkeys((a.name, b.name) for x, y in around for a, b in ((x, y), (y, x)) if a is not b)
+                return self._block((self._world.nodes[a], self._world.nodes[b]) for a, b in ways)
+            case Flap():
+                ends = self._pair(fault.a, fault.b)
+                return None if ends is None else self._flap(*ends, fault.period_ns // 2)
+            case SlowLink():
+                ends = self._pair(fault.a, fault.b)
+                return None if ends is None else self._slow_link(*ends, fault.extra_ns)
+            case Loss():
+                return self._lose(fault.loss, fault.duplicate)
+            case Pause() | ClockOffset() | ClockRate() | SlowDisk():
+                return self._afflict(fault) if fault.node < len(self._nodes) else None
+            case _:
+                assert_never(fault)
+
+    def _afflict(self, fault: Pause | ClockOffset | ClockRate | SlowDisk) -> Undo:
+        world, node = self._world, self._nodes[fault.node]
+        match fault:
+            case Pause():
+                world.pause(node.name)
+                return partial(world.resume, node.name)
+            case ClockOffset():
+                node.clocks.offset_ns += fault.by_ns
+                return partial(_step_back, node, fault.by_ns)
+            case ClockRate():
+                world.set_clock_rate(node.name, node.clocks.rate_ppm + fault.ppm)
+                return lambda: world.set_clock_rate(node.name, node.clocks.rate_ppm - fault.ppm)
+            case SlowDisk():
+                node.disk_extra_ns += fault.extra_ns
+                return partial(_speed_up, node, fault.extra_ns)
+            case _:
+                assert_never(fault)
+
+    def _block(self, ways: Iterable[tuple[Node, Node]]) -> Undo:
+        network, blocked = self._world.network, list(ways)
+        for a, b in blocked:
+            network.block(a, b)
+
+        def undo() -> None:
+            for a, b in blocked:
+                network.unblock(a, b)
+
+        return undo
+
+    def _flap(self, a: Node, b: Node, half_ns: int) -> Undo:
+        network = self._world.network
+        cut: Undo | None = None
+        ended = False
+
+        def turn() -> None:
+            nonlocal cut
+            if ended:
+                return
+            if cut is None:
+                network.reset(a, b)
+                cut = self._block(((a, b), (b, a)))
+            else:
+                cut()
+                cut = None
+            self._world.schedule(max(1, half_ns), turn)
+
+        def undo() -> None:
+            nonlocal ended
+            ended = True
+            if cut is not None:
+                cut()
+
+        turn()
+        return undo
+
+    def _slow_link(self, a: Node, b: Node, extra_ns: int) -> Undo:
+        def change(by_ns: int) -> None:
+            self._world.network.slow_down(a, b, by_ns)
+            self._world.network.slow_down(b, a, by_ns)
+
+        change(extra_ns)
+        return partial(change, -extra_ns)
+
+    def _lose(self, loss: float, duplicate: float) -> Undo:
+        network = self._world.network
+
+        def change(sign: int) -> None:
+            network.lossy += sign
+            network.loss += sign * loss
+            network.duplicate += sign * duplicate
+
+        change(1)
+        return partial(change, -1)
+
+    def _present(self, indices: Iterable[NodeIndex]) -> list[Node]:
+        return [self._nodes[index] for index in indices if index < len(self._nodes)]
+
+    def _pair(self, a: NodeIndex, b: NodeIndex) -> tuple[Node, Node] | None:
+        if a == b or max(a, b) >= len(self._nodes):
+            return None
+        return self._nodes[a], self._nodes[b]
+
+
+def _step_back(node: Node, by_ns: int) -> None:
+    node.clocks.offset_ns -= by_ns
+
+
+def _speed_up(node: Node, extra_ns: int) -> None:
+    node.disk_extra_ns -= extra_ns

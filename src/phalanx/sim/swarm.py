@@ -1,0 +1,208 @@
+"""Another adversary for every seed (Groce et al., "Swarm Testing", ISSTA 2012).
+
+A run in which every kind of fault happens all the time explores little: faults mask each other.  So each seed first
+draws *which* kinds of fault there are at all, then how often and how long, and what network and disks are like.
+"""
+
+import random
+from collections.abc import Callable
+
+import msgspec
+
+from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
+from phalanx.sim.conditions import Conditions
+from phalanx.sim.faults import (
+    ClockOffset,
+    ClockRate,
+    Crash,
+    CrashAll,
+    CrashInWrite,
+    DiskLost,
+    Fault,
+    Flap,
+    Loss,
+    OneWay,
+    Partition,
+    Pause,
+    Reset,
+    Ring,
+    SlowDisk,
+    SlowLink,
+)
+from phalanx.sim.plan import Plan
+
+
+class Swarm(msgspec.Struct, frozen=True):
+    """The range from which plans are drawn.  Times in nanoseconds; fault names are those of the classes in `faults`."""
+
+    sizes: tuple[int, ...] = (1, 2, 3, 3, 3, 4, 5, 5, 6, 7)
+    """One of them is the number of nodes.  Most failures show on three nodes or fewer (Yuan et al., OSDI 2014)."""
+    storm_ns: int = 8 * SECOND
+    """Longest storm."""
+    calm_ns: int = 60 * SECOND
+    """How long the run may take to finish after it."""
+    quiet_start_ns: int = 0
+    """No fault before that."""
+    faults: tuple[str, ...] = tuple(
+        cls.__name__
+        for cls in (
+            Crash,
+            CrashInWrite,
+            CrashAll,
+            Pause,
+            Partition,
+            OneWay,
+            Ring,
+            Flap,
+            Reset,
+            SlowLink,
+            Loss,
+            ClockOffset,
+            ClockRate,
+            SlowDisk,
+        )
+    )
+    """Kinds that may occur.  `DiskLost` must be asked for: few promises survive it without a condition."""
+    faults_max: int = 24
+    """Most faults in one storm."""
+    deaths: bool = False
+    """Some nodes, fewer than half, are killed for good."""
+    disks_lost_max: int | None = None
+    """Nodes that may lose their disks, if `DiskLost` is among the kinds; None: fewer than half."""
+    clock_offset_max_ns: int = 10 * SECOND
+    clock_rate_max_ppm: int = 20_000
+    lossy: float = 0.25
+    """Fraction of runs in which all messages are datagrams."""
+    codec: float = 0.2
+    """Fraction of runs in which messages go through the codec."""
+    fingerprints: float = 0.05
+    """Fraction of runs in which changes to sent messages are looked for: these runs are slow."""
+
+
+def draw(seed: int, swarm: Swarm) -> Plan:
+    """The plan of a seed.  The same arguments give the same plan."""
+    rng = random.Random(f"{seed}/swarm")
+    nodes = rng.choice(swarm.sizes)
+    conditions = _conditions(rng, swarm)
+    begin_ns = swarm.quiet_start_ns
+    storm_ns = int(swarm.storm_ns * rng.uniform(0.3, 1.0))
+    kinds = [kind for kind in swarm.faults if rng.random() < 0.4]
+    faults: list[Fault] = []
+    if kinds:
+        weights = [rng.random() for _ in kinds]
+        lasts_ns = int(storm_ns * rng.choice((0.02, 0.1, 0.4)))
+        disaster = _Disaster(rng, swarm, nodes, lasts_ns)
+        for _ in range(rng.randint(1, swarm.faults_max)):
+            [kind] = rng.choices(kinds, weights)
+            fault = disaster.draw(kind, begin_ns + rng.randrange(storm_ns))
+            if fault is not None:
+                faults.append(fault)
+    if swarm.deaths and nodes > 2 and rng.random() < 0.3:
+        for node in rng.sample(range(nodes), rng.randint(1, (nodes - 1) // 2)):
+            faults.append(Crash(begin_ns + rng.randrange(storm_ns), node, None, rng.random() < 0.5, for_good=True))
+    faults.sort(key=lambda fault: fault.at_ns)
+    return Plan(seed, nodes, conditions, tuple(faults), begin_ns + storm_ns, swarm.calm_ns)
+
+
+def _conditions(rng: random.Random, swarm: Swarm) -> Conditions:
+    lossy = rng.random() < swarm.lossy
+    return Conditions(
+        delay_min_ns=rng.choice((10, 100, 1_000, 20_000)) * MICROSECOND,
+        delay_spread_ns=rng.choice((0, 100, 2_000, 20_000)) * MICROSECOND,
+        delay_tail=rng.choice((0.0, 0.0, 0.01, 0.1)),
+        delay_tail_ns=rng.choice((5, 50, 300)) * MILLISECOND,
+        lossy=lossy,
+        duplicate=rng.choice((0.0, 0.05, 0.5)) if lossy else 0.0,
+        late=rng.choice((0.0, 0.01, 0.2)) if lossy else 0.0,
+        late_ns=rng.choice((10, 200, 3_000)) * MILLISECOND,
+        keep_unsent=rng.choice((1.0, 1.0, 0.5, 0.0)),
+        break_after_ns=rng.choice((50, 500, 5_000, 60_000)) * MILLISECOND,
+        backoff_max_ns=rng.choice((20, 200, 1_000)) * MILLISECOND,
+        turn_ns=rng.choice((0, 20, 500)) * MICROSECOND,
+        grouped=rng.choice((0.0, 0.5, 0.9, 1.0)),
+        timer_late_ns=rng.choice((0, 0, 1_000, 20_000)) * MICROSECOND,
+        write_min_ns=rng.choice((0, 100, 2_000)) * MICROSECOND,
+        write_spread_ns=rng.choice((10, 500, 20_000)) * MICROSECOND,
+        release_spread_ns=rng.choice((0, 50, 5_000)) * MICROSECOND,
+        stagger_ns=rng.choice((0, 5, 1_000)) * MILLISECOND,
+        codec=rng.random() < swarm.codec,
+        fingerprints=rng.random() < swarm.fingerprints,
+    )
+
+
+class _Disaster:
+    """Draws faults of one storm."""
+
+    def __init__(self, rng: random.Random, swarm: Swarm, nodes: int, lasts_ns: int) -> None:
+        self._rng = rng
+        self._swarm = swarm
+        self._nodes = nodes
+        self._lasts_ns = lasts_ns
+        fewest = (nodes - 1) // 2 if swarm.disks_lost_max is None else min(nodes, swarm.disks_lost_max)
+        self._losers = rng.sample(range(nodes), fewest)
+        self._kinds: dict[str, Callable[[int], Fault | None]] = {
+            "Crash": self._crash,
+            "CrashInWrite": lambda at: CrashInWrite(at, self._node(), self._short()),
+            "CrashAll": lambda at: CrashAll(at, self._short(), self._short()),
+            "DiskLost": lambda at: DiskLost(at, rng.choice(self._losers), self._short()) if self._losers else None,
+            "Pause": lambda at: Pause(at, self._node(), self._short()),
+            "Partition": lambda at: Partition(at, self._short(), self._groups()),
+            "OneWay": self._one_way,
+            "Ring": lambda at: Ring(at, self._short()),
+            "Flap": lambda at: Flap(at, self._short(), *self._pair(), rng.choice((2, 50, 700)) * MILLISECOND),
+            "Reset": lambda at: Reset(at, *self._pair()),
+            "SlowLink": lambda at: SlowLink(at, self._short(), *self._pair(), rng.choice((5, 100, 900)) * MILLISECOND),
+            "Loss": lambda at: Loss(at, self._short(), rng.choice((0.02, 0.3, 0.8)), rng.choice((0.0, 0.3))),
+            "ClockOffset": self._clock_offset,
+            "ClockRate": self._clock_rate,
+            "SlowDisk": lambda at: SlowDisk(at, self._short(), self._node(), rng.choice((5, 100, 3_000)) * MILLISECOND),
+        }
+
+    def draw(self, kind: str, at_ns: int) -> Fault | None:
+        """None if a cluster of that size cannot have it.  Raises KeyError for an unknown kind."""
+        if self._nodes == 1 and kind in ("Partition", "OneWay", "Ring", "Flap", "Reset", "SlowLink"):
+            return None
+        return self._kinds[kind](at_ns)
+
+    def _node(self) -> int:
+        return self._rng.randrange(self._nodes)
+
+    def _pair(self) -> tuple[int, int]:
+        a, b = self._rng.sample(range(self._nodes), 2)
+        return a, b
+
+    def _short(self) -> int:
+        """Mostly well below the run's usual length, sometimes well above."""
+        return max(MILLISECOND, int(self._rng.expovariate(1.0) * self._lasts_ns))
+
+    def _crash(self, at_ns: int) -> Crash:
+        down_ns = self._rng.choice((0, self._short(), self._short(), None))
+        return Crash(at_ns, self._node(), down_ns, self._rng.random() < 0.3)
+
+    def _groups(self) -> tuple[tuple[int, ...], ...]:
+        rng, everyone = self._rng, list(range(self._nodes))
+        rng.shuffle(everyone)
+        cut = rng.randint(1, self._nodes - 1)
+        one, other = everyone[:cut], everyone[cut:]
+        shape = rng.random()
+        if shape < 0.2:  # one is alone
+            one, other = everyone[:1], everyone[1:]
+        elif shape < 0.4:  # a bridge: the last of the one side is in the other, too
+            other = [one[-1], *other]
+        elif shape < 0.5:  # nobody talks to anybody
+            return ()
+        return tuple(sorted(one)), tuple(sorted(other))
+
+    def _one_way(self, at_ns: int) -> OneWay:
+        everyone = tuple(range(self._nodes))
+        node = (self._node(),)
+        sources, targets = self._rng.choice(((node, everyone), (everyone, node), tuple((n,) for n in self._pair())))
+        return OneWay(at_ns, self._short(), sources, targets)
+
+    def _clock_offset(self, at_ns: int) -> ClockOffset:
+        by_ns = int(self._rng.choice((0.001, 0.05, 1.0)) * self._swarm.clock_offset_max_ns)
+        return ClockOffset(at_ns, self._short(), self._node(), self._rng.choice((-by_ns, by_ns)))
+
+    def _clock_rate(self, at_ns: int) -> ClockRate:
+        ppm = int(self._rng.choice((0.01, 1.0)) * self._swarm.clock_rate_max_ppm)
+        return ClockRate(at_ns, self._short(), self._node(), self._rng.choice((-ppm, ppm)))
