@@ -1,0 +1,281 @@
+"""The driver: runs one machine on a real network, disk and clock, knowing nothing of what the machine is for.
+
+A turn: everything that one turn of the event loop brings (messages of all connections, link events, requests) becomes
+one `step`.  The first event schedules the turn behind the callbacks that are ready; the clocks are read after the
+events have been taken, so a node that was stopped for a minute never sees an old time with new events.
+
+Release (the rules are those of model/machine.py):
+
+                      eager                                     -> leave at once
+    step -> Output -> writes -> one store at a time, the last   -> held until a store that began after the write was
+                      record serves all before it                  made has returned
+                      sends, deliveries                         -> when no earlier output is held, and own writes are
+                                                                   durable
+
+Three kinds of wrong: a message that is none, or a `ProtocolViolation`, costs its connection; a store that fails or any
+other exception stops the driver for good and is what `closed` raises.  A machine of which only half a step is done is
+never stepped again.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from phalanx.model.clock import MILLISECOND, Instant
+from phalanx.model.machine import Machine, Note, Output, ProtocolViolation, Received, Send
+from phalanx.runtime.clock import Clock, system_clock
+from phalanx.runtime.contract import Disk, LinkEvent, Transport
+from phalanx.wire.codec import Codec
+
+log = logging.getLogger(__name__)
+
+OnDeliveries = Callable[[list[Any]], None]
+"""Takes the deliveries of one output, in order.  An exception that it raises stops the driver."""
+
+OnNotes = Callable[[Sequence[Note], Instant], None]
+
+
+class Driver:
+    """Runs `machine` from `start` until `close`, or until something is wrong that cannot be mended.
+
+    All methods are to be called on the loop that `start` ran on.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        codec: Codec[Any],
+        transport: Transport,
+        disk: Disk,
+        on_deliveries: OnDeliveries,
+        *,
+        on_notes: OnNotes | None = None,
+        clock: Clock = system_clock,
+    ) -> None:
+        self.closed: asyncio.Future[None]
+        """Made by `start`.  Done when the driver has stopped: None after `close`, else raises what was wrong."""
+        self._machine = machine
+        self._codec = codec
+        self._transport = transport
+        self._disk = disk
+        self._on_deliveries = on_deliveries
+        self._on_notes = on_notes
+        self._clock = clock
+        self._own = transport.address
+        self._stopped = False
+        self._events: list[Any] = []
+        self._turn_due = True  # by `start`: what is submitted before it waits
+        self._record: Any = None
+        self._written = 0
+        """How many records the machine has asked to write; `_record` is the last."""
+        self._durable = 0
+        """Up to which of them all is on disk."""
+        self._storing = False
+        self._stored_all: asyncio.Future[None] | None = None
+        self._held: deque[tuple[int, Output]] = deque()
+        """Outputs not yet released, each with the count of records that must be durable first."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0
+        self._closing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Take the machine's first step, with no event, and begin to serve."""
+        self._loop = asyncio.get_running_loop()
+        self.closed = self._loop.create_future()
+        self._transport.start(self)
+        self._schedule()
+
+    def submit(self, event: Any) -> None:
+        """Hand the machine a request, in the next turn.  Dropped once the driver has stopped."""
+        if not self._stopped:
+            self._events.append(event)
+            if not self._turn_due:
+                self._schedule()
+
+    async def close(self) -> None:
+        """Stop in order: no more steps, but what the machine has already said is released if the disk lets it."""
+        if not self._stopped:
+            self._stop()
+            if self._storing:
+                self._stored_all = self._loop.create_future()
+                await self._stored_all
+            await self._transport.close()
+            if not self.closed.done():
+                self._disk.close()
+                self.closed.set_result(None)
+        if self._closing is not None:
+            await self._closing
+        await self.closed
+
+    # --- what the transport brings ------------------------------------------------------------------------------------
+
+    def received(self, source: str, body: bytes | memoryview) -> None:
+        """A message has come.  Raises CodecError if it is none."""
+        self._events.append(Received(source, self._codec.decode(body)))
+        if not self._turn_due:
+            self._schedule()
+
+    def link(self, event: LinkEvent) -> None:
+        """A connection came or went."""
+        self.submit(event)
+
+    # --- turns --------------------------------------------------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        self._turn_due = True
+        self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        if self._stopped:
+            return
+        events, self._events = self._events, []
+        now = self._clock()
+        try:
+            self._step(events, now)
+            self._transport.flush()
+            self._arm(now)
+        except Exception as error:
+            self._fail(error)
+
+    def _step(self, events: list[Any], now: Instant) -> None:
+        try:
+            output = self._machine.step(events, now)
+        except ProtocolViolation as violation:
+            self._step_apart(events, now, violation)
+        else:
+            self._take(output, now)
+
+    def _step_apart(self, events: list[Any], now: Instant, violation: ProtocolViolation) -> None:
+        """One of the events breaks the protocol, and the machine is as it was: step them one by one to find it."""
+        for event in events:
+            try:
+                output = self._machine.step([event], now)
+            except ProtocolViolation as found:
+                if not isinstance(event, Received) or event.source == self._own:
+                    raise RuntimeError(f"the machine accuses its own driver: {found.reason}") from found
+                self._transport.drop(event.source, str(found))
+            else:
+                self._take(output, now)
+        if not events:
+            raise RuntimeError("the machine accuses a peer without having heard one") from violation
+
+    def _take(self, output: Output, now: Instant) -> None:
+        if output.notes and self._on_notes is not None:
+            self._on_notes(output.notes, now)
+        if output.eager:
+            self._send(output.eager)
+        if output.writes:
+            self._record = output.writes[-1]
+            self._written += 1
+        if self._written == self._durable:
+            self._release(output)
+        elif output.writes or output.sends or output.deliveries:
+            self._held.append((self._written, output))
+            self._store()
+
+    def _release(self, output: Output) -> None:
+        if output.sends:
+            self._send(output.sends)
+        if output.deliveries:
+            self._on_deliveries(output.deliveries)
+
+    def _send(self, sends: Iterable[Send]) -> None:
+        own = self._own
+        for to, message in sends:
+            others = to
+            if own and own in to:
+                self.submit(Received(own, message))
+                others = [address for address in to if address != own]
+            if others:
+                self._transport.send(others, self._codec.encode(message))
+
+    # --- the disk: group commit ---------------------------------------------------------------------------------------
+
+    def _store(self) -> None:
+        """Begin to store the last record, unless a store is under way: what is written meanwhile shares the next."""
+        if self._storing or self._durable == self._written:
+            return
+        self._storing = True
+        count = self._written
+        self._disk.store(self._record, lambda error: self._stored(count, error))
+
+    def _stored(self, count: int, error: BaseException | None) -> None:
+        """Everything written before that store began is durable.  May be called within `Disk.store`."""
+        self._storing = False
+        if self.closed.done():  # it failed meanwhile, for another reason
+            self._disk.close()
+            return
+        if error is not None:
+            self._fail(error)
+            return
+        self._durable = count
+        try:
+            self._store()
+            while self._held and self._held[0][0] <= self._durable:
+                self._release(self._held.popleft()[1])
+            self._transport.flush()
+        except Exception as failure:
+            self._fail(failure)
+        if self._stored_all is not None and not self._storing:
+            self._stored_all.set_result(None)
+            self._stored_all = None
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def _arm(self, now: Instant) -> None:
+        """Have the loop wake us at the machine's deadline.  A deadline that moves away leaves the timer as it is: it
+        fires once too early and is then set anew, which is cheaper than to move it in every turn."""
+        deadline = self._machine.deadline
+        if deadline is None or self._stopped:
+            return
+        if self._timer is not None:
+            if self._timer_at <= deadline:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline <= now.mono:
+            if not self._turn_due:
+                self._schedule()
+            return
+        self._timer_at = deadline
+        milliseconds = -((now.mono - deadline) // MILLISECOND)  # rounded up: uvloop counts in milliseconds
+        self._timer = self._loop.call_later(milliseconds / 1000, self._wake)
+
+    def _wake(self) -> None:
+        """The timer fired, early perhaps: the loop's clock is not ours, and the deadline may have moved away."""
+        self._timer = None
+        deadline = self._machine.deadline
+        if self._stopped or self._turn_due or deadline is None:
+            return
+        now = self._clock()
+        if now.mono >= deadline:
+            self._turn()
+        else:
+            self._arm(now)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._events.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fail(self, error: BaseException) -> None:
+        """Nothing that is held may leave any more: nobody knows what is true."""
+        self._stop()
+        self._held.clear()
+        if self._stored_all is not None:
+            self._stored_all.set_result(None)
+            self._stored_all = None
+        if self.closed.done():
+            return
+        log.critical("the driver of %s stops: %r", self._own or "a client", error, exc_info=error)
+        self.closed.set_exception(error)
+        self._closing = self._loop.create_task(self._transport.close())
+        if not self._storing:
+            self._disk.close()
