@@ -27,7 +27,7 @@ class Coordinator:
         attempt = self.core.attempt
         if attempt is not None and attempt.ballot == message.ballot and attempt.phase is Phase.PREPARE:
             attempt.promises[sender] = message
-            self.core.detector.stuck.discard(sender)
+            self.core.detector.answered(sender)
 
     def on_nack(self, message: Nack) -> None:
         core = self.core
@@ -122,7 +122,7 @@ class Coordinator:
                 if not lacking:
                     self._accept(attempt)
                 elif any(n in core.suspects for n in lacking) or self._is_late(attempt):
-                    core.detector.stuck |= {n for n in lacking if self._is_late(attempt)} - {core.name}
+                    core.detector.mark_stuck(lacking if self._is_late(attempt) else (), core.now.mono)
                     self._give_up("a member that must hold the cut is suspected")
                 elif resend:
                     self._gather(attempt)
@@ -145,7 +145,7 @@ class Coordinator:
         if asked >= core.timing.suspect_after:
             if late := [n for n in missing if n != core.name]:
                 core.note("unresponsive", *late)
-            core.detector.stuck |= set(missing) - {core.name}
+            core.detector.mark_stuck(missing, core.now.mono)
             missing = [n for n in missing if n == core.name]
         if asked >= core.timing.patience:
             missing = [n for n in missing if n not in attempt.promote]
@@ -211,7 +211,7 @@ class Coordinator:
             flush.since = core.now.mono
             if flush.promised.name != core.name:
                 core.note("coordinator.stuck", flush.promised.name)
-                core.detector.stuck.add(flush.promised.name)
+                core.detector.mark_stuck([flush.promised.name], core.now.mono)
 
     def deadline(self) -> int | None:
         core = self.core

@@ -90,8 +90,10 @@ class Core:
         return self.view is not None and not self.excluded and self.view.rank(self.name) >= 0
 
     def hears_quorum(self) -> bool:
+        """A quorum of the view can be reached, whatever it is suspected of."""
         assert self.view is not None
-        return is_quorum(self.view, [m.name for m in self.view.members if m.name not in self.suspects])
+        now = self.now.mono
+        return is_quorum(self.view, [m.name for m in self.view.members if not self.detector.is_cut_off(m.name, now)])
 
     # --- masks and names
 

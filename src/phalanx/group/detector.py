@@ -38,7 +38,7 @@ class Detector:
         self.silence = Silence(timing.suspect_after)
         self.gone: set[Name] = set()
         """Voters that no process speaks for."""
-        self.stuck: set[Name] = set()
+        self._stuck: dict[Name, int] = {}
         self.lagging: frozenset[Name] = frozenset()
         self.claims: dict[Name, Claims] = {}
         self.aside = False
@@ -57,7 +57,7 @@ class Detector:
         others = [n for n in self._names if n != self.me]
         self.silence.watch(others, now)
         self.gone &= set(others)
-        self.stuck.clear()
+        self._stuck.clear()
         self.lagging = frozenset()
         self.claims = {}
         self._deaf_since.clear()
@@ -79,6 +79,15 @@ class Detector:
         else:
             self._deaf_since.setdefault(name, now)
 
+    def mark_stuck(self, names: Iterable[Name], now: int) -> None:
+        """They are heard, but hold a view change up: suspected for a while, then they get another chance."""
+        for name in names:
+            if name != self.me:
+                self._stuck[name] = now + 2 * self.timing.suspect_after
+
+    def answered(self, name: Name) -> None:
+        self._stuck.pop(name, None)
+
     # --- rules
 
     def is_cut_off(self, name: Name, now: int) -> bool:
@@ -99,6 +108,7 @@ class Detector:
 
     def suspects(self, now: int) -> frozenset[Name]:
         """Weigh the facts."""
+        self._stuck = {n: until for n, until in self._stuck.items() if until > now}
         cut = {n for n in self._names if self.is_cut_off(n, now)}
         reachable = [n for n in self._names if n not in cut]
         vouched = {
@@ -107,7 +117,7 @@ class Detector:
             if any(n in self.claims[r].hears for r in reachable if r != self.me and r in self.claims and r != n)
         }
         self._weigh(cut, vouched, now)
-        suspected = (cut - vouched) | self.gone | self.stuck | self.lagging | self._excess
+        suspected = (cut - vouched) | self.gone | self._stuck.keys() | self.lagging | self._excess
         judges = [r for r in reachable if r not in suspected and r in self.claims and r != self.me]
         for name in self._names:
             votes = sum(name in self.claims[j].suspects for j in judges if j != name) + (name in suspected)
@@ -149,6 +159,7 @@ class Detector:
             at for n in self._names if n != self.me and n not in self.gone and (at := self.silence.overdue_at(n)) > now
         ]
         times += [t for since in self._deaf_since.values() if (t := since + self.timing.suspect_after) > now]
+        times += [until for until in self._stuck.values() if until > now]
         if self._weighing_since is not None and (t := self._weighing_since + self.timing.patience) > now:
             times.append(t)
         return min(times, default=None)

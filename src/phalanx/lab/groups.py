@@ -1,0 +1,242 @@
+"""The group core under every fault: the scenario behind `phalanx sim`.
+
+Each seed draws how the cluster is born, which groups there are, of which order, and on which nodes.  The application of a
+group is the list of the payloads delivered, so the checker can hold states against deliveries.  Besides virtual synchrony
+(`check.groups`) this demands that a read after a barrier sees every payload that its sender had delivered before the
+barrier began (a stale read is a violation), and that after the storm every node becomes a full member, holds every group
+it wants, and delivers a last message from every host.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from phalanx.check.groups import check_groups
+from phalanx.group.config import Config, Limits, Timing
+from phalanx.group.machine import GroupMachine
+from phalanx.group.messages import Envelope
+from phalanx.model.clock import MILLISECOND, SECOND
+from phalanx.model.events import (
+    Barrier,
+    BarrierFailed,
+    BarrierReached,
+    Consumed,
+    Delivered,
+    Excluded,
+    Founded,
+    GroupLost,
+    Installed,
+    Multicast,
+    Restored,
+    SnapshotTaken,
+    SnapshotWanted,
+)
+from phalanx.model.history import SawFounding, SawMessage, SawState, SawView, Sent, Stopped
+from phalanx.model.view import GroupId, GroupSpec, Member, Name, Order
+from phalanx.sim.node import Node, Setup
+from phalanx.sim.run import Call, Scenario
+from phalanx.sim.swarm import Swarm
+
+TIMING = Timing(
+    heartbeat=100 * MILLISECOND,
+    suspect_after=600 * MILLISECOND,
+    demote_after=300 * MILLISECOND,
+    patience=150 * MILLISECOND,
+    resend_after=150 * MILLISECOND,
+    penalty=SECOND,
+)
+LIMITS = Limits(batch=64, window=2048, chunk=100, suffix=1 << 20, slack=1024, early=64)
+"""Small, so that fragments, windows, chunks and resyncs are exercised by payloads of a few bytes."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_state = msgspec.msgpack.Decoder(list[bytes]).decode
+_decode = msgspec.msgpack.Decoder(Envelope).decode
+
+
+class App:
+    """What one process's application holds: of each group the payloads so far."""
+
+    def __init__(self, process: Member) -> None:
+        self.process = process
+        self.state: dict[GroupId, list[bytes]] = {}
+
+
+class GroupScenario(Scenario):
+    swarm = Swarm(storm_ns=6 * SECOND, calm_ns=120 * SECOND)
+    fingerprint = staticmethod(repr)
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._acked: dict[GroupId, int] = {}
+        """By total-order group: how many payloads some sender's own delivery has acknowledged."""
+        self._barriers: dict[int, int] = {}
+        self._probes: list[tuple[GroupId, bytes]] | None = None
+        self._probe_view = 0
+        self._processes: dict[Name, Member] = {}
+
+    @staticmethod
+    def codec(message: Any) -> Any:
+        return _decode(_encode(message))
+
+    # --- the cluster
+
+    def build(self) -> None:
+        rng = random.Random(f"{self.plan.seed}/cluster")
+        names = self.plan.names
+        self.specs: dict[str, GroupSpec] = {}
+        self.wanted: dict[Name, list[GroupSpec]] = {name: [] for name in names}
+        for i in range(rng.choice((1, 1, 2, 3))):
+            order = rng.choice((Order.TOTAL, Order.TOTAL, Order.TOTAL, Order.CAUSAL, Order.FIFO, Order.UNORDERED))
+            lease = rng.choice((0, 0, 0, 400)) if order is Order.TOTAL else 0
+            spec = self.specs[f"g{i}"] = GroupSpec(f"g{i}", order, rng.random() < 0.3, lease)
+            everywhere = rng.random() < 0.6
+            hosts = names if everywhere else rng.sample(names, rng.randint(1, len(names)))
+            for name in hosts:
+                self.wanted[name].append(spec)
+        founders = rng.choice((len(names), len(names), 1, rng.randint(1, len(names))))
+        self.founders = tuple((name, name) for name in names[:founders])
+        super().build()
+
+    def start(self, setup: Setup) -> GroupMachine:
+        peers = self.founders if (setup.name, setup.address) in self.founders else ()
+        seeds = tuple(a for _, a in self.founders if a != setup.address)
+        hosts = tuple(self.wanted[setup.name])
+        config = Config(setup.name, setup.address, seeds, peers, hosts, TIMING, LIMITS)
+        machine = GroupMachine(config, setup.durable, setup.rng, setup.now)
+        self._stopped(setup.name, crashed=True)
+        self.world.nodes[setup.name].application = App(machine.me)
+        return machine
+
+    def _stopped(self, name: Name, *, crashed: bool) -> None:
+        """(A process that crashed before it was in a view may have its incarnation used again: it never spoke.)"""
+        process = self._processes.pop(name, None)
+        if process is not None:
+            self.world.history.append(Stopped(process, crashed))
+
+    # --- the application
+
+    def deliver(self, node: Node, delivery: Any) -> Iterable[Any] | None:
+        app: App = node.application
+        history = self.world.history
+        match delivery:
+            case Installed(view):
+                machine = node.machine
+                assert isinstance(machine, GroupMachine)
+                app.process = self._processes[node.name] = machine.me
+                history.append(SawView(app.process, view))
+            case Founded(group, _):
+                app.state[group] = []
+                history.append(SawFounding(app.process, group))
+            case Delivered(group, view, sender, _, payloads):
+                state = app.state[group]
+                for payload in payloads:
+                    history.append(SawMessage(app.process, group, view, sender, bytes(payload)))
+                    state.append(bytes(payload))
+                if sender == app.process:
+                    self._acked[group] = max(self._acked.get(group, 0), len(state))
+                return (Consumed(group, sum(map(len, payloads))),)
+            case SnapshotWanted(group, token):
+                return (SnapshotTaken(group, token, _encode(app.state[group])),)
+            case Restored(group, data):
+                app.state[group] = _decode_state(data)
+                history.append(SawState(app.process, group, tuple(app.state[group])))
+            case BarrierReached(group, token):
+                need = self._barriers.pop(token)
+                if len(app.state[group]) < need:
+                    self.world.fail("stale read", f"{app.process} sees {len(app.state[group])} of {need} in {group}")
+            case BarrierFailed(_, token):
+                self._barriers.pop(token)
+            case GroupLost(group, _):
+                app.state.pop(group, None)
+            case Excluded():
+                self._stopped(node.name, crashed=False)
+                self.world.restart(node.name, random.Random(f"{self.plan.seed}/{node.life}").randrange(SECOND))
+            case _:
+                pass
+        return None
+
+    # --- the load
+
+    def workload(self, rng: random.Random) -> Iterable[Call]:
+        end = self.plan.heal_at_ns
+        names = self.plan.names
+        for _ in range(rng.choice((5, 30, 100, 200))):
+            name = rng.choice(names)
+            group = rng.choice(sorted(self.specs))
+            if rng.random() < 0.2:
+                yield Call(rng.randrange(end), name, ("read", group, 0))
+            else:
+                size = rng.choice((0, 0, 0, 20, 50, 300))
+                yield Call(rng.randrange(end), name, ("send", group, size))
+
+    def perform(self, node: Node, what: Any) -> Iterable[Any]:
+        kind, name, size = what
+        machine = node.machine
+        assert isinstance(machine, GroupMachine)
+        view = machine.view
+        group = view.group_named(name) if view is not None else None
+        if group is None or node.name not in group.everyone:
+            return ()
+        app: App = node.application
+        self._count += 1
+        if kind == "read":
+            if group.spec.order is not Order.TOTAL:
+                return ()
+            self._barriers[self._count] = self._acked.get(group.id, 0)
+            return (Barrier(group.id, self._count),)
+        payload = b"%d/%s" % (self._count, node.name.encode()) + b"." * size
+        self.world.history.append(Sent(app.process, group.id, payload))
+        return (Multicast(group.id, (payload,)),)
+
+    # --- the end
+
+    def finished(self) -> bool:
+        nodes = [self.world.nodes[n] for n in self.plan.names if n not in self.storm.gone]
+        machines = {n.name: n.machine for n in nodes}
+        views = [m.view if isinstance(m, GroupMachine) else None for m in machines.values()]
+        view = views[0]
+        if view is None or any(v != view for v in views) or {m.name for m in view.members} != set(machines):
+            return False
+        for spec in self.specs.values():
+            hosts = {name for name, wanted in self.wanted.items() if spec in wanted and name in machines}
+            group = view.group_named(spec.name)
+            if hosts and (group is None or set(group.hosts) != hosts):
+                return False
+        if self._probes is None or self._probe_view != view.id:
+            self._probe(view.id, [(g.id, n) for g in view.groups for n in g.hosts])
+            return False
+        for group_id, payload in self._probes:
+            place = view.group(group_id)
+            if place is None or any(payload not in self._state(n, group_id) for n in place.hosts):
+                return False
+        return True
+
+    def _state(self, name: Name, group: GroupId) -> list[bytes]:
+        state: list[bytes] = self.world.nodes[name].application.state.get(group, [])
+        return state
+
+    def _probe(self, view: int, pairs: list[tuple[GroupId, Name]]) -> None:
+        self._probes, self._probe_view = [], view
+        for group, name in pairs:
+            self._count += 1
+            payload = b"%d/%s last" % (self._count, name.encode())
+            self._probes.append((group, payload))
+            app: App = self.world.nodes[name].application
+            self.world.history.append(Sent(app.process, group, payload))
+            self.world.request(name, Multicast(group, (payload,)))
+
+    def unfinished(self) -> str:
+        def at(name: Name) -> str:
+            machine = self.world.nodes[name].machine
+            if not isinstance(machine, GroupMachine) or machine.view is None:
+                return "out"
+            view = machine.view
+            groups = " ".join(f"{g.spec.name}:{'/'.join(g.hosts)}+{'/'.join(g.learners)}" for g in view.groups)
+            return f"view {view.id} {[m.name for m in view.members]} + {[m.name for m in view.learners]} {groups}"
+
+        return "; ".join(f"{name} {at(name)}" for name in self.plan.names)
+
+    def judge(self, history: Sequence[Any]) -> list[str]:
+        return [f"{v.property}: {v.text}" for v in check_groups(history, leavers=())]
