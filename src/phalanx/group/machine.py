@@ -388,7 +388,7 @@ class GroupMachine:
         old = core.view
         if old is not None:
             self._coordinator.announce(value)
-        if self._succession.is_member(value):
+        if self._succession.goes_on(value):
             self._succession.install(value)
             self._membership.installed(old, value)
             self._multicast.begin(value.view)

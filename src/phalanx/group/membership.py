@@ -246,7 +246,11 @@ class Membership:
                 count, until = self._penalties.get(m.name, (0, 0))
                 count = min(count + 1, 6) if now - until < 60 * core.timing.penalty else 1
                 self._penalties[m.name] = (count, now + (core.timing.penalty << (count - 1)))
-        self._wishes = {n: (w, at) for n, (w, at) in self._wishes.items() if self._is_open(new, w)}
+        self._wishes = {
+            n: (w, at)
+            for n, (w, at) in self._wishes.items()
+            if self._is_open(new, w) and w.member.incarnation > self._removed.get(n, -1)
+        }
         held = {g.spec.name for g in new.groups if core.name in g.everyone}
         self._unhosts &= held
         self._wish_at = now + self._wish_pause // 4

@@ -80,14 +80,17 @@ class Reads:
         return is_quorum(view, names | {core.name})
 
     def end_view(self, value: Decision | None) -> None:
-        """The view ends, and its cut is delivered.  A full host in both views has now delivered all that was
-        acknowledged in the old one, and nothing can have been in the new one without it."""
-        for w in self._waiting:
+        """The view ends, and its cut is delivered.  A host asks again in the new one: that view may already have been
+        succeeded by one without us, so its installation alone proves nothing (ARCHITECTURE, decision 5)."""
+        core = self.core
+        again, self._waiting = self._waiting, []
+        for w in again:
             group = value.view.group(w.group) if value is not None else None
-            reached = group is not None and self.core.name in group.hosts
-            answer = BarrierReached if reached else BarrierFailed
-            self.core.out.deliveries.append(answer(w.group, w.token))
-        self._waiting.clear()
+            if group is not None and core.name in group.hosts:
+                self._waiting.append(_Waiting(w.group, w.token, 1, (0,) * len(group.hosts)))
+                core.row_asks = True
+            else:
+                core.out.deliveries.append(BarrierFailed(w.group, w.token))
         self._granted.clear()
 
     # --- leases

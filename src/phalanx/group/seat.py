@@ -90,13 +90,6 @@ class Seat:
         self.queue.extendleft(reversed(entries))
         self.queued += sum(e.size for e in entries)
 
-    def drop_started(self, entries: list[Entry]) -> None:
-        """The state here is lost, and with it what was sent of a large payload: its other fragments are void."""
-        if entries and entries[-1].left > 0:
-            while self.queue and self.queue[0].left >= 0:
-                if self.next_entry().left == 0:
-                    break
-
     def room_again(self, deliveries: list[Any]) -> None:
         if self.full and self.queued <= self._limits.queue // 2:
             self.full = False

@@ -42,8 +42,23 @@ class Succession:
 
     # --- installing it
 
-    def is_member(self, value: Decision) -> bool:
-        return value.view.named(self.core.name) == self.core.me
+    def goes_on(self, value: Decision) -> bool:
+        """This process is in the view, and can go on in it.  A learner cannot that has lost track of messages of its
+        own: it is told that it is out, so that its application learns that their outcome is unknown."""
+        core = self.core
+        if value.view.named(core.name) != core.me:
+            return False
+        if core.view is None or not core.live:
+            return True
+        return not any(self._loses_own(core.view, value, channel) for channel in core.channels.values())
+
+    def _loses_own(self, old: View, value: Decision, channel: Channel) -> bool:
+        cut = cut_for(value.cuts, channel.group.id) if value.old == old.id else None
+        if cut is None:
+            return channel.in_flight > 0 and value.view.group(channel.group.id) is not None
+        if channel.group.spec.is_uniform or (channel.holds(cut.upto) and not channel.beyond(cut.upto)):
+            return False
+        return channel.last > cut.upto[channel.me] if channel.me >= 0 else False
 
     def install(self, value: Decision) -> None:
         """End the old view here and begin the new one, of which this process is a member."""
@@ -80,10 +95,8 @@ class Succession:
             cut = cut_for(value.cuts, group_id) if value.old == old.id else None
             successor = value.view.group(group_id)
             if cut is None:
-                entries = channel.unsent([0] * len(channel.hosts))
                 if successor is not None:
                     seat.lose_state(value.view.id)
-                seat.drop_started(entries)
             elif channel.holds(cut.upto) and not channel.beyond(cut.upto):
                 for data in channel.rest(cut.upto):
                     sender = old.named(channel.hosts[data.author])
@@ -93,12 +106,8 @@ class Succession:
             else:
                 assert successor is None or core.name not in successor.hosts, "a host holds the cut"
                 core.note("resync", group_id)
-                entries = channel.unsent(cut.upto)
                 seat.lose_state(value.view.id)
-                if channel.group.spec.is_uniform:
-                    seat.put_back(entries)
-                else:
-                    seat.drop_started(entries)
+                seat.put_back(channel.unsent(cut.upto))
         self._reads.end_view(value)
 
     def _begin_groups(self, old: View | None, new: View) -> None:
@@ -149,7 +158,11 @@ class Succession:
             self._reads.end_view(None)
             core.excluded = True
             core.persist(decided=value)
-            reason = "it left" if core.name in value.left else "it was suspected, or could not be reached"
+            reason = "it was suspected, or could not be reached"
+            if core.name in value.left:
+                reason = "it left"
+            elif value.view.named(core.name) == core.me:
+                reason = "it was left behind, and cannot know the outcome of what it had sent"
             core.out.deliveries.append(Excluded(value.view, reason))
             return
         former = value.view.named(core.name)

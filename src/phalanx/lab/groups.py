@@ -60,6 +60,7 @@ class App:
 
     def __init__(self, process: Member) -> None:
         self.process = process
+        self.view = 0
         self.state: dict[GroupId, list[bytes]] = {}
 
 
@@ -125,15 +126,18 @@ class GroupScenario(Scenario):
                 machine = node.machine
                 assert isinstance(machine, GroupMachine)
                 app.process = self._processes[node.name] = machine.me
+                app.view = view.id
                 history.append(SawView(app.process, view))
             case Founded(group, _):
                 app.state[group] = []
                 history.append(SawFounding(app.process, group))
             case Delivered(group, view, sender, _, payloads):
                 state = app.state[group]
-                for payload in payloads:
-                    history.append(SawMessage(app.process, group, view, sender, bytes(payload)))
-                    state.append(bytes(payload))
+                state += map(bytes, payloads)
+                if view < app.view:  # replayed on top of a snapshot: it is a part of the state that was transferred
+                    history.append(SawState(app.process, group, tuple(state)))
+                else:
+                    history += [SawMessage(app.process, group, view, sender, bytes(p)) for p in payloads]
                 if sender == app.process:
                     self._acked[group] = max(self._acked.get(group, 0), len(state))
                 return (Consumed(group, sum(map(len, payloads))),)

@@ -81,7 +81,8 @@ class Founded(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """A run of payloads of one batch, from one sender."""
+    """A run of payloads of one batch, from one sender.  `view` is the one that the batch belongs to: the present one,
+    or an earlier one for what follows a `Restored` as the last part of a state transfer."""
 
     group: GroupId
     view: int
