@@ -56,4 +56,7 @@ Entry = Open | Run | Touch | Close | Report
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Entry).decode
-"""Raises `msgspec.DecodeError`."""
+"""Raises one of `UNREADABLE`."""
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
+"""What decoding raises when bytes are not what they should be; all replicas read the same bytes alike."""

@@ -65,6 +65,9 @@ class Limits(msgspec.Struct, frozen=True):
     outcome_bytes: int = OUTCOME_BYTES_MAX
 
 
+LIMITS = Limits()
+
+
 class Table(msgspec.Struct, array_like=True):
     """The state of `Sessions` as a value, least recently active first."""
 
@@ -76,7 +79,7 @@ class Table(msgspec.Struct, array_like=True):
 class Sessions:
     """All sessions of a group."""
 
-    def __init__(self, limits: Limits = Limits(), table: Table | None = None) -> None:  # noqa: B008 (it is frozen)
+    def __init__(self, limits: Limits = LIMITS, table: Table | None = None) -> None:
         self._limits = limits
         self._time_ms = table.time_ms if table else 0
         self._stamped_ms = table.stamped_ms if table else 0

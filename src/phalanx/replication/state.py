@@ -58,7 +58,7 @@ class StateCodec(Generic[T]):
     def snapshot(self, instance: T) -> bytes:
         """The whole state."""
         if self._hooked:
-            data = instance.snapshot()  # type: ignore[attr-defined]
+            data = instance.snapshot()  # type: ignore[attr-defined]  # it has the hook: see __init__
             assert isinstance(data, bytes), f"{self._cls.__name__}.snapshot() must return bytes"
             return data
         return self._encoder.encode(self._values(instance))
@@ -67,7 +67,7 @@ class StateCodec(Generic[T]):
         """A new instance with that state.  Raises `msgspec.DecodeError` if the bytes are no such state."""
         instance = self.create()
         if self._hooked:
-            instance.restore(data)  # type: ignore[attr-defined]
+            instance.restore(data)  # type: ignore[attr-defined]  # it has the hook: see __init__
             return instance
         state = self._decoder.decode(data)
         for name, _ in self._fields:

@@ -1,0 +1,448 @@
+"""A node's counter for clients: their messages in, entries and barriers for the group out, answers back.
+
+It keeps no queue of its own.  A command becomes a multicast at once, or is declined at once; what has been handed to the
+group and not come back is *in flight*, bounded by bytes and number.  So there is nothing to replay when the node is
+excluded (DESIGN 13, counter-example 15): whoever waits is told that the outcome is unknown here, asks another node with
+the same number, and learns from the session table what happened.
+
+Linearizable queries of one turn share one barrier; they are answered from the replica when it is reached.
+
+The node drives it: `receive` for clients' messages, `forget` when a connection is gone, `deliver` for everything that
+the group machine delivers, `flush` at the end of a turn.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from phalanx.model.events import (
+    Barrier,
+    BarrierFailed,
+    BarrierReached,
+    Consumed,
+    Delivered,
+    Delivery,
+    Excluded,
+    Founded,
+    GroupLost,
+    Host,
+    Installed,
+    Multicast,
+    Request,
+    Restored,
+    SnapshotTaken,
+    SnapshotWanted,
+    Unhost,
+)
+from phalanx.model.machine import Output, Send
+from phalanx.model.view import Address, Group, GroupId, GroupSpec, Member, Name, View
+from phalanx.replication import entries
+from phalanx.replication.messages import (
+    Acknowledged,
+    CloseSession,
+    Command,
+    Declined,
+    Opened,
+    OpenSession,
+    Query,
+    Reason,
+    Reply,
+    SessionKeepAlive,
+)
+from phalanx.replication.objects import ObjectType
+from phalanx.replication.outcome import Raised, Returned
+from phalanx.replication.replica import Action, Answered, Judged, NotUnderstood, Refusal, Replica, Say, SessionOpened
+from phalanx.replication.replica import Touched as TouchedSession
+from phalanx.replication.sessions import LIMITS, Limits
+
+COMMAND_BYTES_MAX = 1 << 20
+"""Encoded arguments of a command or query; a frame must hold it with room to spare."""
+
+REQUESTS_PER_CLIENT = 1_024
+"""Requests of one connection that wait for the group: a session's window."""
+
+BYTES_PER_CLIENT = 8 << 20
+"""Bytes of arguments of one connection that wait for the group."""
+
+BYTES_IN_FLIGHT = 64 << 20
+"""Bytes of entries handed to all groups that have not come back: what clients can make this node hold."""
+
+
+class GatewayLimits(NamedTuple):
+    """The limits of one node's gateway.  At each the request is declined as `Reason.BUSY` (or `TOO_LARGE`)."""
+
+    command_bytes: int = COMMAND_BYTES_MAX
+    client_requests: int = REQUESTS_PER_CLIENT
+    client_bytes: int = BYTES_PER_CLIENT
+    bytes_in_flight: int = BYTES_IN_FLIGHT
+
+
+class ReplicaDiverged(NamedTuple):
+    """A delivery to the application: the replicas of the group disagree (SCENARIOS 35).
+
+    Something was not deterministic between the positions `since` and `position`.  `diverged` names the hosts found
+    wrong; each drops its replica and fetches the state anew.  It is empty if no majority agrees: then writes stop until
+    hosts leave the group and the rest agree (`resumed`).
+    """
+
+    group: str
+    since: int
+    position: int
+    diverged: tuple[Name, ...]
+    resumed: bool
+
+
+class SnapshotUnfaithful(NamedTuple):
+    """A delivery to the application: the state that this node got by transfer changes when it is saved and restored,
+    so its class cannot be replicated.  The node does not serve the group."""
+
+    group: str
+    reason: str
+
+
+class _Waiter(NamedTuple):
+    source: Address
+    request: int
+    size: int
+
+
+class _Client:
+    """What one connection has under way."""
+
+    __slots__ = ("bytes", "last", "requests")
+
+    def __init__(self) -> None:
+        self.last = -1
+        self.requests = 0
+        self.bytes = 0
+
+
+class _Hosted:
+    """A group that this node has a replica of."""
+
+    def __init__(self, replica: Replica[Any]) -> None:
+        self.replica = replica
+        self.serves = True
+        self.payloads: list[bytes] = []
+        self.in_flight: dict[int, _Waiter] = {}
+        self.asking: list[tuple[_Waiter, Query]] = []
+        self.barriers: dict[int, list[tuple[_Waiter, Query]]] = {}
+        self.consumed = 0
+
+
+class Gateway:
+    """See the module's text."""
+
+    def __init__(
+        self, me: Member, limits: GatewayLimits = GatewayLimits(), sessions: Limits = LIMITS, audit_interval: int = 0
+    ) -> None:
+        self._me = me
+        self._limits = limits
+        self._session_limits = sessions
+        self._audit: dict[str, int] = {"audit_interval": audit_interval} if audit_interval else {}
+        self._kinds: dict[str, ObjectType[Any]] = {}
+        self._hosted: dict[GroupId, _Hosted] = {}
+        self._clients: dict[Address, _Client] = {}
+        self._view: View | None = None
+        self._fenced = False
+        self._excluded = False
+        self._ticket = 0
+        self._bytes = 0
+        self._requests: list[Request] = []
+        self._sends: list[Send] = []
+        self._deliveries: list[Any] = []
+        self._notes: list[tuple[str, tuple[Any, ...]]] = []
+        self._anew: dict[str, GroupSpec] = {}
+
+    # --- what the node tells --------------------------------------------------------------------------------------
+
+    def register(self, name: str, kind: ObjectType[Any]) -> None:
+        """Groups of that name hold such objects here.  Before the node asks to host it; its spec must carry the
+        contract of the kind."""
+        self._kinds[name] = kind
+
+    def replica(self, name: str) -> Replica[Any] | None:
+        """The replica of the group of that name, if there is one here."""
+        return next((h.replica for h in self._hosted.values() if h.replica.group.spec.name == name), None)
+
+    def fence(self, fenced: bool) -> None:
+        """The node has lost, or found again, touch with a quorum: while fenced, it sends clients elsewhere."""
+        self._fenced = fenced
+
+    def forget(self, source: Address) -> None:
+        """The client's connection is gone.  What it sent may still happen."""
+        self._clients.pop(source, None)
+
+    def flush(self, out: Output) -> list[Request]:
+        """The end of a turn: answers, facts for the application and notes go to `out`, the rest to the group machine."""
+        for hosted in self._hosted.values():
+            group = hosted.replica.group.id
+            if hosted.consumed:
+                self._requests.append(Consumed(group, hosted.consumed))
+                hosted.consumed = 0
+            if hosted.payloads:
+                self._requests.append(Multicast(group, tuple(hosted.payloads)))
+                hosted.payloads.clear()
+            if hosted.asking:
+                self._ticket += 1
+                hosted.barriers[self._ticket], hosted.asking = hosted.asking, []
+                self._requests.append(Barrier(group, self._ticket))
+        out.sends += self._sends
+        out.deliveries += self._deliveries
+        for what, detail in self._notes:
+            out.note(what, *detail)
+        requests = self._requests
+        self._requests, self._sends, self._deliveries, self._notes = [], [], [], []
+        return requests
+
+    # --- clients --------------------------------------------------------------------------------------------------
+
+    def receive(self, source: Address, message: Any) -> bool:
+        """A message from a client.  False if it is not for the gateway (`Describe` is the node's to answer)."""
+        match message:
+            case OpenSession() | SessionKeepAlive() | CloseSession() | Command() | Query():
+                client = self._clients.setdefault(source, _Client())
+                if message.request > client.last:
+                    client.last = message.request
+                    self._take(source, client, message)
+                else:
+                    self._note("gateway.repeated", source, message.request)
+                return True
+            case _:
+                return False
+
+    def _take(
+        self,
+        source: Address,
+        client: _Client,
+        message: OpenSession | SessionKeepAlive | CloseSession | Command | Query,
+    ) -> None:
+        size = len(message.arguments) if isinstance(message, (Command, Query)) else 0
+        waiter = _Waiter(source, message.request, size)
+        hosted = self._serving(message.group)
+        if hosted is None:
+            self._decline(waiter, Reason.ELSEWHERE, self._why_not(message.group), self._endpoints(message.group))
+            return
+        if size > self._limits.command_bytes:
+            limit = self._limits.command_bytes
+            self._decline(waiter, Reason.TOO_LARGE, f"{size} bytes of arguments, the limit is {limit}", ())
+            return
+        if isinstance(message, Query) and message.stale:
+            self._answer_query(hosted, waiter, message)
+            return
+        if (
+            client.requests >= self._limits.client_requests
+            or client.bytes + size > self._limits.client_bytes
+            or self._bytes + size > self._limits.bytes_in_flight
+        ):
+            self._decline(waiter, Reason.BUSY, "too much is under way", self._endpoints(message.group))
+            return
+        client.requests += 1
+        client.bytes += size
+        self._bytes += size
+        if isinstance(message, Query):
+            hosted.asking.append((waiter, message))
+        else:
+            self._ticket += 1
+            hosted.in_flight[self._ticket] = waiter
+            hosted.payloads.append(entries.encode(_entry(self._ticket, message)))
+
+    def _serving(self, name: str) -> _Hosted | None:
+        if self._fenced or self._excluded:
+            return None
+        for hosted in self._hosted.values():
+            group = hosted.replica.group
+            if group.spec.name == name and hosted.serves and self._me.name in group.hosts:
+                return hosted
+        return None
+
+    def _why_not(self, name: str) -> str:
+        if self._excluded:
+            return f"{self._me} is not a member any more"
+        if self._fenced:
+            return f"{self._me} is cut off from a quorum"
+        if self._view is None or self._view.group_named(name) is None:
+            return f"{self._me} knows no group {name!r}"
+        return f"{self._me} does not serve group {name!r}"
+
+    def _endpoints(self, name: str) -> tuple[Address, ...]:
+        """Where the group is served, this node aside unless it serves it; else the other members."""
+        if self._view is None:
+            return ()
+        group = self._view.group_named(name)
+        names: Sequence[Name] = group.hosts if group else [member.name for member in self._view.members]
+        serves = self._serving(name) is not None
+        found = (self._view.named(each) for each in names if serves or each != self._me.name)
+        return tuple(member.address for member in found if member is not None)
+
+    # --- deliveries of the group machine --------------------------------------------------------------------------
+
+    def deliver(self, delivery: Delivery) -> bool:
+        """A delivery, in order.  False if it is of no replica of this node: it is the application's."""
+        match delivery:
+            case Delivered(group=group) if group in self._hosted:
+                hosted = self._hosted[group]
+                hosted.consumed += sum(map(len, delivery.payloads))
+                self._act(hosted, hosted.replica.deliver(delivery))
+            case Founded(group, spec) if spec.name in self._kinds:
+                self._found(group, spec)
+            case Restored(group, data) if (spec := self._spec(group)) and spec.name in self._kinds:
+                self._restore(group, spec, data)
+            case SnapshotWanted(group, token) if group in self._hosted:
+                hosted = self._hosted[group]
+                data = hosted.replica.snapshot() if hosted.serves else None
+                self._requests.append(SnapshotTaken(group, token, data))
+            case BarrierReached(group, token) if group in self._hosted:
+                for waiter, query in self._hosted[group].barriers.pop(token, ()):
+                    self._release(waiter)
+                    self._answer_query(self._hosted[group], waiter, query)
+            case BarrierFailed(group, token) if group in self._hosted:
+                for waiter, _ in self._hosted[group].barriers.pop(token, ()):
+                    self._release(waiter)
+                    self._elsewhere(waiter, self._hosted[group].replica.group.spec.name)
+            case GroupLost(group, _) if group in self._hosted:
+                self._drop(group, "the group's state is lost")
+                return False
+            case Installed(view):
+                self._install(view)
+                return False
+            case Excluded():
+                self._excluded = True
+                for group in list(self._hosted):
+                    self._drop(group, f"{self._me} was excluded")
+                return False
+            case _:
+                return False
+        return True
+
+    def _install(self, view: View) -> None:
+        self._view = view
+        for group_id, hosted in list(self._hosted.items()):
+            group = view.group(group_id)
+            if group is None or self._me.name not in group.everyone:
+                self._drop(group_id, f"{self._me} no longer hosts the group")
+            else:
+                self._act(hosted, hosted.replica.install(view))
+        for name, spec in list(self._anew.items()):
+            group = view.group_named(name)
+            if group is None or self._me.name not in group.everyone:
+                del self._anew[name]
+                self._requests.append(Host(spec))
+
+    def _found(self, group: GroupId, spec: GroupSpec) -> None:
+        known = self._view.group(group) if self._view else None
+        self._hosted[group] = self._new(known or Group(group, spec, (self._me.name,)))
+        self._note("gateway.founded", spec.name)
+
+    def _restore(self, group: GroupId, spec: GroupSpec, data: bytes) -> None:
+        if group in self._hosted:
+            # Commands that the snapshot covers are not delivered here any more: nobody can tell their callers.
+            self._drop(group, "the state was replaced by a transfer")
+        assert self._view is not None
+        known = self._view.group(group)
+        hosted = self._new(known or Group(group, spec, ()))
+        try:
+            hosted.replica.restore(data)
+        except Exception as error:  # whatever the class's own hooks raise
+            hosted.serves = False
+            self._deliveries.append(SnapshotUnfaithful(spec.name, f"{type(error).__name__}: {error}"))
+        self._hosted[group] = hosted
+        self._note("gateway.restored", spec.name, hosted.replica.position)
+
+    def _new(self, group: Group) -> _Hosted:
+        kind = self._kinds[group.spec.name]
+        return _Hosted(Replica(kind, group, self._me, self._session_limits, **self._audit))
+
+    def _spec(self, group_id: GroupId) -> GroupSpec | None:
+        if group_id in self._hosted:
+            return self._hosted[group_id].replica.group.spec
+        group = self._view.group(group_id) if self._view else None
+        return group.spec if group else None
+
+    def _drop(self, group: GroupId, why: str) -> None:
+        """The replica is gone.  What was in flight may have happened or may yet; queries have not."""
+        hosted = self._hosted.pop(group)
+        name = hosted.replica.group.spec.name
+        for waiter in hosted.in_flight.values():
+            self._release(waiter)
+            self._decline(waiter, Reason.UNKNOWN, why, self._endpoints(name))
+        for waiter, _ in [*hosted.asking, *(each for asked in hosted.barriers.values() for each in asked)]:
+            self._release(waiter)
+            self._elsewhere(waiter, name)
+        self._note("gateway.dropped", name, why)
+
+    # --- answers --------------------------------------------------------------------------------------------------
+
+    def _act(self, hosted: _Hosted, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Answered(ticket, result):
+                    waiter = hosted.in_flight.pop(ticket, None)
+                    if waiter is not None:  # it may have been sent before the state here was replaced
+                        self._release(waiter)
+                        self._answer(hosted, waiter, result)
+                case Say(payload):
+                    hosted.payloads.append(payload)
+                case Judged(finding):
+                    self._judged(hosted, finding.since, finding.position, finding.diverged, bool(finding.agreed))
+                case NotUnderstood(sender):
+                    self._note("gateway.not_understood", str(sender))
+
+    def _judged(self, hosted: _Hosted, since: int, position: int, diverged: tuple[Name, ...], majority: bool) -> None:
+        spec = hosted.replica.group.spec
+        self._note("gateway.diverged", spec.name, since, position, diverged)
+        self._deliveries.append(ReplicaDiverged(spec.name, since, position, diverged, majority and not diverged))
+        if hosted.replica.diverged and hosted.serves:
+            hosted.serves = False
+            self._anew[spec.name] = spec
+            self._requests.append(Unhost(spec.name))
+
+    def _answer(self, hosted: _Hosted, waiter: _Waiter, result: Any) -> None:
+        endpoints = self._endpoints(hosted.replica.group.spec.name)
+        match result:
+            case Returned() | Raised():
+                self._send(waiter, Reply(waiter.request, result, hosted.replica.stamp))
+            case SessionOpened(session):
+                lifetime = self._session_limits.lifetime_ms
+                self._send(waiter, Opened(waiter.request, session, lifetime, endpoints))
+            case TouchedSession():
+                self._send(waiter, Acknowledged(waiter.request, endpoints))
+            case Refusal(reason, text):
+                self._decline(waiter, reason, text, ())
+
+    def _answer_query(self, hosted: _Hosted, waiter: _Waiter, query: Query) -> None:
+        if hosted.serves:
+            self._answer(hosted, waiter, hosted.replica.query(query.operation, query.types, query.arguments))
+        else:
+            self._elsewhere(waiter, query.group)
+
+    def _elsewhere(self, waiter: _Waiter, name: str) -> None:
+        self._decline(waiter, Reason.ELSEWHERE, self._why_not(name), self._endpoints(name))
+
+    def _decline(self, waiter: _Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...]) -> None:
+        self._send(waiter, Declined(waiter.request, reason, text, endpoints))
+
+    def _send(self, waiter: _Waiter, message: Any) -> None:
+        if waiter.source in self._clients:
+            self._sends.append(Send((waiter.source,), message))
+
+    def _release(self, waiter: _Waiter) -> None:
+        self._bytes -= waiter.size
+        client = self._clients.get(waiter.source)
+        if client is not None:
+            client.requests -= 1
+            client.bytes -= waiter.size
+
+    def _note(self, what: str, *detail: Any) -> None:
+        self._notes.append((what, detail))
+
+
+def _entry(ticket: int, message: OpenSession | SessionKeepAlive | CloseSession | Command) -> entries.Entry:
+    match message:
+        case OpenSession():
+            return entries.Open(ticket)
+        case SessionKeepAlive(session=session, low=low):
+            return entries.Touch(ticket, session, low)
+        case CloseSession(session=session):
+            return entries.Close(ticket, session)
+        case Command(session=session, number=number, low=low):
+            return entries.Run(ticket, session, number, low, message.operation, message.types, message.arguments)

@@ -1,0 +1,157 @@
+"""What clients and nodes say to each other.  One frozen type per meaning; the tags begin with "c.".
+
+`request` is the client's number for one transmission.  On one connection it only grows: a gateway drops what does not,
+so a doubled message is never acted on twice, and a client that is told that a transmission was declined knows that
+nothing of that transmission can still happen.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from phalanx.model.clock import Stamp
+from phalanx.model.view import Address
+from phalanx.replication.outcome import Outcome
+
+# --- from a client ------------------------------------------------------------------------------------------------
+
+
+class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag="c.open"):
+    """Open a session with the group of that name.  Answer: `Opened`."""
+
+    request: int
+    group: str
+
+
+class SessionKeepAlive(msgspec.Struct, frozen=True, array_like=True, tag="c.keep"):
+    """A sign of life; all commands below `low` are settled.  Answer: `Acknowledged`."""
+
+    request: int
+    group: str
+    session: int
+    low: int
+
+
+class CloseSession(msgspec.Struct, frozen=True, array_like=True, tag="c.close"):
+    """The session is not needed any more.  Answer: `Acknowledged`."""
+
+    request: int
+    group: str
+    session: int
+
+
+class Command(msgspec.Struct, frozen=True, array_like=True, tag="c.command", gc=False):
+    """Run a command exactly once: resend it with the same `number`, here or elsewhere, until it is answered.
+
+    low: all commands of the session below it are settled; their outcomes are forgotten and they never run any more.
+    operation, types, arguments: see `replication.objects.Operation`.  Answer: `Reply`.
+    """
+
+    request: int
+    group: str
+    session: int
+    number: int
+    low: int
+    operation: str
+    types: int
+    arguments: bytes
+
+
+class Query(msgspec.Struct, frozen=True, array_like=True, tag="c.query", gc=False):
+    """Answer from the state, linearizably or, if `stale`, at once from what is here.  Answer: `Reply`."""
+
+    request: int
+    group: str
+    operation: str
+    types: int
+    arguments: bytes
+    stale: bool = False
+
+
+class Describe(msgspec.Struct, frozen=True, array_like=True, tag="c.describe"):
+    """Tell about yourself; `what` is in the node's vocabulary ("status", ...).  Answer: `Answer`."""
+
+    request: int
+    what: str
+
+
+# --- to a client --------------------------------------------------------------------------------------------------
+
+
+class Opened(msgspec.Struct, frozen=True, array_like=True, tag="c.opened"):
+    """The session is open and lives `lifetime_ms` from one sign of life to the next.  `endpoints` host the group."""
+
+    request: int
+    session: int
+    lifetime_ms: int
+    endpoints: tuple[Address, ...]
+
+
+class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="c.done"):
+    """Done: the session was kept alive or closed.  `endpoints` host the group now."""
+
+    request: int
+    endpoints: tuple[Address, ...]
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True, tag="c.reply"):
+    """How the operation ended.  `stamp`: of the last message that the answering replica had applied."""
+
+    request: int
+    outcome: Outcome
+    stamp: Stamp
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, tag="c.answer", gc=False):
+    """What was asked by `Describe`, encoded as the node likes."""
+
+    request: int
+    data: bytes
+
+
+class Reason(StrEnum):
+    """Why a request was declined."""
+
+    ELSEWHERE = "elsewhere"
+    """This node does not serve the group now (no host, a learner, fenced, not founded yet): ask the `endpoints`."""
+    BUSY = "busy"
+    """A limit of this node: try again later, or elsewhere."""
+    UNKNOWN = "unknown outcome"
+    """The transmission was under way when this node was cut off from it: resend it elsewhere to learn what happened."""
+    EXPIRED = "session expired"
+    """The group does not know the session."""
+    SETTLED = "settled"
+    """The session's low mark has passed the command: it does not run any more.  Whether it did is not known here."""
+    WINDOW = "window"
+    """The session has too many outcomes that the client has not settled: settle some, then resend."""
+    SESSIONS = "too many sessions"
+    """The group's limit: try again later."""
+    OPERATION = "unknown operation"
+    """The object has no operation of that name, version and types.  Final."""
+    ARGUMENTS = "bad arguments"
+    """They cannot be decoded.  Final."""
+    TOO_LARGE = "too large"
+    """The arguments exceed the limit of a command.  Final."""
+    DIVERGED = "diverged"
+    """The replicas disagree and none is right by majority: writes are stopped.  Final, until people act."""
+
+
+FINAL = frozenset({Reason.OPERATION, Reason.ARGUMENTS, Reason.TOO_LARGE, Reason.DIVERGED})
+"""Sending the same again will not help."""
+
+
+class Declined(msgspec.Struct, frozen=True, array_like=True, tag="c.declined"):
+    """The transmission had no effect and never will have one; only after `Reason.UNKNOWN` it may.
+
+    endpoints: who may do it instead, if anybody is known.
+    """
+
+    request: int
+    reason: Reason
+    text: str
+    endpoints: tuple[Address, ...] = ()
+
+
+FromClient = OpenSession | SessionKeepAlive | CloseSession | Command | Query | Describe
+ToClient = Opened | Acknowledged | Reply | Answer | Declined
+ClientMessage = FromClient | ToClient

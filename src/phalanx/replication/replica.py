@@ -1,0 +1,305 @@
+"""One node's copy of a replicated object: ordered deliveries in, answers and reports out.
+
+A replica is a deterministic function of the entries it was given, in order (Schneider, "Implementing Fault-Tolerant
+Services Using the State Machine Approach", 1990).  All of it is in its snapshot: the object's state, the sessions, the
+audit, and the counters.  It differs from its peers only in which answers it hands out: those to entries that its own
+node sent, since that is where the callers wait.
+
+Rules for one entry, in this order: the position and the clock advance; idle sessions expire; then the entry is applied.
+A command is run only if its session is known, the table has no outcome for it, writes are not stopped, and its
+operation, types and arguments are understood; each of these is judged alike by every replica.
+"""
+
+import hashlib
+import zlib
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from phalanx.errors import ConfigurationError, Diverged
+from phalanx.model.clock import Stamp, wall_ms
+from phalanx.model.events import Delivered
+from phalanx.model.replicated import Context, Kind
+from phalanx.model.view import Group, Member, Order, View
+from phalanx.replication import entries
+from phalanx.replication.audit import AUDIT_INTERVAL, Audit, Finding
+from phalanx.replication.entries import UNREADABLE, Close, Open, Report, Run, Touch
+from phalanx.replication.messages import Reason
+from phalanx.replication.objects import ObjectType, Operation, UnencodableResult
+from phalanx.replication.outcome import Outcome, Returned, raised
+from phalanx.replication.sessions import LIMITS, Fresh, Limits, Sessions, Table, Verdict
+from phalanx.replication.state import DIGEST_BYTES
+from phalanx.replication.undo import Undo
+
+T = TypeVar("T")
+
+# --- what a replica asks its node to do ---------------------------------------------------------------------------
+
+
+class Refusal(NamedTuple):
+    """The entry was not applied, by every replica alike."""
+
+    reason: Reason
+    text: str
+
+
+class SessionOpened(NamedTuple):
+    """The new session's id."""
+
+    session: int
+
+
+class Touched(NamedTuple):
+    """The session was kept alive, or closed."""
+
+
+class Answered(NamedTuple):
+    """What became of this node's entry with that ticket."""
+
+    ticket: int
+    result: Outcome | SessionOpened | Touched | Refusal
+
+
+class Say(NamedTuple):
+    """Multicast this payload to the group."""
+
+    payload: bytes
+
+
+class Judged(NamedTuple):
+    """An audit found something (see `audit.Finding`); every replica learns it at the same position."""
+
+    finding: Finding
+
+
+class NotUnderstood(NamedTuple):
+    """An entry of that sender could not be decoded; every replica skipped it."""
+
+    sender: Member
+
+
+Action = Answered | Say | Judged | NotUnderstood
+
+_REASONS = {Verdict.UNKNOWN: Reason.EXPIRED, Verdict.SETTLED: Reason.SETTLED, Verdict.WINDOW: Reason.WINDOW}
+
+
+class Saved(msgspec.Struct, array_like=True):
+    """A snapshot.  `digest` is of the state that was saved, so that a state that does not survive it is noticed."""
+
+    position: int
+    stamp: Stamp
+    token: int
+    replies: int
+    audit: Audit
+    sessions: Table
+    digest: bytes
+    state: bytes
+
+
+_SAVED = msgspec.msgpack.Decoder(Saved)
+
+
+class Replica(Generic[T]):
+    """See the module's text."""
+
+    def __init__(
+        self,
+        kind: ObjectType[T],
+        group: Group,
+        me: Member,
+        limits: Limits = LIMITS,
+        audit_interval: int = AUDIT_INTERVAL,
+    ) -> None:
+        if group.spec.order is not Order.TOTAL:
+            raise ConfigurationError(f"group {group.spec.name}: a replicated object needs total order")
+        self.kind = kind
+        self.group = group
+        self._me = me
+        self._limits = limits
+        self._audit_interval = audit_interval
+        self._object = kind.state.create()
+        self._undo = Undo(kind, self._object) if kind.undoes else None
+        self._sessions = Sessions(limits)
+        self._audit = Audit(interval=audit_interval, due=audit_interval)
+        self.position = 0
+        """Ordered entries so far."""
+        self.stamp: Stamp = 0
+        """The last one's stamp; never goes back."""
+        self._token = 0
+        self._replies = 0  # a running checksum of all outcomes
+        self._diverged = False
+
+    @property
+    def stopped(self) -> bool:
+        """Writes are refused, because the replicas disagree and no majority says who is right."""
+        return self._audit.stopped
+
+    @property
+    def diverged(self) -> bool:
+        """This replica was found wrong: nothing may be read from it any more."""
+        return self._diverged
+
+    # --- views and entries ----------------------------------------------------------------------------------------
+
+    def install(self, view: View) -> list[Action]:
+        """A view begins."""
+        group = view.group(self.group.id)
+        assert group is not None, "the gateway drops replicas of groups that are gone"
+        self.group = group
+        return self._judge()
+
+    def deliver(self, delivered: Delivered) -> list[Action]:
+        """Apply a run of entries."""
+        actions: list[Action] = []
+        mine = delivered.sender == self._me
+        self.stamp = max(self.stamp, delivered.stamp)
+        self._sessions.advance(wall_ms(self.stamp))
+        sender = str(delivered.sender)
+        for payload in delivered.payloads:
+            self.position += 1
+            self._token = max(self._token + 1, self.stamp)
+            try:
+                entry = entries.decode(payload)
+            except UNREADABLE:
+                actions.append(NotUnderstood(delivered.sender))
+            else:
+                if isinstance(entry, Report):
+                    self._audit.report(delivered.sender.name, entry)
+                    actions += self._judge()
+                else:
+                    result = self._apply(entry, sender)
+                    if mine:
+                        actions.append(Answered(entry.ticket, result))
+            if self._audit.begins(self.position):
+                actions += self._report()
+        return actions
+
+    def _apply(self, entry: Open | Run | Touch | Close, sender: str) -> Outcome | SessionOpened | Touched | Refusal:
+        match entry:
+            case Run():
+                return self._once(entry, sender)
+            case Open():
+                if self._sessions.open(self._token):
+                    return SessionOpened(self._token)
+                return Refusal(Reason.SESSIONS, f"the group has {len(self._sessions)} sessions, which is its limit")
+            case Touch(_, session, low):
+                known = self._sessions.touch(session, low)
+            case Close(_, session):
+                known = self._sessions.close(session)
+        return Touched() if known else Refusal(Reason.EXPIRED, "the group does not know the session")
+
+    def _once(self, entry: Run, sender: str) -> Outcome | Refusal:
+        verdict = self._sessions.begin(entry.session, entry.number, entry.low)
+        if isinstance(verdict, Verdict):
+            return Refusal(_REASONS[verdict], f"command {entry.number}: {verdict.value}")
+        if not isinstance(verdict, Fresh):
+            return verdict
+        if self._audit.stopped:
+            return Refusal(Reason.DIVERGED, "the replicas have diverged and there is no majority: writes are stopped")
+        found = self._find(entry.operation, entry.types, Kind.COMMAND)
+        if isinstance(found, Refusal):
+            return found
+        outcome = self._run(found, entry.arguments, Context(self.stamp, sender, self.position, self._token))
+        if isinstance(outcome, Refusal):
+            return outcome
+        # The text of an exception may hold an address or depend on Python's version: it is no part of what must agree.
+        told = outcome.value if isinstance(outcome, Returned) else outcome.type_name.encode()
+        self._replies = zlib.crc32(told, self._replies)
+        self._sessions.record(entry.session, entry.number, outcome)
+        return outcome
+
+    def _find(self, operation_id: str, types: int, kind: Kind) -> Operation | Refusal:
+        operation = self.kind.operations.get(operation_id)
+        if operation is None or operation.kind is not kind:
+            return Refusal(Reason.OPERATION, f"{self.kind.name} has no {kind} {operation_id}")
+        if operation.types != types:
+            return Refusal(Reason.OPERATION, f"{operation.where}: the caller knows other types under {operation_id}")
+        return operation
+
+    def _run(self, operation: Operation, encoded: bytes, context: Context) -> Outcome | Refusal:
+        """Run a command; if it raises, the state is as before."""
+        try:
+            arguments = operation.decode(encoded)
+        except UNREADABLE as error:
+            return Refusal(Reason.ARGUMENTS, f"{operation.where}: {error}")
+        try:
+            outcome: Outcome = operation.run(self._object, arguments, context)
+        except MemoryError:
+            raise  # it is this process that failed, not the command
+        except UnencodableResult as error:
+            outcome = raised(error)
+        except Exception as error:
+            if self._undo is not None and not operation.atomic:
+                self._object = self._undo.before()
+            return raised(error)
+        if self._undo is not None:
+            self._undo.succeeded(operation, encoded, context, self._object)
+        return outcome
+
+    # --- reads ----------------------------------------------------------------------------------------------------
+
+    def query(self, operation_id: str, types: int, encoded: bytes) -> Outcome | Refusal:
+        """Answer from the present state."""
+        found = self._find(operation_id, types, Kind.QUERY)
+        if isinstance(found, Refusal):
+            return found
+        try:
+            arguments = found.decode(encoded)
+        except UNREADABLE as error:
+            return Refusal(Reason.ARGUMENTS, f"{found.where}: {error}")
+        try:
+            return found.run(self._object, arguments, Context(self.stamp, str(self._me), self.position, self._token))
+        except MemoryError:
+            raise
+        except Exception as error:
+            return raised(error)
+
+    # --- audits ---------------------------------------------------------------------------------------------------
+
+    def _report(self) -> list[Action]:
+        """An audit begins here.  Learners' multicasts wait for their promotion, and one host has nobody to ask."""
+        if self._me.name not in self.group.hosts or len(self.group.hosts) < 2:
+            return []
+        state = self.kind.state.digest(self._object)
+        parts = state.value + self._replies.to_bytes(4, "big")
+        digest = hashlib.blake2b(parts, digest_size=DIGEST_BYTES).digest()
+        return [Say(entries.encode(Report(self.position, digest, state.cost)))]
+
+    def _judge(self) -> list[Action]:
+        finding = self._audit.judge(self.group.hosts, self._audit_interval)
+        if finding is None:
+            return []
+        self._diverged |= self._me.name in finding.diverged
+        return [Judged(finding)]
+
+    # --- snapshots ------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> bytes:
+        """All that the next entries depend on."""
+        return msgspec.msgpack.encode(
+            Saved(
+                self.position,
+                self.stamp,
+                self._token,
+                self._replies,
+                self._audit,
+                self._sessions.table(),
+                self.kind.state.digest(self._object).value,
+                self.kind.state.snapshot(self._object),
+            )
+        )
+
+    def restore(self, data: bytes) -> None:
+        """Become what `snapshot` saved.  Raises `Diverged` if the object's state does not survive being saved, and
+        `msgspec.DecodeError` if this is no snapshot; the replica is unchanged then."""
+        saved = _SAVED.decode(data)
+        restored = self.kind.state.restore(saved.state)
+        if self.kind.state.digest(restored).value != saved.digest:
+            raise Diverged(f"{self.kind.name}: the state at position {saved.position} changes when saved and restored")
+        self._object = restored
+        self._undo = Undo(self.kind, restored) if self.kind.undoes else None
+        self._sessions = Sessions(self._limits, saved.sessions)
+        self._audit = saved.audit
+        self.position, self.stamp = saved.position, saved.stamp
+        self._token, self._replies = saved.token, saved.replies
+        self._diverged = False
