@@ -49,6 +49,11 @@ class Detector:
         self._weighing_since: int | None = None
         self._excess: frozenset[Name] = frozenset()
         self._suspects: frozenset[Name] = frozenset()
+        self._cut: frozenset[Name] = frozenset()
+        self._changed = True
+        """A fact changed since the rules were last applied."""
+        self._until = 0
+        """When they would give another answer although no fact changes."""
 
     def begin(self, view: View, now: int) -> None:
         """A view begins: every member gets the benefit of the doubt, except those gone."""
@@ -64,16 +69,33 @@ class Detector:
         self._weighing_since = None
         self._excess = frozenset()
         self.aside = False
+        self._changed = True
 
     # --- facts
 
     def heard(self, name: Name, now: int) -> None:
         self.silence.heard(name, now)
-        self.gone.discard(name)
+        if name in self._cut:
+            self.gone.discard(name)
+            self._changed = True
+
+    def is_gone(self, name: Name) -> None:
+        """Nobody speaks for that member: positive evidence."""
+        self.gone.add(name)
+        self._changed = True
+
+    def lag(self, names: frozenset[Name]) -> None:
+        """These hold the others up at present."""
+        if names != self.lagging:
+            self.lagging = names
+            self._changed = True
 
     def claimed(self, name: Name, hears: Iterable[Name], suspects: Iterable[Name], now: int) -> None:
         claims = Claims(frozenset(hears), frozenset(suspects))
+        if self.claims.get(name) == claims and (self.me in claims.hears) == (name not in self._deaf_since):
+            return
         self.claims[name] = claims
+        self._changed = True
         if self.me in claims.hears:
             self._deaf_since.pop(name, None)
         else:
@@ -84,9 +106,11 @@ class Detector:
         for name in names:
             if name != self.me:
                 self._stuck[name] = now + 2 * self.timing.suspect_after
+                self._changed = True
 
     def answered(self, name: Name) -> None:
-        self._stuck.pop(name, None)
+        if self._stuck.pop(name, None) is not None:
+            self._changed = True
 
     # --- rules
 
@@ -107,9 +131,17 @@ class Detector:
         return frozenset(n for n in self._names if n == self.me or not (n in self.gone or silent(n, now)))
 
     def suspects(self, now: int) -> frozenset[Name]:
-        """Weigh the facts."""
+        """Weigh the facts (anew only if they, or time, can have changed the answer)."""
+        if self._changed or now >= self._until:
+            self._suspects = self._judge(now)
+            self._changed = False
+            self._until = self._next_change(now)
+        return self._suspects
+
+    def _judge(self, now: int) -> frozenset[Name]:
         self._stuck = {n: until for n, until in self._stuck.items() if until > now}
         cut = {n for n in self._names if self.is_cut_off(n, now)}
+        self._cut = frozenset(cut)
         reachable = [n for n in self._names if n not in cut]
         vouched = {
             n
@@ -123,8 +155,7 @@ class Detector:
             votes = sum(name in self.claims[j].suspects for j in judges if j != name) + (name in suspected)
             if name != self.me and 2 * votes > len(judges) + 1:
                 suspected.add(name)
-        self._suspects = frozenset(suspected) - {self.me}
-        return self._suspects
+        return frozenset(suspected) - {self.me}
 
     def _weigh(self, cut: set[Name], vouched: set[Name], now: int) -> None:
         """Partial partitions: after `patience`, keep the largest set of which every two hear each other."""
@@ -153,13 +184,16 @@ class Detector:
                 return False
         return True
 
-    def deadline(self, now: int) -> int | None:
+    def _next_change(self, now: int) -> int:
         """When, if nothing is heard, a rule gives another answer."""
-        times = [
-            at for n in self._names if n != self.me and n not in self.gone and (at := self.silence.overdue_at(n)) > now
-        ]
-        times += [t for since in self._deaf_since.values() if (t := since + self.timing.suspect_after) > now]
-        times += [until for until in self._stuck.values() if until > now]
-        if self._weighing_since is not None and (t := self._weighing_since + self.timing.patience) > now:
-            times.append(t)
-        return min(times, default=None)
+        times = [self.silence.overdue_at(n) for n in self._names if n != self.me and n not in self.gone]
+        times += [since + self.timing.suspect_after for since in self._deaf_since.values()]
+        times += self._stuck.values()
+        if self._weighing_since is not None:
+            times.append(self._weighing_since + self.timing.patience)
+        return min((t for t in times if t > now), default=1 << 62)
+
+    @property
+    def deadline(self) -> int | None:
+        """When to weigh the facts again, at the latest."""
+        return self._until if self._until < 1 << 62 else None

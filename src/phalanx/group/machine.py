@@ -88,13 +88,13 @@ class GroupMachine:
             config.name, config.address, max(fresh, old.incarnation + 1) if votes is None else old.incarnation + 1
         )
         self._core = core = Core(config, me, old, rng, now)
-        self._multicast = Multicasting(core)
+        self._transfer = Transfer(core)
+        self._multicast = Multicasting(core, lambda: self._transfer.busy)
         self._reads = Reads(core, self._multicast)
         self._membership = Membership(core)
         self._acceptor = Acceptor(core, self._membership.wish, self._reads.may_accept_at)
         self._coordinator = Coordinator(core, self._membership, lambda: core.rng.getrandbits(56) | 1)
         self._succession = Succession(core, self._reads)
-        self._transfer = Transfer(core)
         self._begun = False
 
     # --- what others may see
@@ -158,7 +158,7 @@ class GroupMachine:
             self._coordinator.deadline(),
             self._acceptor.deadline(),
             self._transfer.deadline(),
-            core.detector.deadline(core.now.mono) if core.view is not None and not core.excluded else None,
+            core.detector.deadline if core.view is not None and not core.excluded else None,
         ]
         return min((t for t in times if t is not None), default=None)
 
@@ -216,7 +216,7 @@ class GroupMachine:
             case Refused(address):
                 for name in self._names_at(address):
                     core.note("gone", name)
-                    core.detector.gone.add(name)
+                    core.detector.is_gone(name)
             case Multicast():
                 self._multicast.on_multicast(event)
             case Consumed():
@@ -370,7 +370,7 @@ class GroupMachine:
         self._reads.reach()
         self._transfer.act()
         self._multicast.show_rows()
-        self._membership.say_wish(self._seeds())
+        self._membership.say_wish(self._seeds)
 
     def _suspect(self) -> None:
         core = self._core
@@ -403,7 +403,7 @@ class GroupMachine:
         core = self._core
         view = core.view
         assert view is not None
-        if self._membership.wish().leave and core.live and view.members == (core.me,) and not view.learners:
+        if self._membership.leaving and core.live and view.members == (core.me,) and not view.learners:
             self._reads.end_view(None)
             core.excluded = True
             core.note("left.last")

@@ -5,6 +5,8 @@ A node repeats its `Wish` until a view grants it; any member passes it on to the
 coordinator batches what is wanted; how often a member had to be demoted decides how long it waits for its promotion.
 """
 
+from collections.abc import Callable
+
 from phalanx.group.core import Core
 from phalanx.group.flush import Attempt
 from phalanx.group.messages import Decision, Refuse, RefuseHost, Wish
@@ -18,15 +20,13 @@ class Membership:
         self.core = core
         self._hosts: dict[str, GroupSpec] = {spec.name: spec for spec in core.config.hosts}
         self._unhosts: set[str] = set()
-        self._leaving = False
+        self.leaving = False
         self._wishes: dict[Name, tuple[Wish, int]] = {}
         """The latest of every other node, and when it came."""
         self._wish_at = core.now.mono
         self._wish_pause = core.timing.resend_after
         self._penalties: dict[Name, tuple[int, int]] = {}
         """By member: how often it was demoted, and until when it waits."""
-        self._removed: dict[Name, int] = {}
-        """The highest incarnation of a name that a view has left out."""
 
     # --- what is absorbed
 
@@ -41,7 +41,7 @@ class Membership:
         self._soon()
 
     def on_leave(self, _: Leave) -> None:
-        self._leaving = True
+        self.leaving = True
         self._soon()
 
     def _soon(self) -> None:
@@ -59,7 +59,7 @@ class Membership:
             if wish.joining:
                 core.tell_successor(wish.member.address, view.id - 1)
             self._refuse_hosts(view, wish)
-        elif (refusal := self._refuse_join(present, wish)) is not None:
+        elif (refusal := self._refuse_join(view, present, wish)) is not None:
             core.note("join.refused", wish.member, refusal.reason)
             core.post_to([wish.member.address], refusal)
             return
@@ -68,12 +68,12 @@ class Membership:
         self._wishes[wish.member.name] = (wish, core.now.mono)
         self._pass_on(view, source, wish)
 
-    def _refuse_join(self, present: Member | None, wish: Wish) -> Refuse | None:
+    def _refuse_join(self, view: View, present: Member | None, wish: Wish) -> Refuse | None:
         core = self.core
         member = wish.member
         if not wish.joining:
             return Refuse(member, "this incarnation is no member any more", 0)
-        least = max(self._removed.get(member.name, -1), present.incarnation if present else -1) + 1
+        least = max(dict(view.departed).get(member.name, -1), present.incarnation if present else -1) + 1
         if member.incarnation < least:
             return Refuse(member, f"incarnation {member.incarnation} of {member.name} was used before", least)
         if present is not None and present.address != member.address and present.name not in core.suspects:
@@ -111,23 +111,23 @@ class Membership:
         core = self.core
         hosts = tuple(self._hosts[name] for name in sorted(self._hosts))
         joining = core.view is None or not core.live
-        return Wish(core.me, joining, hosts, tuple(sorted(self._unhosts)), self._leaving)
+        return Wish(core.me, joining, hosts, tuple(sorted(self._unhosts)), self.leaving)
 
     def _granted(self) -> bool:
         view = self.core.view
         if view is None or not self.core.live:
             return False
         held = {g.spec.name for g in view.groups if self.core.name in g.everyone}
-        return not self._leaving and set(self._hosts) <= held and not (self._unhosts & held)
+        return not self.leaving and set(self._hosts) <= held and not (self._unhosts & held)
 
-    def say_wish(self, seeds: tuple[Address, ...]) -> None:
+    def say_wish(self, seeds: Callable[[], tuple[Address, ...]]) -> None:
         """To whoever would coordinate, or to the seeds, until it is granted."""
         core = self.core
         if core.excluded or core.now.mono < self._wish_at or self._granted():
             return
         self._wish_at = core.now.mono + self._wish_pause // 2 + core.rng.randrange(self._wish_pause)
         if core.view is None:
-            core.post_to(seeds, self.wish(), 0)
+            core.post_to(seeds(), self.wish(), 0)
         elif core.view.id > 0 and core.live:
             first = next((m.name for m in core.view.members if m.name not in core.suspects), None)
             if first == core.name:
@@ -240,16 +240,15 @@ class Membership:
         new = value.view
         now = core.now.mono
         for m in old.everyone if old is not None else ():
-            if new.named(m.name) != m:
-                self._removed[m.name] = max(m.incarnation, self._removed.get(m.name, 0))
-            elif m in old.members and m in new.learners:  # type: ignore[union-attr]  # old is not None here
+            if m in old.members and m in new.learners:  # type: ignore[union-attr]  # old is not None here
                 count, until = self._penalties.get(m.name, (0, 0))
                 count = min(count + 1, 6) if now - until < 60 * core.timing.penalty else 1
                 self._penalties[m.name] = (count, now + (core.timing.penalty << (count - 1)))
+        departed = dict(new.departed)
         self._wishes = {
             n: (w, at)
             for n, (w, at) in self._wishes.items()
-            if self._is_open(new, w) and w.member.incarnation > self._removed.get(n, -1)
+            if self._is_open(new, w) and w.member.incarnation > departed.get(n, -1)
         }
         held = {g.spec.name for g in new.groups if core.name in g.everyone}
         self._unhosts &= held

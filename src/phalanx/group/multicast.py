@@ -1,5 +1,7 @@
 """Sending, receiving and delivering in the groups of the present view, and the rows (DESIGN section 5)."""
 
+from collections.abc import Callable
+
 from phalanx.group.channel import Channel
 from phalanx.group.core import Core
 from phalanx.group.messages import Data, GroupRow, Row
@@ -10,10 +12,14 @@ from phalanx.parts.quorum import is_quorum
 
 
 class Multicasting:
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, busy: Callable[[], int]) -> None:
+        """`busy`: how many state transfers this node serves."""
         self.core = core
+        self.busy = busy
         self._row_at = core.now.mono
         """When a full row is due."""
+        self._lag_at = 0
+        """When lag is judged again: often enough beside `demote_after`, and not in every turn."""
         self._answer: list[Name] = []
         """Who asked for an echo."""
         self._fresh: set[Name] = set()
@@ -189,7 +195,7 @@ class Multicasting:
             echo,
             core.mask(core.detector.hears(core.now.mono)),
             core.mask(core.suspects),
-            0,
+            self.busy(),
             core.row_asks,
             tuple(rows),
         )
@@ -205,6 +211,9 @@ class Multicasting:
         view = core.view
         if view is None or not core.active:
             return
+        if core.now.mono < self._lag_at:
+            return
+        self._lag_at = core.now.mono + core.timing.demote_after // 8
         lagging: set[Name] = set()
         for channel in core.channels.values():
             lagging |= channel.laggards(core.now.mono, core.timing.demote_after)
@@ -212,7 +221,7 @@ class Multicasting:
             lagging = set()
         if lagging - core.detector.lagging:
             core.note("lag", *sorted(lagging))
-        core.detector.lagging = frozenset(lagging)
+        core.detector.lag(frozenset(lagging))
 
     def deadline(self) -> int | None:
         core = self.core

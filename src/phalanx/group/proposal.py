@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from phalanx.group.messages import Cut, Decision, Progress, Promise, Wish
-from phalanx.model.view import Group, GroupSpec, Member, Name, View
+from phalanx.model.view import DEPARTED_MAX, Group, GroupSpec, Member, Name, View
 from phalanx.parts.quorum import is_quorum, largest_clique
 
 
@@ -65,10 +65,18 @@ def plan(old: View, grounds: Grounds) -> Plan | None:
         for name in lacking:
             needs[name] = (*needs.get(name, ()), cut)
     groups += _new_groups(old.id + 1, groups, members, everyone, wishes)
-    view = View(grounds.cluster, old.id + 1, tuple(members), tuple(learners), tuple(groups))
+    departed = _departed(old, everyone)
+    view = View(grounds.cluster, old.id + 1, tuple(members), tuple(learners), tuple(groups), departed)
     clock = max(p.clock for p in promises.values())
     left = tuple(name for name, w in sorted(grounds.wishes.items()) if w.leave and old.named(name) == w.member)
     return Plan(Decision(old.id, view, tuple(cuts), clock, left), needs, holders)
+
+
+def _departed(old: View, everyone: Sequence[Member]) -> tuple[tuple[Name, int], ...]:
+    """What `old` remembers, and those that it has and its successor has not."""
+    out = {m.name: m.incarnation for m in old.everyone if m not in everyone and old.id > 0}
+    known = {name: at for name, at in old.departed if name not in out}
+    return tuple((known | out).items())[-DEPARTED_MAX:]
 
 
 def _leaves(name: Name, grounds: Grounds) -> bool:

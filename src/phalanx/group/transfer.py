@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
 class Fetching:
     """A learner's transfer of one group."""
 
-    __slots__ = ("asked_at", "avoid", "digest", "donor", "parts", "size", "tag", "token", "total")
+    __slots__ = ("asked_at", "avoid", "digest", "donor", "moved_at", "parts", "size", "tag", "token", "total")
 
     def __init__(self) -> None:
         self.donor: Name | None = None
@@ -48,6 +48,8 @@ class Fetching:
         self.size = 0
         self.total = -1
         self.asked_at = 0
+        self.moved_at = 0
+        """When this donor last got us further."""
 
     def restart(self) -> None:
         self.token, self.tag, self.digest, self.parts, self.size, self.total = 0, None, b"", [], 0, -1
@@ -129,12 +131,15 @@ class Transfer:
             return
         tag = Tag(chunk.view, chunk.covers)
         if fetching.tag is not None and (fetching.tag, fetching.digest) != (tag, chunk.digest):
+            if chunk.offset not in (0, fetching.size):
+                return  # late, from a snapshot that was given up
             core.note("transfer.restart", chunk.group)
             fetching.restart()
-        if chunk.offset != fetching.size:
-            if fetching.size == 0:
+            if chunk.offset > 0:
                 self._ask(chunk.group, fetching)
+        if chunk.offset != fetching.size:
             return
+        fetching.moved_at = core.now.mono
         fetching.token, fetching.tag, fetching.digest = chunk.token, tag, chunk.digest
         fetching.total = chunk.total
         fetching.parts.append(chunk.data)
@@ -177,9 +182,11 @@ class Transfer:
             return
         if fetching.donor is None or fetching.donor in core.suspects:
             self._choose(group, fetching)
-        elif core.now.mono - fetching.asked_at >= 2 * core.timing.resend_after:
+        elif core.now.mono - fetching.moved_at >= 2 * core.timing.suspect_after:
             fetching.avoid.add(fetching.donor)
             self._choose(group, fetching)
+        elif core.now.mono - fetching.asked_at >= 2 * core.timing.resend_after:
+            self._ask(group, fetching)
 
     def _choose(self, group: GroupId, fetching: Fetching) -> None:
         """The least busy full host that we hear, not the eldest if another will do."""
@@ -195,6 +202,7 @@ class Transfer:
             return
         busy = {n: core.rows[n].busy if n in core.rows else 0 for n in usable}
         fetching.donor = min(reversed(usable), key=lambda n: busy[n])
+        fetching.moved_at = core.now.mono
         core.note("transfer.fetch", group, fetching.donor)
         self._ask(group, fetching, fresh_donor=True)
 

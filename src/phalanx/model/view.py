@@ -18,6 +18,10 @@ GroupId = int
 """Identity of a group.  A group that is lost and created again under its old name has another id."""
 
 
+DEPARTED_MAX = 256
+"""Names of former members that a view remembers: a message older than so many departures is not expected."""
+
+
 class Member(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """One life of a node.  A restarted process is a new member: same name, higher incarnation."""
 
@@ -85,6 +89,8 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     members: tuple[Member, ...]
     learners: tuple[Member, ...] = ()
     groups: tuple[Group, ...] = ()
+    departed: tuple[tuple[Name, int], ...] = ()
+    """Of nodes that are in no more, the last incarnation that was: it never returns.  The latest `DEPARTED_MAX`."""
 
     @property
     def everyone(self) -> tuple[Member, ...]:
