@@ -344,9 +344,7 @@ class GroupMachine:
 
     def _on_refuse(self, body: Refuse) -> None:
         core = self._core
-        if body.member != core.me or core.live:
-            if body.member == core.me and not body.least and core.live and not core.excluded:
-                core.note("refused.live")
+        if body.member != core.me or core.live or core.view is not None or core.decision is not None:
             return
         if body.least > core.me.incarnation:
             core.note("incarnation.raised", body.least)

@@ -1,0 +1,143 @@
+"""One node, pure: peers' messages go to the group machine, clients' to the gateway, deliveries to replicas or onwards.
+
+A turn is one step of the group machine with everything that came, the gateway's requests last, so that a barrier notes
+what has just been received.  Replies leave with the output that delivered what they answer.
+
+A process that is excluded returns by itself as a new incarnation, with nothing of the old one but its votes; the
+application is told by `Excluded` first.  One that left stays out.
+"""
+
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from phalanx.group.config import Config
+from phalanx.group.machine import GroupMachine
+from phalanx.group.messages import Envelope, Votes
+from phalanx.model.clock import Instant
+from phalanx.model.events import Consumed, Excluded, Host, Leave, Unhost
+from phalanx.model.machine import Drop, LinkDown, Output, Received, Send
+from phalanx.model.view import Address, GroupSpec
+from phalanx.node.status import Status, status_of
+from phalanx.replication.gateway import Gateway
+from phalanx.replication.messages import Answer, ClientMessage, Describe
+from phalanx.replication.objects import ObjectType
+
+Message = Envelope | ClientMessage
+"""Everything that a node's connections carry."""
+
+_status_json = msgspec.json.Encoder().encode
+
+
+class Node:
+    """A `Machine`.  `objects`: the replicated objects to host from the start, by group name; their specs are made here.
+    More come with `host`."""
+
+    def __init__(
+        self,
+        config: Config,
+        votes: Votes | None,
+        rng: random.Random,
+        now: Instant,
+        objects: Mapping[str, tuple[ObjectType[Any], GroupSpec]] | None = None,
+    ) -> None:
+        self._rng = rng
+        self._objects = dict(objects or {})
+        self._config = config
+        self._specs = {spec.name: spec for spec in config.hosts}
+        self._specs |= {name: spec for name, (_, spec) in self._objects.items()}
+        self._votes = votes
+        self._leaving = False
+        self._consumed: list[Consumed] = []
+        self._begin(now)
+
+    def _begin(self, now: Instant) -> None:
+        config = msgspec.structs.replace(self._config, hosts=tuple(self._specs.values()))
+        self.group = GroupMachine(config, self._votes, self._rng, now)
+        self.gateway = Gateway(self.group.me)
+        for name, (kind, _) in self._objects.items():
+            self.gateway.register(name, kind)
+        self._consumed.clear()
+
+    def host(self, name: str, kind: ObjectType[Any], spec: GroupSpec) -> Host:
+        """Register an object; the request that hosts it is to be submitted."""
+        self._objects[name] = (kind, spec)
+        self.gateway.register(name, kind)
+        return Host(spec)
+
+    @property
+    def status(self) -> Status:
+        return status_of(self.group)
+
+    # --- the contract
+
+    def step(self, events: Iterable[Any], now: Instant) -> Output:
+        if self.group.is_excluded and not self._leaving:
+            self._begin(now)
+        out = Output()
+        self.gateway.fence(self.group.is_fenced)
+        for_group = self._sort(events, out)
+        pending = [*for_group, *self._consumed, *self.gateway.flush(out)]
+        self._consumed = []
+        while True:
+            self._merge(out, self.group.step(pending, now))
+            requests = self.gateway.flush(out)
+            self._consumed += [r for r in requests if isinstance(r, Consumed)]
+            pending = [r for r in requests if not isinstance(r, Consumed)]
+            if not pending:
+                return out
+
+    @property
+    def deadline(self) -> int | None:
+        if self.group.is_excluded and not self._leaving:
+            return 0
+        return self.group.deadline
+
+    def _sort(self, events: Iterable[Any], out: Output) -> list[Any]:
+        """Give clients' messages to the gateway; the rest is for the group machine."""
+        for_group = []
+        for event in events:
+            match event:
+                case Received(_, Envelope()):
+                    for_group.append(event)
+                case Received(source, Describe(request, what)):
+                    out.sends.append(self._answer(source, request, what))
+                case Received(source, message):
+                    if not self.gateway.receive(source, message):
+                        out.drops.append(Drop(source, f"a node does not take {type(message).__name__}"))
+                case LinkDown(address) if address.startswith("~"):
+                    self.gateway.forget(address)
+                case _:
+                    self._remember(event)
+                    for_group.append(event)
+        return for_group
+
+    def _remember(self, event: Any) -> None:
+        """What the application wants of the group machine outlives an exclusion."""
+        match event:
+            case Host(spec):
+                self._specs[spec.name] = spec
+            case Unhost(name):
+                self._specs.pop(name, None)
+            case Leave():
+                self._leaving = True
+
+    def _answer(self, source: Address, request: int, what: str) -> Send:
+        data = _status_json(self.status) if what == "status" else b"null"
+        return Send((source,), Answer(request, data))
+
+    def _merge(self, out: Output, more: Output) -> None:
+        out.eager += more.eager
+        out.sends += more.sends
+        out.notes += more.notes
+        out.drops += more.drops
+        if more.writes:
+            out.writes += more.writes
+            self._votes = more.writes[-1]
+        for delivery in more.deliveries:
+            if not self.gateway.deliver(delivery):
+                out.deliveries.append(delivery)
+                if isinstance(delivery, Excluded):
+                    out.note("node.excluded", delivery.reason)

@@ -1,0 +1,79 @@
+"""What a node says about itself: for `phalanx status`, for clients that look for members, for tests."""
+
+import msgspec
+
+from phalanx.group.machine import GroupMachine
+from phalanx.model.view import Address, Member, Name
+from phalanx.parts.quorum import survives
+
+
+class GroupStatus(msgspec.Struct, frozen=True):
+    """One group, as the answering node's view has it."""
+
+    name: str
+    id: int
+    order: str
+    hosts: tuple[Name, ...]
+    learners: tuple[Name, ...]
+    here: str
+    """What the answering node is to it: "host", "learner" or "" """
+    synced: bool
+    queued: int
+    """Bytes that wait at the answering node to be sent."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """One node's view of the cluster.
+
+    survives: how many full members may fail at once, whichever they are, without stopping the rest.
+    eldest_decides: half of the members is a quorum with the eldest among them, and none without.
+    """
+
+    node: Name
+    address: Address
+    incarnation: int
+    state: str
+    """ "member", "learner", "fenced" (cut off from a quorum, or a view change is under way), "out" (not in a view)."""
+    cluster: str
+    view: int
+    members: tuple[Member, ...]
+    learners: tuple[Member, ...]
+    suspects: tuple[Name, ...]
+    survives: int
+    eldest_decides: bool
+    groups: tuple[GroupStatus, ...]
+
+
+def status_of(group: GroupMachine) -> Status:
+    """What that machine would say now."""
+    view, me = group.view, group.me
+    if view is None:
+        return Status(me.name, me.address, me.incarnation, "out", "", -1, (), (), (), 0, False, ())
+    state = "learner" if view.rank(me.name) < 0 else "fenced" if group.is_fenced else "member"
+    groups = tuple(
+        GroupStatus(
+            g.spec.name,
+            g.id,
+            g.spec.order.value,
+            g.hosts,
+            g.learners,
+            "host" if me.name in g.hosts else "learner" if me.name in g.learners else "",
+            group.is_synced(g.id),
+            group.backlog(g.id),
+        )
+        for g in view.groups
+    )
+    return Status(
+        me.name,
+        me.address,
+        me.incarnation,
+        state,
+        f"{view.cluster:x}",
+        view.id,
+        view.members,
+        view.learners,
+        tuple(sorted(group.suspects)),
+        survives(view),
+        len(view.members) % 2 == 0,
+        groups,
+    )
