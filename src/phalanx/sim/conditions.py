@@ -5,7 +5,7 @@ import msgspec
 from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
 
 
-class Conditions(msgspec.Struct, frozen=True):
+class Conditions(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True):
     """Constant during a run.  Times are in nanoseconds.  The defaults are a calm local network; `swarm`
     draws others."""
 

@@ -8,11 +8,12 @@ from phalanx.sim.conditions import Conditions
 from phalanx.sim.faults import Fault
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """A storm of faults until `heal_at_ns`, then a calm of at most `calm_ns` in which the run must finish."""
 
     seed: int
-    """What all chance comes from that is not in the plan itself: delays, the machines' randomness, the workload."""
+    """What the workload comes from, and with `luck` all else that is left to chance: delays, the machines' randomness.
+    """
     nodes: int
     conditions: Conditions
     faults: tuple[Fault, ...] = ()
@@ -20,6 +21,8 @@ class Plan(msgspec.Struct, frozen=True):
     calm_ns: int = 60 * SECOND
     calls: tuple[int, ...] | None = None
     """Which calls of the workload are made, by position; None: all."""
+    luck: int = 0
+    """Another number is another run of the same plan."""
 
     @property
     def names(self) -> list[Name]:

@@ -2,7 +2,8 @@
 
 Source: Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (2002): minimizing delta debugging
 on the lists; greedy tries elsewhere.  A smaller plan is another run, so it is kept only if it fails in the
-same way, which is: with the same kind of failure.
+same way, which is: with the same kind of failure.  What fails only by chance needs another chance once the plan has
+changed: when nothing smaller fails any more, all is tried again with some luck.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,14 +11,17 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from phalanx.model.clock import MILLISECOND
+from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.faults import Fault, end_ns
 from phalanx.sim.plan import Plan
-from phalanx.sim.run import Result, Scenario, run
+from phalanx.sim.run import STUCK, Result, Scenario, run
 
 RUNS_MAX = 1_000
 """Runs that one shrinking may take unless told otherwise."""
+
+LUCKS = 8
+"""Runs with different luck after which a plan counts as one that does not fail."""
 
 T = TypeVar("T")
 
@@ -49,6 +53,7 @@ class _Shrinking:
     def __init__(self, factory: Callable[[], Scenario], plan: Plan, kind: str | None, runs_max: int) -> None:
         self._factory = factory
         self._left = self._runs_max = runs_max
+        self._lucks = 1
         first = run(factory(), plan)
         if kind is None:
             kind = first.failures[0].kind if first.failures else next(iter(first.kinds), None)
@@ -59,6 +64,13 @@ class _Shrinking:
         self._plan = msgspec.structs.replace(plan, calls=calls)
 
     def run(self) -> Shrunk:
+        for self._lucks in (1, LUCKS):
+            self._to_the_end()
+        result = run(self._factory(), self._plan, trace=True)
+        assert self._kind in result.kinds, f"{self._plan} is not deterministic: it failed, and now it does not"
+        return Shrunk(self._plan, self._kind, result, self._runs_max - self._left)
+
+    def _to_the_end(self) -> None:
         before = None
         while self._left > 0 and before != self._plan:
             before = self._plan
@@ -68,20 +80,21 @@ class _Shrinking:
             self._shorter()
             self._calmer()
             self._smaller_faults()
-        result = run(self._factory(), self._plan, trace=True)
-        assert self._kind in result.kinds, f"{self._plan} is not deterministic: it failed, and now it does not"
-        return Shrunk(self._plan, self._kind, result, self._runs_max - self._left)
 
     def _try(self, **changes: Any) -> bool:
         """Keep a changed plan if it fails in the same way."""
         candidate = msgspec.structs.replace(self._plan, **changes)
-        if candidate == self._plan or self._left <= 0:
+        if candidate == self._plan:
             return False
-        self._left -= 1
-        if self._kind not in run(self._factory(), candidate).kinds:
-            return False
-        self._plan = candidate
-        return True
+        for luck in range(self._plan.luck, self._plan.luck + self._lucks):
+            if self._left <= 0:
+                return False
+            self._left -= 1
+            lucky = msgspec.structs.replace(candidate, luck=luck)
+            if self._kind in run(self._factory(), lucky).kinds:
+                self._plan = lucky
+                return True
+        return False
 
     def _list(self, field: str, items: Sequence[Any]) -> None:
         """Delta debugging: leave out ever smaller runs of the items, until no single one can be left out."""
@@ -101,12 +114,20 @@ class _Shrinking:
                 return
 
     def _shorter(self) -> None:
-        """End the storm with its last fault; halve the calm while it is enough to see a stuck run."""
+        """End the storm with its last fault, and halve the calm: but every run is stuck in too short a calm, so a stuck
+        one must remain enough for the same run without faults."""
         last_ns = max((end_ns(fault) for fault in self._plan.faults), default=0)
         if last_ns < self._plan.heal_at_ns:
             self._try(heal_at_ns=last_ns)
-        while self._plan.calm_ns > 1000 * MILLISECOND and self._try(calm_ns=self._plan.calm_ns // 2):
-            pass
+        while self._plan.calm_ns > SECOND and self._is_enough(self._plan.calm_ns // 2):
+            if not self._try(calm_ns=self._plan.calm_ns // 2):
+                return
+
+    def _is_enough(self, calm_ns: int) -> bool:
+        if self._kind != STUCK:
+            return True
+        self._left -= 1
+        return run(self._factory(), msgspec.structs.replace(self._plan, faults=(), calm_ns=calm_ns // 2)).ok
 
     def _calmer(self) -> None:
         calm = Conditions()
