@@ -1,7 +1,7 @@
 """A node's counter for clients: their messages in, entries and barriers for the group out, answers back.
 
-It keeps no queue of its own.  A command becomes a multicast at once, or is declined at once; what has been handed to the
-group and not come back is *in flight*, bounded by bytes and number.  So there is nothing to replay when the node is
+It keeps no queue of its own.  A command becomes a multicast at once, or is declined at once; what has been handed to
+the group and not come back is *in flight*, bounded by bytes and number.  So there is nothing to replay when the node is
 excluded (DESIGN 13, counter-example 15): whoever waits is told that the outcome is unknown here, asks another node with
 the same number, and learns from the session table what happened.
 
@@ -76,6 +76,9 @@ class GatewayLimits(NamedTuple):
     bytes_in_flight: int = BYTES_IN_FLIGHT
 
 
+GATEWAY_LIMITS = GatewayLimits()
+
+
 class ReplicaDiverged(NamedTuple):
     """A delivery to the application: the replicas of the group disagree (SCENARIOS 35).
 
@@ -133,7 +136,7 @@ class Gateway:
     """See the module's text."""
 
     def __init__(
-        self, me: Member, limits: GatewayLimits = GatewayLimits(), sessions: Limits = LIMITS, audit_interval: int = 0
+        self, me: Member, limits: GatewayLimits = GATEWAY_LIMITS, sessions: Limits = LIMITS, audit_interval: int = 0
     ) -> None:
         self._me = me
         self._limits = limits
@@ -173,7 +176,7 @@ class Gateway:
         self._clients.pop(source, None)
 
     def flush(self, out: Output) -> list[Request]:
-        """The end of a turn: answers, facts for the application and notes go to `out`, the rest to the group machine."""
+        """The end of a turn: answers, facts and notes go to `out`, the rest is for the group machine."""
         for hosted in self._hosted.values():
             group = hosted.replica.group.id
             if hosted.consumed:
@@ -285,12 +288,11 @@ class Gateway:
                 self._act(hosted, hosted.replica.deliver(delivery))
             case Founded(group, spec) if spec.name in self._kinds:
                 self._found(group, spec)
-            case Restored(group, data) if (spec := self._spec(group)) and spec.name in self._kinds:
-                self._restore(group, spec, data)
+            case Restored(group, data) if (known := self._spec(group)) and known.name in self._kinds:
+                self._restore(group, known, data)
             case SnapshotWanted(group, token) if group in self._hosted:
                 hosted = self._hosted[group]
-                data = hosted.replica.snapshot() if hosted.serves else None
-                self._requests.append(SnapshotTaken(group, token, data))
+                self._requests.append(SnapshotTaken(group, token, hosted.replica.snapshot() if hosted.serves else None))
             case BarrierReached(group, token) if group in self._hosted:
                 for waiter, query in self._hosted[group].barriers.pop(token, ()):
                     self._release(waiter)
@@ -397,15 +399,15 @@ class Gateway:
             self._requests.append(Unhost(spec.name))
 
     def _answer(self, hosted: _Hosted, waiter: _Waiter, result: Any) -> None:
-        endpoints = self._endpoints(hosted.replica.group.spec.name)
+        name = hosted.replica.group.spec.name
         match result:
             case Returned() | Raised():
                 self._send(waiter, Reply(waiter.request, result, hosted.replica.stamp))
             case SessionOpened(session):
                 lifetime = self._session_limits.lifetime_ms
-                self._send(waiter, Opened(waiter.request, session, lifetime, endpoints))
+                self._send(waiter, Opened(waiter.request, session, lifetime, self._endpoints(name)))
             case TouchedSession():
-                self._send(waiter, Acknowledged(waiter.request, endpoints))
+                self._send(waiter, Acknowledged(waiter.request, self._endpoints(name)))
             case Refusal(reason, text):
                 self._decline(waiter, reason, text, ())
 

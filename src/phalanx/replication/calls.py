@@ -1,0 +1,89 @@
+"""What a program and a client machine say to each other: calls down, completions up.  Deadlines are monotonic
+nanoseconds; tokens are the program's, one per call."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from phalanx.errors import NotHappened, OutcomeUnknown, PhalanxError, Refused, TooLarge, Unavailable
+from phalanx.model.clock import Stamp
+from phalanx.replication.messages import Reason
+from phalanx.replication.outcome import Outcome
+
+
+class Call(NamedTuple):
+    """Run a command exactly once."""
+
+    token: int
+    group: str
+    operation: str
+    types: int
+    arguments: bytes
+    deadline: int
+
+
+class Read(NamedTuple):
+    """Answer a query, linearizably or stale."""
+
+    token: int
+    group: str
+    operation: str
+    types: int
+    arguments: bytes
+    deadline: int
+    stale: bool = False
+
+
+class Ask(NamedTuple):
+    """Have any node describe itself (`messages.Describe`)."""
+
+    token: int
+    what: str
+    deadline: int
+
+
+class Cancel(NamedTuple):
+    """Do not wait for this call any more: it completes at once, as at a deadline."""
+
+    token: int
+
+
+class CloseAll(NamedTuple):
+    """Close the sessions, so that the groups can forget them, and stop keeping them alive.  Calls under way complete as
+    at a deadline."""
+
+
+class End(StrEnum):
+    """How a call ended."""
+
+    DONE = "done"
+    """`outcome` (or `data`, of an `Ask`) is the answer."""
+    NOT_HAPPENED = "not happened"
+    """No transmission of it can have or take effect."""
+    UNKNOWN = "unknown"
+    """It was sent, and what became of it was not learned: it may have happened, or may yet if it is under way."""
+
+
+class Completed(NamedTuple):
+    """The end of a call; exactly one for each."""
+
+    token: int
+    end: End
+    outcome: Outcome | None = None
+    stamp: Stamp = 0
+    data: bytes = b""
+    reason: Reason | None = None
+    text: str = ""
+
+
+def error_of(completed: Completed) -> PhalanxError:
+    """The public error for a call that was not done."""
+    assert completed.end is not End.DONE
+    if completed.end is End.UNKNOWN:
+        return OutcomeUnknown(completed.text)
+    kinds: dict[Reason, type[NotHappened]] = {
+        Reason.OPERATION: Refused,
+        Reason.ARGUMENTS: Refused,
+        Reason.DIVERGED: Refused,
+        Reason.TOO_LARGE: TooLarge,
+    }
+    return kinds.get(completed.reason or Reason.ELSEWHERE, Unavailable)(completed.text)

@@ -1,0 +1,329 @@
+"""The client machine: exactly-once calls over nodes that come and go.  Runs in any driver of the machine contract.
+
+One *lane* per group has a route, a session, and what is under way.  A command gets a number in the session when it is
+first sent and keeps it in every later transmission, so the group runs it once (replication/sessions.py).  Each
+transmission has a request number of its own.  A call's `live` requests are those of which nothing final was heard: when
+it must end without an answer, it has *not happened* if none is live, else its outcome is *unknown*.
+
+A request that stays unanswered for `attempt_ns`, a broken link, or a node that declines makes the lane go to its next
+endpoint and send all that is under way again there.
+"""
+
+import heapq
+import random
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from phalanx.model.clock import MILLISECOND, SECOND, Instant
+from phalanx.model.machine import LinkDown, Output, Received, Refused, Send
+from phalanx.model.view import Address
+from phalanx.replication.calls import Ask, Call, Cancel, CloseAll, Completed, End, Read
+from phalanx.replication.messages import (
+    FINAL,
+    Acknowledged,
+    Answer,
+    CloseSession,
+    Command,
+    Declined,
+    Describe,
+    Opened,
+    OpenSession,
+    Query,
+    Reason,
+    Reply,
+    SessionKeepAlive,
+)
+from phalanx.replication.route import Route
+from phalanx.replication.sessions import WINDOW
+
+ATTEMPT_NS = 2 * SECOND
+"""How long one endpoint may leave a request unanswered: longer than an ordinary view change takes."""
+
+CALLS_MAX = 65_536
+"""Calls not completed.  At the limit a call completes at once as not happened."""
+
+
+class _Work:
+    """A call and its transmissions; `number` is 0 until it is sent as a command."""
+
+    __slots__ = ("call", "live", "number")
+
+    def __init__(self, call: Call | Read | Ask) -> None:
+        self.call = call
+        self.number = 0
+        self.live: set[int] = set()
+
+
+_Errand = _Work | type[OpenSession] | type[SessionKeepAlive]
+
+
+class _Lane:
+    """One group as the client sees it (or, for the group "", any node)."""
+
+    def __init__(self, group: str, route: Route) -> None:
+        self.group = group
+        self.route = route
+        self.waiting: deque[_Work] = deque()
+        self.unsettled: dict[int, _Work] = {}
+        self.flight: dict[int, tuple[_Errand, int]] = {}
+        """Requests at the current endpoint, in the order sent, with the time."""
+        self.session = 0
+        self.number = 1
+        self.lifetime_ns = 0
+        self.kept_at = 0
+
+    @property
+    def low(self) -> int:
+        return next(iter(self.unsettled), self.number)
+
+    def errands(self, kind: _Errand) -> bool:
+        return any(errand is kind for errand, _ in self.flight.values())
+
+
+class ClientMachine:
+    """See the module's text.  `rng` only spreads retries."""
+
+    def __init__(self, endpoints: Sequence[Address], rng: random.Random, attempt_ns: int = ATTEMPT_NS) -> None:
+        self._endpoints = tuple(endpoints)
+        self._rng = rng
+        self._attempt_ns = attempt_ns
+        self._lanes: dict[str, _Lane] = {}
+        self._works: dict[int, _Work] = {}
+        self._deadlines: list[tuple[int, int]] = []
+        self._by_request: dict[int, tuple[_Lane, _Errand]] = {}
+        self._request = 0
+
+    @property
+    def endpoints(self) -> tuple[Address, ...]:
+        """All nodes heard of so far."""
+        known = [endpoint for lane in self._lanes.values() for endpoint in lane.route.endpoints]
+        return tuple(dict.fromkeys([*self._endpoints, *known]))
+
+    def step(self, events: Iterable[Any], now: Instant) -> Output:
+        """Absorb the events, then end what is overdue, give up on silent endpoints, and send what can be sent."""
+        out = Output()
+        for event in events:
+            self._absorb(event, now.mono, out)
+        while self._deadlines and self._deadlines[0][0] <= now.mono:
+            self._end(heapq.heappop(self._deadlines)[1], out, "the deadline passed")
+        for lane in self._lanes.values():
+            oldest = next(iter(lane.flight.values()), None)
+            if oldest is not None and oldest[1] + self._attempt_ns <= now.mono:
+                out.note("client.silence", lane.group, lane.route.current)
+                self._fail_over(lane, now.mono)
+            if lane.route.ready_at <= now.mono:
+                self._transmit(lane, now.mono, out)
+        return out
+
+    @property
+    def deadline(self) -> int | None:
+        """When something is due: a call's end, an endpoint's time, a retry, a sign of life."""
+        due = [self._deadlines[0][0]] if self._deadlines else []
+        for lane in self._lanes.values():
+            if lane.flight:
+                due.append(next(iter(lane.flight.values()))[1] + self._attempt_ns)
+            elif lane.waiting:
+                due.append(lane.route.ready_at)
+            if lane.session and not lane.errands(SessionKeepAlive):
+                due.append(max(lane.kept_at + lane.lifetime_ns // 3, lane.route.ready_at))
+        return min(due, default=None)
+
+    # --- facts ----------------------------------------------------------------------------------------------------
+
+    def _absorb(self, event: Any, now: int, out: Output) -> None:
+        match event:
+            case Call() | Read() | Ask():
+                self._begin(event, out)
+            case Cancel(token):
+                self._end(token, out, "cancelled")
+            case CloseAll():
+                self._close(out)
+            case LinkDown(address) | Refused(address):
+                for lane in self._lanes.values():
+                    if lane.route.current == address:
+                        self._fail_over(lane, now)
+            case Received(_, Opened() | Acknowledged() | Reply() | Answer() | Declined() as message):
+                self._hear(message, now, out)
+            case _:
+                pass
+
+    def _begin(self, call: Call | Read | Ask, out: Output) -> None:
+        assert call.token not in self._works, "one token per call"
+        if len(self._works) >= CALLS_MAX:
+            text = f"{CALLS_MAX} calls are under way, which is the limit"
+            out.deliveries.append(Completed(call.token, End.NOT_HAPPENED, reason=Reason.BUSY, text=text))
+            return
+        group = "" if isinstance(call, Ask) else call.group
+        if group not in self._lanes:
+            endpoints = list(self.endpoints)
+            self._lanes[group] = _Lane(group, Route(endpoints, self._rng))
+        work = self._works[call.token] = _Work(call)
+        heapq.heappush(self._deadlines, (call.deadline, call.token))
+        self._lanes[group].waiting.append(work)
+
+    def _hear(self, message: Opened | Acknowledged | Reply | Answer | Declined, now: int, out: Output) -> None:
+        known = self._by_request.pop(message.request, None)
+        if known is None:
+            return  # of a call that ended, or heard before
+        lane, errand = known
+        lane.flight.pop(message.request, None)
+        if isinstance(errand, _Work):
+            errand.live.discard(message.request)
+        match message:
+            case Declined():
+                self._declined(lane, errand, message, now, out)
+                return
+            case Reply(_, outcome, stamp) if isinstance(errand, _Work):
+                self._complete(lane, errand, out, Completed(errand.call.token, End.DONE, outcome, stamp))
+            case Answer(_, data) if isinstance(errand, _Work):
+                self._complete(lane, errand, out, Completed(errand.call.token, End.DONE, data=data))
+            case Opened(_, session, lifetime_ms, endpoints):
+                if lane.session == 0:
+                    lane.session, lane.number, lane.kept_at = session, 1, now
+                    lane.lifetime_ns = lifetime_ms * MILLISECOND
+                lane.route.learn(endpoints)
+            case Acknowledged(_, endpoints):
+                lane.route.learn(endpoints)
+            case _:
+                return  # an answer of the wrong kind says nothing
+        lane.route.worked()
+
+    def _declined(self, lane: _Lane, errand: _Errand, message: Declined, now: int, out: Output) -> None:
+        work = errand if isinstance(errand, _Work) else None
+        reason = message.reason
+        if reason is Reason.UNKNOWN and work is not None:
+            work.live.add(message.request)  # that transmission may still happen; another will tell
+        if reason is Reason.EXPIRED:
+            self._expire_session(lane, out)
+        if work is not None and (reason in FINAL or reason is Reason.SETTLED):
+            settled = reason is Reason.SETTLED or bool(work.live)
+            end = End.UNKNOWN if settled and isinstance(work.call, Call) else End.NOT_HAPPENED
+            self._complete(lane, work, out, Completed(work.call.token, end, reason=reason, text=message.text))
+            return
+        if work is not None and work.call.token in self._works and work not in lane.waiting:
+            lane.waiting.append(work)
+        if reason in (Reason.ELSEWHERE, Reason.UNKNOWN):
+            lane.route.redirect(message.endpoints, now)
+            self._send_again(lane)
+        elif reason is not Reason.EXPIRED:
+            lane.route.failed(now)
+            self._send_again(lane)
+
+    # --- rules ----------------------------------------------------------------------------------------------------
+
+    def _expire_session(self, lane: _Lane, out: Output) -> None:
+        """The group does not know the session.  What cannot have happened goes into the next one under new numbers."""
+        if lane.session == 0:
+            return
+        lane.session = 0
+        works = list(lane.unsettled.values())
+        lane.unsettled = {}
+        for work in works:
+            if work.live:
+                text = "the session expired before the outcome was learned"
+                end = Completed(work.call.token, End.UNKNOWN, reason=Reason.EXPIRED, text=text)
+                self._complete(lane, work, out, end)
+            else:
+                work.number = 0
+                if work not in lane.waiting:
+                    lane.waiting.append(work)
+        out.note("client.session_expired", lane.group)
+
+    def _fail_over(self, lane: _Lane, now: int) -> None:
+        lane.route.failed(now)
+        self._send_again(lane)
+
+    def _send_again(self, lane: _Lane) -> None:
+        """All that is under way goes to the current endpoint, before what has not been sent; numbers stay."""
+        works = [errand for errand, _ in lane.flight.values() if isinstance(errand, _Work)]
+        lane.flight.clear()
+        waiting = dict.fromkeys([*works, *lane.waiting])
+        lane.waiting = deque(sorted(waiting, key=lambda work: work.number or lane.number))
+
+    def _transmit(self, lane: _Lane, now: int, out: Output) -> None:
+        commands = any(isinstance(work.call, Call) for work in lane.waiting)
+        if commands and lane.session == 0 and not lane.errands(OpenSession):
+            self._send(lane, OpenSession, OpenSession(self._next(), lane.group), now, out)
+        held: deque[_Work] = deque()
+        while lane.waiting:
+            work = lane.waiting.popleft()
+            message = self._message(lane, work)
+            if message is None:
+                held.append(work)
+            else:
+                self._send(lane, work, message, now, out)
+        lane.waiting = held
+        keep_at = lane.kept_at + lane.lifetime_ns // 3
+        if lane.session and keep_at <= now and not lane.errands(SessionKeepAlive):
+            message = SessionKeepAlive(self._next(), lane.group, lane.session, lane.low)
+            self._send(lane, SessionKeepAlive, message, now, out)
+
+    def _message(self, lane: _Lane, work: _Work) -> Command | Query | Describe | None:
+        """The work's next transmission; None if it has to wait for a session or for room in its window."""
+        match work.call:
+            case Ask(_, what, _):
+                return Describe(self._next(), what)
+            case Read(_, group, operation, types, arguments, _, stale):
+                return Query(self._next(), group, operation, types, arguments, stale)
+            case Call(_, group, operation, types, arguments, _):
+                if lane.session == 0:
+                    return None
+                if work.number == 0:
+                    if lane.number - lane.low >= WINDOW:
+                        return None
+                    work.number = lane.number
+                    lane.unsettled[work.number] = work
+                    lane.number += 1
+                request = self._next()
+                return Command(request, group, lane.session, work.number, lane.low, operation, types, arguments)
+
+    def _send(self, lane: _Lane, errand: _Errand, message: Any, now: int, out: Output) -> None:
+        if isinstance(errand, _Work):
+            errand.live.add(message.request)
+        if not isinstance(message, (Query, Describe, OpenSession)):
+            lane.kept_at = now
+        lane.flight[message.request] = (errand, now)
+        self._by_request[message.request] = (lane, errand)
+        out.sends.append(Send((lane.route.current,), message))
+
+    def _end(self, token: int, out: Output, why: str) -> None:
+        """A call ends without an answer."""
+        work = self._works.get(token)
+        if work is None:
+            return
+        lane = self._lanes["" if isinstance(work.call, Ask) else work.call.group]
+        if isinstance(work.call, Call) and work.live:
+            end, text = End.UNKNOWN, f"{why} before an answer came; it was sent"
+        else:
+            end, text = End.NOT_HAPPENED, f"{why}; {lane.group or 'a node'} could not be reached"
+        self._complete(lane, work, out, Completed(token, end, text=text))
+
+    def _complete(self, lane: _Lane, work: _Work, out: Output, completed: Completed) -> None:
+        if self._works.pop(work.call.token, None) is None:
+            return
+        if lane.unsettled.get(work.number) is work:
+            del lane.unsettled[work.number]
+        if work in lane.waiting:
+            lane.waiting.remove(work)
+        for request in work.live:
+            self._by_request.pop(request, None)
+            lane.flight.pop(request, None)
+        if self._deadlines and len(self._deadlines) > 2 * len(self._works) + 64:
+            self._deadlines = [each for each in self._deadlines if each[1] in self._works]
+            heapq.heapify(self._deadlines)
+        out.deliveries.append(completed)
+
+    def _close(self, out: Output) -> None:
+        for token in list(self._works):
+            self._end(token, out, "the client was closed")
+        for lane in self._lanes.values():
+            if lane.session:
+                out.sends.append(Send((lane.route.current,), CloseSession(self._next(), lane.group, lane.session)))
+        self._lanes.clear()
+        self._deadlines.clear()
+        self._by_request.clear()
+
+    def _next(self) -> int:
+        self._request += 1
+        return self._request
