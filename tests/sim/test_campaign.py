@@ -1,6 +1,8 @@
 """Many seeds on several processes give what each gives alone (sim/campaign.py)."""
 
+import multiprocessing
 import os
+from contextlib import closing
 
 import pytest
 
@@ -38,9 +40,10 @@ def test_a_campaign_without_end_ends_with_its_time() -> None:
 
 
 def test_closing_a_campaign_early_ends_its_workers() -> None:
-    results = campaign(HastyStoreScenario, 0, None, jobs=2)
-    assert next(results).steps > 0
-    results.close()  # type: ignore[attr-defined]
+    with closing(campaign(HastyStoreScenario, 0, None, jobs=2)) as results:
+        assert next(results).steps > 0
+        assert len(multiprocessing.active_children()) == 2
+    assert multiprocessing.active_children() == []
 
 
 def test_a_worker_that_dies_is_an_error_and_not_a_hang() -> None:

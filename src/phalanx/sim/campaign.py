@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -72,7 +72,7 @@ def survey(
 
 def campaign(
     factory: Factory, first: int, count: int | None, *, jobs: int | None = None, time_s: float | None = None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """The results of the seeds from `first` on: `count` of them (None: no end), none begun after `time_s` seconds.
 
     jobs: worker processes (None: one for each core; 1: none, everything runs in this process).

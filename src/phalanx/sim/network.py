@@ -248,9 +248,9 @@ class Network:
         back.target_address = pipe.called
         pipe.target.links[pipe.called] = back
         for way in (pipe, back):
-            if way.stream is not None:
-                way.stream.cut = min(way.stream.cut, self._world.now)
-            way.stream = Stream()
+            if way.latest is not None:
+                way.latest.cut = min(way.latest.cut, self._world.now)
+            way.stream = way.latest = Stream()
             way.dialling = 0
             way.timing_out = False
             way.backoff_ns = BACKOFF_MIN_NS

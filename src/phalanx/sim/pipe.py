@@ -28,6 +28,7 @@ class Pipe:
         "blocked",
         "called",
         "dialling",
+        "latest",
         "reverse",
         "sent_at",
         "slow_ns",
@@ -53,6 +54,8 @@ class Pipe:
         self.slow_ns = 0
         self.stream: Stream | None = None
         """The connection as the source sees it: it may be broken already."""
+        self.latest: Stream | None = None
+        """The last connection that was made: some of it may still be in flight after the source has noticed its end."""
         self.waiting: list[Received] = []
         self.sent_at = -FOREVER
         self.dialling = 0
