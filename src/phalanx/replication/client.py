@@ -45,13 +45,14 @@ CALLS_MAX = 65_536
 
 
 class _Work:
-    """A call and its transmissions; `number` is 0 until it is sent as a command."""
+    """A call and its transmissions; `number` (in `session`) is 0 until it is sent as a command."""
 
-    __slots__ = ("call", "live", "number")
+    __slots__ = ("call", "live", "number", "session")
 
     def __init__(self, call: Call | Read | Ask) -> None:
         self.call = call
         self.number = 0
+        self.session = 0
         self.live: set[int] = set()
 
 
@@ -91,8 +92,9 @@ class ClientMachine:
         self._lanes: dict[str, _Lane] = {}
         self._works: dict[int, _Work] = {}
         self._deadlines: list[tuple[int, int]] = []
-        self._by_request: dict[int, tuple[_Lane, _Errand]] = {}
+        self._by_request: dict[int, tuple[_Lane, _Errand, int]] = {}
         self._request = 0
+        self._now = 0
 
     @property
     def endpoints(self) -> tuple[Address, ...]:
@@ -103,6 +105,7 @@ class ClientMachine:
     def step(self, events: Iterable[Any], now: Instant) -> Output:
         """Absorb the events, then end what is overdue, give up on silent endpoints, and send what can be sent."""
         out = Output()
+        self._now = now.mono
         for event in events:
             self._absorb(event, now.mono, out)
         while self._deadlines and self._deadlines[0][0] <= now.mono:
@@ -123,7 +126,7 @@ class ClientMachine:
         for lane in self._lanes.values():
             if lane.flight:
                 due.append(next(iter(lane.flight.values()))[1] + self._attempt_ns)
-            elif lane.waiting:
+            if lane.waiting and lane.route.ready_at > self._now:
                 due.append(lane.route.ready_at)
             if lane.session and not lane.errands(SessionKeepAlive):
                 due.append(max(lane.kept_at + lane.lifetime_ns // 3, lane.route.ready_at))
@@ -166,13 +169,16 @@ class ClientMachine:
         known = self._by_request.pop(message.request, None)
         if known is None:
             return  # of a call that ended, or heard before
-        lane, errand = known
-        lane.flight.pop(message.request, None)
+        lane, errand, session = known
+        current = lane.flight.pop(message.request, None) is not None
         if isinstance(errand, _Work):
             errand.live.discard(message.request)
         match message:
             case Declined():
-                self._declined(lane, errand, message, now, out)
+                if message.reason is Reason.EXPIRED:
+                    self._expired(lane, errand, session, out)
+                else:
+                    self._declined(lane, errand, message, current, now, out)
                 return
             case Reply(_, outcome, stamp) if isinstance(errand, _Work):
                 self._complete(lane, errand, out, Completed(errand.call.token, End.DONE, outcome, stamp))
@@ -189,46 +195,43 @@ class ClientMachine:
                 return  # an answer of the wrong kind says nothing
         lane.route.worked()
 
-    def _declined(self, lane: _Lane, errand: _Errand, message: Declined, now: int, out: Output) -> None:
-        work = errand if isinstance(errand, _Work) else None
+    def _declined(self, lane: _Lane, errand: _Errand, message: Declined, current: bool, now: int, out: Output) -> None:
+        """`current`: by the endpoint that is in use; what an earlier one declines has been sent again already."""
         reason = message.reason
-        if reason is Reason.UNKNOWN and work is not None:
-            work.live.add(message.request)  # that transmission may still happen; another will tell
-        if reason is Reason.EXPIRED:
-            self._expire_session(lane, out)
-        if work is not None and (reason in FINAL or reason is Reason.SETTLED):
-            settled = reason is Reason.SETTLED or bool(work.live)
-            end = End.UNKNOWN if settled and isinstance(work.call, Call) else End.NOT_HAPPENED
-            self._complete(lane, work, out, Completed(work.call.token, end, reason=reason, text=message.text))
-            return
-        if work is not None and work.call.token in self._works and work not in lane.waiting:
-            lane.waiting.append(work)
-        if reason in (Reason.ELSEWHERE, Reason.UNKNOWN):
+        if isinstance(errand, _Work):
+            if reason is Reason.UNKNOWN:
+                errand.live.add(message.request)  # that transmission may still happen; another will tell
+            if reason in FINAL or reason is Reason.SETTLED:
+                unknown = isinstance(errand.call, Call) and (reason is Reason.SETTLED or bool(errand.live))
+                end = End.UNKNOWN if unknown else End.NOT_HAPPENED
+                self._complete(lane, errand, out, Completed(errand.call.token, end, reason=reason, text=message.text))
+                return
+            if current:
+                lane.waiting.append(errand)
+        if current and reason in (Reason.ELSEWHERE, Reason.UNKNOWN):
             lane.route.redirect(message.endpoints, now)
             self._send_again(lane)
-        elif reason is not Reason.EXPIRED:
-            lane.route.failed(now)
-            self._send_again(lane)
+        elif current:
+            lane.route.hold(now)
+
+    def _expired(self, lane: _Lane, errand: _Errand, session: int, out: Output) -> None:
+        """The group does not know the session.  What cannot have happened goes into the next one, under a new number;
+        what was sent more than once waits for its other answers, if any can come."""
+        if lane.session == session:
+            lane.session, lane.unsettled = 0, {}
+            out.note("client.session_expired", lane.group)
+        if not isinstance(errand, _Work):
+            return
+        if not errand.live:
+            errand.number = 0
+            lane.waiting.append(errand)
+        elif errand not in lane.waiting and errand.live.isdisjoint(lane.flight):
+            text = "the session expired before the outcome was learned"
+            self._complete(
+                lane, errand, out, Completed(errand.call.token, End.UNKNOWN, reason=Reason.EXPIRED, text=text)
+            )
 
     # --- rules ----------------------------------------------------------------------------------------------------
-
-    def _expire_session(self, lane: _Lane, out: Output) -> None:
-        """The group does not know the session.  What cannot have happened goes into the next one under new numbers."""
-        if lane.session == 0:
-            return
-        lane.session = 0
-        works = list(lane.unsettled.values())
-        lane.unsettled = {}
-        for work in works:
-            if work.live:
-                text = "the session expired before the outcome was learned"
-                end = Completed(work.call.token, End.UNKNOWN, reason=Reason.EXPIRED, text=text)
-                self._complete(lane, work, out, end)
-            else:
-                work.number = 0
-                if work not in lane.waiting:
-                    lane.waiting.append(work)
-        out.note("client.session_expired", lane.group)
 
     def _fail_over(self, lane: _Lane, now: int) -> None:
         lane.route.failed(now)
@@ -237,6 +240,9 @@ class ClientMachine:
     def _send_again(self, lane: _Lane) -> None:
         """All that is under way goes to the current endpoint, before what has not been sent; numbers stay."""
         works = [errand for errand, _ in lane.flight.values() if isinstance(errand, _Work)]
+        for request, (errand, _) in lane.flight.items():
+            if not isinstance(errand, _Work):
+                del self._by_request[request]  # a session that opens too late expires unused
         lane.flight.clear()
         waiting = dict.fromkeys([*works, *lane.waiting])
         lane.waiting = deque(sorted(waiting, key=lambda work: work.number or lane.number))
@@ -256,8 +262,8 @@ class ClientMachine:
         lane.waiting = held
         keep_at = lane.kept_at + lane.lifetime_ns // 3
         if lane.session and keep_at <= now and not lane.errands(SessionKeepAlive):
-            message = SessionKeepAlive(self._next(), lane.group, lane.session, lane.low)
-            self._send(lane, SessionKeepAlive, message, now, out)
+            sign = SessionKeepAlive(self._next(), lane.group, lane.session, lane.low)
+            self._send(lane, SessionKeepAlive, sign, now, out)
 
     def _message(self, lane: _Lane, work: _Work) -> Command | Query | Describe | None:
         """The work's next transmission; None if it has to wait for a session or for room in its window."""
@@ -267,16 +273,14 @@ class ClientMachine:
             case Read(_, group, operation, types, arguments, _, stale):
                 return Query(self._next(), group, operation, types, arguments, stale)
             case Call(_, group, operation, types, arguments, _):
-                if lane.session == 0:
-                    return None
                 if work.number == 0:
-                    if lane.number - lane.low >= WINDOW:
+                    if lane.session == 0 or lane.number - lane.low >= WINDOW:
                         return None
-                    work.number = lane.number
+                    work.session, work.number = lane.session, lane.number
                     lane.unsettled[work.number] = work
                     lane.number += 1
-                request = self._next()
-                return Command(request, group, lane.session, work.number, lane.low, operation, types, arguments)
+                low = lane.low if work.session == lane.session else 1
+                return Command(self._next(), group, work.session, work.number, low, operation, types, arguments)
 
     def _send(self, lane: _Lane, errand: _Errand, message: Any, now: int, out: Output) -> None:
         if isinstance(errand, _Work):
@@ -284,7 +288,8 @@ class ClientMachine:
         if not isinstance(message, (Query, Describe, OpenSession)):
             lane.kept_at = now
         lane.flight[message.request] = (errand, now)
-        self._by_request[message.request] = (lane, errand)
+        session = errand.session if isinstance(errand, _Work) else lane.session
+        self._by_request[message.request] = (lane, errand, session)
         out.sends.append(Send((lane.route.current,), message))
 
     def _end(self, token: int, out: Output, why: str) -> None:

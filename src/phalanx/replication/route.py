@@ -52,8 +52,16 @@ class Route:
         self._failures += 1
         rounds, within = divmod(self._failures, len(self._endpoints))
         if within == 0:
-            longest = min(BACKOFF_NS_MOST, BACKOFF_NS_LEAST << min(rounds - 1, 16))
-            self.ready_at = now + int(longest * self._rng.uniform(0.5, 1.0))
+            self._wait(now, rounds)
+
+    def hold(self, now: int) -> None:
+        """The current endpoint is right but cannot take more now."""
+        self._failures += len(self._endpoints)
+        self._wait(now, self._failures // len(self._endpoints))
+
+    def _wait(self, now: int, rounds: int) -> None:
+        longest = min(BACKOFF_NS_MOST, BACKOFF_NS_LEAST << min(rounds - 1, 16))
+        self.ready_at = now + int(longest * self._rng.uniform(0.5, 1.0))
 
     def learn(self, endpoints: Iterable[Address]) -> None:
         """These exist too."""
