@@ -30,12 +30,15 @@ class Entry(NamedTuple):
 class Peer:
     """What a host or learner has been sent of our batches, and has shown to have."""
 
-    __slots__ = ("sent", "sent_at", "shown")
+    __slots__ = ("gap", "sent", "moved_at", "shown")
 
     def __init__(self) -> None:
         self.sent = 0
         self.shown = 0
-        self.sent_at = 0
+        self.moved_at = 0
+        """When it last showed more, or was sent something after it had shown all."""
+        self.gap = False
+        """It has seen a successor of something that it lacks."""
 
 
 class Channel:
@@ -89,13 +92,16 @@ class Channel:
         if self.me < 0:
             return []
         for peer in self.peers.values():
-            if peer.sent > peer.shown and now - peer.sent_at >= resend_after:
-                peer.sent = peer.shown
+            # A gap is mended sooner, but not with every row that shows it: the mending may be under way.
+            wait = resend_after // 4 if peer.gap else resend_after
+            if peer.sent > peer.shown and now - peer.moved_at >= wait:
+                peer.sent, peer.moved_at = peer.shown, now
         todo: dict[int, list[Name]] = {}
         for name, peer in self.peers.items():
             if peer.sent < self.last:
                 todo.setdefault(peer.sent, []).append(name)
-                peer.sent_at = now
+                if peer.sent == peer.shown:
+                    peer.moved_at = now
         out: list[tuple[list[Name], Data]] = []
         for sent, names in todo.items():
             out.extend((names, data) for data in self._kept[self.me] if data.number > sent)
@@ -105,7 +111,11 @@ class Channel:
 
     def resend_at(self, resend_after: int) -> int | None:
         """When to send again if nothing is shown until then."""
-        waits = [p.sent_at + resend_after for p in self.peers.values() if p.sent > p.shown] if self.me >= 0 else []
+        if self.me < 0:
+            return None
+        waits = [
+            p.moved_at + (resend_after // 4 if p.gap else resend_after) for p in self.peers.values() if p.sent > p.shown
+        ]
         return min(waits, default=None)
 
     def rewind(self, name: Name) -> None:
@@ -139,7 +149,7 @@ class Channel:
         self.held.add(data)
         self.row_owed = True
 
-    def show(self, name: Name, clock: Stamp, row: GroupRow) -> None:
+    def show(self, name: Name, clock: Stamp, row: GroupRow, now: int) -> None:
         """A row of another host or learner."""
         if name in self.hosts:
             self.matrix.show(self.hosts.index(name), clock, row.last, row.received)
@@ -148,9 +158,8 @@ class Channel:
         if self.me >= 0 and (peer := self.peers.get(name)) is not None:
             shown = row.received[self.me]
             if shown > peer.shown:
-                peer.shown = shown
-            if row.gap:
-                peer.sent = peer.shown
+                peer.shown, peer.moved_at = shown, now
+            peer.gap = row.gap
 
     def row(self, backlog: int, synced: bool) -> GroupRow:
         self.row_owed = False

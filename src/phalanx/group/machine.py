@@ -96,6 +96,7 @@ class GroupMachine:
         self._coordinator = Coordinator(core, self._membership, lambda: core.rng.getrandbits(56) | 1)
         self._succession = Succession(core, self._reads)
         self._begun = False
+        self._deadline: int | None = now.mono
 
     # --- what others may see
 
@@ -145,13 +146,15 @@ class GroupMachine:
             self._absorb(event)
         self._act()
         core.out = Output()
+        self._deadline = self._next_deadline()
         return out
 
     @property
     def deadline(self) -> int | None:
+        return self._deadline
+
+    def _next_deadline(self) -> int | None:
         core = self._core
-        if not self._begun:
-            return core.now.mono
         times = [
             self._multicast.deadline(),
             self._membership.deadline(),

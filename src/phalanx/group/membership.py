@@ -23,6 +23,7 @@ class Membership:
         self.leaving = False
         self._wishes: dict[Name, tuple[Wish, int]] = {}
         """The latest of every other node, and when it came."""
+        self._granted_in: View | None = None
         self._wish_at = core.now.mono
         self._wish_pause = core.timing.resend_after
         self._penalties: dict[Name, tuple[int, int]] = {}
@@ -45,6 +46,7 @@ class Membership:
         self._soon()
 
     def _soon(self) -> None:
+        self._granted_in = None
         self._wish_at = self.core.now.mono
         self._wish_pause = self.core.timing.resend_after
 
@@ -101,6 +103,7 @@ class Membership:
             self.core.out.deliveries.append(Refusal(message.reason, final=False))
 
     def on_refuse_host(self, message: RefuseHost) -> None:
+        self._granted_in = None
         if self._hosts.get(message.spec.name) == message.spec:
             del self._hosts[message.spec.name]
             self.core.out.deliveries.append(HostRefused(message.spec, message.reason))
@@ -114,9 +117,18 @@ class Membership:
         return Wish(core.me, joining, hosts, tuple(sorted(self._unhosts)), self.leaving)
 
     def _granted(self) -> bool:
+        """The view has all that we want."""
         view = self.core.view
         if view is None or not self.core.live:
             return False
+        if self._granted_in is view:
+            return True
+        if self._lacks_nothing(view):
+            self._granted_in = view
+            return True
+        return False
+
+    def _lacks_nothing(self, view: View) -> bool:
         held = {g.spec.name for g in view.groups if self.core.name in g.everyone}
         return not self.leaving and set(self._hosts) <= held and not (self._unhosts & held)
 

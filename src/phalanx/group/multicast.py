@@ -74,7 +74,7 @@ class Multicasting:
         for group_row in row.groups:
             channel = core.channels.get(group_row.group)
             if channel is not None and len(group_row.received) == len(channel.hosts):
-                channel.show(sender, row.clock, group_row)
+                channel.show(sender, row.clock, group_row, core.now.mono)
         if sender in self._fresh:  # what we sent before it had installed the view fell on deaf ears
             self._fresh.discard(sender)
             for channel in core.channels.values():

@@ -65,7 +65,7 @@ class App:
 
 
 class GroupScenario(Scenario):
-    swarm = Swarm(storm_ns=6 * SECOND, calm_ns=120 * SECOND)
+    swarm = Swarm(storm_ns=4 * SECOND, calm_ns=120 * SECOND)
     fingerprint = staticmethod(repr)
 
     def __init__(self) -> None:
