@@ -34,6 +34,13 @@ def test_the_summary_counts_what_went_wrong_and_what_was_covered() -> None:
     assert summary.notes["sim.heal"] == 30
 
 
+def test_a_summary_keeps_only_the_first_failed_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on everything (STYLE 10): FAILED_MAX."""
+    monkeypatch.setattr("phalanx.sim.campaign.FAILED_MAX", 2)
+    summary = survey(HastyStoreScenario, 0, 40, jobs=1)
+    assert summary.violations > len(summary.failed) == 2
+
+
 def test_a_campaign_without_end_ends_with_its_time() -> None:
     summary = survey(GossipScenario, 0, None, jobs=1, time_s=0.0)
     assert summary.seeds == 0
@@ -48,4 +55,4 @@ def test_closing_a_campaign_early_ends_its_workers() -> None:
 
 def test_a_worker_that_dies_is_an_error_and_not_a_hang() -> None:
     with pytest.raises(RuntimeError, match="exit code 7"):
-        list(campaign(dies, 0, 10, jobs=2))
+        list(campaign(dies, 0, 20, jobs=2))

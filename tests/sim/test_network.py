@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.trace import show
@@ -209,6 +211,37 @@ def test_a_one_way_cut_stops_one_way_only() -> None:
         tell(world, "b", "a", "z")
         world.run_for(SECOND)
         assert (scripted(world, "a").messages, scripted(world, "b").messages) == (["z"], ["x"])
+
+
+def test_a_connection_breaks_when_more_waits_for_it_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on everything (STYLE 10): WAITING_MAX."""
+    monkeypatch.setattr("phalanx.sim.network.WAITING_MAX", 10)
+    world = world_of("a", "b", conditions=Conditions(break_after_ns=1000 * SECOND, stagger_ns=0))
+    tell(world, "a", "b", "first")
+    world.run_for(10 * MILLISECOND)
+    world.network.block(world.nodes["a"], world.nodes["b"])
+    tell(world, "a", "b", *range(10))
+    world.run_for(SECOND)
+    assert links(world, "a") == ["up b"]
+    tell(world, "a", "b", "one too many")
+    world.run_for(SECOND)
+    assert links(world, "a") == ["up b", "down b"]
+
+
+def test_a_node_stops_dialling_where_it_has_not_sent_for_long() -> None:
+    """INTEREST_NS: else every former member would be dialled for ever."""
+    world = world_of("a", "b")
+    world.crash("b")
+    tell(world, "a", "b", "hello")
+    world.run_for(60 * SECOND)
+    before = len(news(world, "a"))
+    world.run_for(60 * SECOND)
+    assert len(news(world, "a")) == before
+    world.start("b")
+    world.run_for(SECOND)
+    tell(world, "a", "b", "hello again")
+    world.run_for(SECOND)
+    assert scripted(world, "b").messages == ["hello again"]
 
 
 # --- datagrams -------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from phalanx.sim.node import Node
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Call, Scenario, replay, run, run_seed
 from phalanx.sim.swarm import draw
+from phalanx.sim.trace import VALUE_MAX, Trace, show
 from tests.sim.toys import (
     AskingScenario,
     DatagramScenario,
@@ -33,10 +34,10 @@ def kinds(factory: type[Scenario], seeds: Iterable[int]) -> set[str]:
 
 @pytest.mark.parametrize("factory", [GossipScenario, StoreScenario, FifoScenario])
 def test_right_machines_survive_every_storm(factory: type[Scenario]) -> None:
-    results = [run_seed(factory, seed) for seed in range(30)]
+    results = [run_seed(factory, seed) for seed in range(100)]
     assert [str(result) for result in results if not result.ok] == []
     troubles = ("sim.crash", "sim.power off", "sim.pause", "sim.fault")
-    assert sum(result.notes.get(trouble, 0) for result in results for trouble in troubles) > 50, "there were storms"
+    assert sum(result.notes.get(trouble, 0) for result in results for trouble in troubles) > 200, "there were storms"
 
 
 def test_an_acknowledgement_before_the_write_is_durable_is_found() -> None:
@@ -102,6 +103,15 @@ def test_a_trace_changes_nothing_and_is_kept_only_when_asked_for() -> None:
     quiet, traced = run_seed(GossipScenario, 8), run_seed(GossipScenario, 8, trace=True)
     assert quiet.trace == ""
     assert quiet == traced._replace(trace="")
+
+
+def test_a_trace_keeps_its_last_lines_and_shortens_long_values() -> None:
+    """A limit on everything (STYLE 10): LINES_MAX, VALUE_MAX."""
+    trace = Trace(lines_max=3)
+    for number in range(5):
+        trace.say(number * SECOND + 1_500, f"line {number}")
+    assert str(trace) == "   2.000001 line 2\n   3.000001 line 3\n   4.000001 line 4"
+    assert len(show("x" * 1_000)) == VALUE_MAX
 
 
 def test_a_run_does_not_depend_on_the_seed_of_hashes() -> None:

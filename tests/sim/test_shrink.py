@@ -45,7 +45,8 @@ def test_the_shrunk_plan_replays_from_its_text() -> None:
 def test_a_stuck_run_shrinks_to_the_one_fault_that_matters() -> None:
     """With a calm network nothing is lost but by faults."""
     shrunk = shrink(AskingScenario, first_failure(AskingScenario, 8, Conditions()), "stuck")
-    assert (len(shrunk.plan.faults), len(shrunk.plan.calls or ())) == (1, 1)
+    assert len(shrunk.plan.faults) == 1
+    assert 1 <= len(shrunk.plan.calls or ()) <= 2, "at most one that makes the connection, and one that is lost"
     assert shrunk.plan.nodes <= 3
     assert shrunk.plan.calm_ns <= SECOND
 

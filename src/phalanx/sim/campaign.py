@@ -81,6 +81,8 @@ def campaign(
     end = None if time_s is None else time.monotonic() + time_s
     chunks = _chunks(first, count, end)
     jobs = jobs or os.cpu_count() or 1
+    if count is not None:
+        jobs = max(1, min(jobs, -(-count // CHUNK)))
     if jobs == 1:
         for seeds in chunks:
             for seed in seeds:

@@ -135,7 +135,7 @@ def replay(factory: Callable[[], Scenario], plan: Plan, *, trace: bool = True) -
 def run(scenario: Scenario, plan: Plan, *, trace: bool = False) -> Result:
     """Storm, heal, then demand progress.  The scenario must be a fresh one."""
     world = scenario.world = World(
-        f"{plan.seed}/{plan.luck}",
+        f"{plan.seed}/{plan.luck}" if plan.luck else plan.seed,
         scenario.start,
         deliver=scenario.deliver,
         after_step=scenario.after_step if type(scenario).after_step is not Scenario.after_step else None,

@@ -20,7 +20,7 @@ from phalanx.sim.run import STUCK, Result, Scenario, run
 RUNS_MAX = 1_000
 """Runs that one shrinking may take unless told otherwise."""
 
-LUCKS = 8
+LUCKS = 16
 """Runs with different luck after which a plan counts as one that does not fail."""
 
 T = TypeVar("T")
