@@ -5,7 +5,7 @@ replayed on top of the snapshot that the transfer brings.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,28 +55,42 @@ class Seat:
 
     # --- what the application multicasts
 
-    def enqueue(self, payloads: Iterable[bytes]) -> None:
+    def enqueue(self, payloads: Sequence[bytes]) -> None:
         """Pack payloads into batches: small ones together, a large one in fragments."""
         limit = self._limits.batch
-        for payload in payloads:
-            size = len(payload)
-            self.queued += size
-            if size > limit:
-                self._open = None
-                parts = range(0, size, limit)
-                for left, start in zip(range(len(parts) - 1, -1, -1), parts, strict=True):
-                    piece = payload[start : start + limit]
-                    self.queue.append(Entry([piece], len(piece), left))
-                continue
-            if self._open is not None and self._open[1] + size <= limit:
-                batch, filled = self._open
-                batch.append(payload)
-                self._open = (batch, filled + size)
-                self.queue[-1] = Entry(batch, filled + size, WHOLE)
-            else:
-                batch = [payload]
-                self._open = (batch, size)
-                self.queue.append(Entry(batch, size, WHOLE))
+        sizes = list(map(len, payloads))
+        total, largest = sum(sizes), max(sizes, default=0)
+        self.queued += total
+        if largest > limit:
+            for payload, size in zip(payloads, sizes, strict=True):
+                if size > limit:
+                    self._enqueue_fragments(payload, size)
+                else:
+                    self._enqueue_run([payload], size)
+        elif total <= limit:
+            self._enqueue_run(list(payloads), total)
+        else:  # so many of any of them fit
+            count = limit // max(largest, 1)
+            for start in range(0, len(sizes), count):
+                self._enqueue_run(list(payloads[start : start + count]), sum(sizes[start : start + count]))
+
+    def _enqueue_run(self, payloads: list[bytes], size: int) -> None:
+        if self._open is not None and self._open[1] + size <= self._limits.batch:
+            batch, filled = self._open
+            batch += payloads
+            self._open = (batch, filled + size)
+            self.queue[-1] = Entry(batch, filled + size, WHOLE)
+        else:
+            self._open = (payloads, size)
+            self.queue.append(Entry(payloads, size, WHOLE))
+
+    def _enqueue_fragments(self, payload: bytes, size: int) -> None:
+        limit = self._limits.batch
+        self._open = None
+        starts = range(0, size, limit)
+        for left, start in zip(range(len(starts) - 1, -1, -1), starts, strict=True):
+            piece = payload[start : start + limit]
+            self.queue.append(Entry([piece], len(piece), left))
 
     def next_entry(self) -> Entry:
         self._open = None
