@@ -157,6 +157,14 @@ def test_crashes_come_back_when_they_say_so_or_when_the_storm_is_over_or_never()
     assert stage.storm.gone == ["n2"]
 
 
+def test_a_node_killed_for_good_is_not_brought_back_by_an_earlier_crash_or_its_application() -> None:
+    stage = Stage(CrashInWrite(0, 0, LASTS), Crash(T0, 0, None, for_good=True))
+    assert stage.at(100).up == [1, 2, 3], "down already"
+    stage.at(250).world.restart("n0")
+    stage.at(1000).storm.heal()
+    assert stage.at(1100).up == [1, 2, 3]
+
+
 def test_all_lose_power_and_come_back_one_by_one() -> None:
     """SCENARIOS 1, 9."""
     stage = Stage(CrashAll(T0, 100 * MILLISECOND, LASTS))

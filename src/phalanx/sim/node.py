@@ -52,6 +52,7 @@ class Node:
         "outbox",
         "paused",
         "pipes",
+        "retired",
         "spins",
         "turn_due",
         "wake_at",
@@ -66,6 +67,8 @@ class Node:
         self.durable: Any | None = None
         self.clocks = Clocks()
         self.host_up = True
+        self.retired = False
+        """It will never be started again."""
         self.paused = 0
         """How many faults hold the process at present."""
         self.disk_extra_ns = 0

@@ -38,7 +38,6 @@ class Storm:
         self._nodes = [world.nodes[name] for name in names]
         self._under_way: dict[int, Undo] = {}
         self._begun = 0
-        self._gone: set[Name] = set()
         self.over = False
         for fault in faults:
             world.at(fault.at_ns, self._begin, fault)
@@ -51,13 +50,12 @@ class Storm:
         self._world.tell("heal")
         for node in self._nodes:
             node.crash_in_write = None
-            if node.name not in self._gone:
-                self._world.start(node.name)
+            self._world.start(node.name)
 
     @property
     def gone(self) -> list[Name]:
         """The nodes that were killed for good."""
-        return [node.name for node in self._nodes if node.name in self._gone]
+        return [node.name for node in self._nodes if node.retired]
 
     def _begin(self, fault: Fault) -> None:
         if self.over:
@@ -88,8 +86,7 @@ class Storm:
     def _crash(self, node: Node, fault: Crash | CrashInWrite | DiskLost) -> None:
         match fault:
             case Crash():
-                if fault.for_good:
-                    self._gone.add(node.name)
+                node.retired = node.retired or fault.for_good
                 self._kill(node, fault.down_ns, host=fault.host)
             case CrashInWrite():
                 self._world.crash_in_next_write(node.name, fault.down_ns)
@@ -101,11 +98,7 @@ class Storm:
     def _kill(self, node: Node, down_ns: int | None, *, host: bool = False, wipe: bool = False) -> None:
         self._world.crash(node.name, host=host, wipe=wipe)
         if down_ns is not None:
-            self._world.schedule(down_ns, self._revive, node)
-
-    def _revive(self, node: Node) -> None:
-        if node.name not in self._gone:
-            self._world.start(node.name)
+            self._world.schedule(down_ns, self._world.start, node.name)
 
     def _end(self, token: int) -> None:
         undo = self._under_way.pop(token, None)

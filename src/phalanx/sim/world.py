@@ -143,9 +143,9 @@ class World:
         return node
 
     def start(self, name: Name) -> None:
-        """Start the process of a node that is down, with what its disk holds."""
+        """Start the process of a node that is down and not retired, with what its disk holds."""
         node = self.nodes[name]
-        if node.machine is not None:
+        if node.machine is not None or node.retired:
             return
         node.life += 1
         node.host_up = True
