@@ -1,0 +1,469 @@
+"""TCP: one connection for each pair of nodes, however they came to dial each other; and clients, who only dial.
+
+A *link* is what this node knows of one peer address: the connection if there is one, else the dial, or the wait before
+the next.  When both sides dial at once, the connection dialled by the lower address survives:
+
+- A dialler says Hello as soon as it is connected.  If it is the lower one it then refuses the other's Hello, and the
+  other, who gets ours meanwhile, takes it.  A dial that has not come to its Hello is given up for the peer's at once.
+- Each Hello counts its speaker's dials.  A Hello of the same process whose count is not above that of the connection we
+  have is a dial that was given up in favour of it, come late; a higher one says that the peer has lost the connection
+  we still believe in, so the new one replaces it (`LinkDown`, then `LinkUp`).
+
+Without TLS a Hello is believed: who can reach the port can claim an address.
+
+A broken connection is dialled again at once, since the answer is evidence: ECONNREFUSED means that nobody listens, so
+the process is gone (`Refused`).  Then the pauses double up to a second, and end for good when nothing has been sent to
+the address for a while.  Nothing is polled: links that stand and are idle cost nothing.
+"""
+
+import asyncio
+import ipaddress
+import random
+import secrets
+import ssl
+from collections.abc import Sequence
+
+from phalanx.errors import ConfigurationError
+from phalanx.model.machine import LinkDown, LinkUp, Refused
+from phalanx.model.view import Address
+from phalanx.runtime.connection import HANDSHAKE_S_MAX, Connection, DropLog, Hello, is_address, split_address
+from phalanx.runtime.contract import LinkEvent, Receiver
+from phalanx.wire.frame import Kind, encode_frame
+
+PEER_BACKLOG_BYTES_MAX = 64 << 20
+"""Unsent bytes to a peer beyond which the connection is reset: several windows of traffic and a snapshot's pieces."""
+
+CLIENT_BACKLOG_BYTES_MAX = 1 << 20
+"""The same for a client; a single larger answer may still be on its way."""
+
+QUEUE_BYTES_MAX = 1 << 20
+"""What may wait for the first dial of an address."""
+
+CLIENTS_MAX = 10_000
+STRANGERS_MAX = 1_000
+"""Accepted connections that have not said Hello yet."""
+
+PEERS_MAX = 1_000
+"""Addresses that this node keeps a link to.  A cluster has tens of members; the rest is room for mistakes."""
+
+REDIAL_S_MIN = 0.010
+REDIAL_S_MAX = 1.0
+REDIALS_QUIET_MAX = 60
+"""Failed dials in a row, without anything sent to the address meanwhile, after which it is forgotten: a minute."""
+
+LISTEN_BACKLOG = 1024
+
+
+class _Link:
+    """What is known of one peer address.  It has a connection, or a dial (whose connection is `pending` once it said
+    Hello), or a pause before the next dial."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.names = [address]
+        """All addresses under which it was dialled; the peer's own first."""
+        self.connection: Connection | None = None
+        self.pending: Connection | None = None
+        self.dial: asyncio.Task[None] | None = None
+        self.redial: asyncio.TimerHandle | None = None
+        self.pause = 0.0
+        """Seconds waited before the last dial; 0 if the last connection lasted."""
+        self.queue: list[bytes] | None = []
+        """Frames that wait for the first connection; None once there was one."""
+        self.queued = 0
+        self.used = False
+        """Something was sent since the last dial failed."""
+        self.quiet = 0
+        self.instance = 0
+        self.dials = -1
+
+
+class TcpTransport:
+    """The `Transport` of real nodes, made by `listen`, and of clients, made by `client`."""
+
+    def __init__(
+        self,
+        address: Address,
+        server: asyncio.AbstractServer | None,
+        client_tls: ssl.SSLContext | None,
+        *,
+        clients_max: int = CLIENTS_MAX,
+        client_backlog_bytes_max: int = CLIENT_BACKLOG_BYTES_MAX,
+        peer_backlog_bytes_max: int = PEER_BACKLOG_BYTES_MAX,
+    ) -> None:
+        self.receiver: Receiver
+        self._address = address
+        self._server = server
+        self._client_tls = client_tls
+        self._clients_max = clients_max
+        self._client_backlog_bytes_max = client_backlog_bytes_max
+        self._peer_backlog_bytes_max = peer_backlog_bytes_max
+        self._loop = asyncio.get_running_loop()
+        self._random = random.Random()
+        self._instance = secrets.randbits(63)
+        self._dials = 0
+        self._clients = 0
+        self._clients_ever = 0
+        self._ready: dict[Address, Connection] = {}
+        """Every connection that messages can go to, under each name it has."""
+        self._links: dict[Address, _Link] = {}
+        self._own_names = {address}
+        self._strangers: set[Connection] = set()
+        self._dirty: list[Connection] = []
+        self._drop_log = DropLog()
+        self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def listen(
+        cls,
+        host: str,
+        port: int,
+        *,
+        advertise: Address | None = None,
+        server_tls: ssl.SSLContext | None = None,
+        client_tls: ssl.SSLContext | None = None,
+        clients_max: int = CLIENTS_MAX,
+        client_backlog_bytes_max: int = CLIENT_BACKLOG_BYTES_MAX,
+        peer_backlog_bytes_max: int = PEER_BACKLOG_BYTES_MAX,
+    ) -> "TcpTransport":
+        """Bind the port (0: any free one); connections are accepted from `start` on.  `advertise` is the address by
+        which the others know this node, if not "host:port".
+
+        Raises OSError if the port is taken, ConfigurationError if others could not dial the address.
+        """
+        if advertise is None and host in {"", "0.0.0.0", "::"}:
+            raise ConfigurationError("a node that listens on all interfaces must say which address others dial")
+        if advertise is not None and not is_address(advertise):
+            raise ConfigurationError(f"{advertise!r} is no address; one looks like host:port or [::1]:port")
+        made: list[TcpTransport] = []
+        server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(made[0], made[0]._drop_log),
+            host or None,
+            port,
+            ssl=server_tls,
+            backlog=LISTEN_BACKLOG,
+            start_serving=False,
+        )
+        if advertise is None:
+            bound = server.sockets[0].getsockname()[1]
+            advertise = f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
+        made.append(
+            cls(
+                advertise,
+                server,
+                client_tls,
+                clients_max=clients_max,
+                client_backlog_bytes_max=client_backlog_bytes_max,
+                peer_backlog_bytes_max=peer_backlog_bytes_max,
+            )
+        )
+        return made[0]
+
+    @classmethod
+    def client(cls, *, tls: ssl.SSLContext | None = None) -> "TcpTransport":
+        """A transport that does not listen: whom it dials knows it by a pseudo-address."""
+        return cls("", None, tls)
+
+    # --- Transport ----------------------------------------------------------------------------------------------------
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    def start(self, receiver: Receiver) -> None:
+        self.receiver = receiver
+        if self._server is not None:
+            self._spawn(self._server.start_serving())
+
+    def connect(self, address: Address) -> None:
+        if address not in self._ready:
+            self._want(address)
+
+    def send(self, to: Sequence[Address], body: bytes) -> None:
+        frame = encode_frame(Kind.MESSAGE, body)
+        ready = self._ready
+        for address in to:
+            connection = ready.get(address)
+            if connection is None:
+                self._wait_for_dial(address, frame)
+                continue
+            connection.post(frame)
+            if not connection.dirty:
+                connection.dirty = True
+                self._dirty.append(connection)
+
+    def flush(self) -> None:
+        if self._dirty:
+            dirty, self._dirty = self._dirty, []
+            for connection in dirty:
+                connection.flush()
+
+    def drop(self, address: Address, reason: str) -> None:
+        connection = self._ready.get(address)
+        if connection is not None:
+            connection.drop(reason)
+
+    async def close(self) -> None:
+        if not self._closing:
+            self.flush()
+            self._closing = True
+            for link in self._links.values():
+                self._abandon_dial(link)
+            for connection in {*self._ready.values(), *self._strangers}:
+                connection.finish()
+            for task in self._tasks:
+                task.cancel()
+            if self._server is not None:
+                self._server.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- dialling -----------------------------------------------------------------------------------------------------
+
+    def _wait_for_dial(self, address: Address, frame: bytes) -> None:
+        link = self._want(address)
+        if link is not None and link.queue is not None and link.queued + len(frame) <= QUEUE_BYTES_MAX:
+            link.queue.append(frame)
+            link.queued += len(frame)
+
+    def _want(self, address: Address) -> _Link | None:
+        """The link to that address, dialled if it is new.  None if there can be none: a client that has gone, this node
+        itself under another name, nonsense."""
+        link = self._links.get(address)
+        if link is None:
+            if self._closing or address in self._own_names or not is_address(address):
+                return None
+            link = self._new_link(address)
+            if link is not None:
+                self._dial(link)
+        if link is not None:
+            link.used = True
+        return link
+
+    def _new_link(self, address: Address) -> _Link | None:
+        if len(self._links) >= PEERS_MAX:
+            return None
+        link = self._links[address] = _Link(address)
+        return link
+
+    def _dial(self, link: _Link) -> None:
+        link.redial = None
+        link.dial = self._spawn(self._dialling(link))
+
+    async def _dialling(self, link: _Link) -> None:
+        task = link.dial
+        refused = False
+        try:
+            async with asyncio.timeout(HANDSHAKE_S_MAX):
+                places = await self._resolve(link.address)
+                refused = bool(places)
+                for host, port in places:
+                    try:
+                        await self._connect(link.address, host, port)
+                    except ConnectionRefusedError:
+                        continue
+                    except OSError:
+                        refused = False
+                    else:
+                        if link.dial is task:
+                            link.dial = None
+                        return
+        except OSError:  # the name is unknown, or time is up
+            refused = False
+        if link.dial is task:
+            self._failed(link, refused)
+
+    async def _connect(self, address: Address, host: str, port: int) -> None:
+        connection = Connection(self, self._drop_log, address)
+        await self._loop.create_connection(lambda: connection, host, port, ssl=self._client_tls)
+
+    async def _resolve(self, address: Address) -> list[tuple[str, int]]:
+        host, port = split_address(address)
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            infos = await self._loop.getaddrinfo(host, port, type=1)
+            return list(dict.fromkeys((str(info[4][0]), port) for info in infos))
+        return [(host, port)]
+
+    def _failed(self, link: _Link, refused: bool) -> None:
+        """A dial came to nothing."""
+        link.dial = link.pending = None
+        if refused:
+            for name in link.names:
+                self._tell(Refused(name))
+        link.quiet = 0 if link.used else link.quiet + 1
+        link.used = False
+        self._pause(link)
+
+    def _pause(self, link: _Link) -> None:
+        if self._closing or link.quiet > REDIALS_QUIET_MAX:
+            self._links.pop(link.address, None)
+            return
+        link.pause = min(max(2 * link.pause, REDIAL_S_MIN), REDIAL_S_MAX)
+        # Jitter: nodes that lost each other at the same moment must not go on meeting in mid dial.
+        link.redial = self._loop.call_later(link.pause * self._random.uniform(0.5, 1.0), self._dial, link)
+
+    def _abandon_dial(self, link: _Link, but: Connection | None = None) -> None:
+        """Give up a dial that is under way or due, unless it is the one that made `but`."""
+        pending, link.pending = link.pending, None
+        if link.redial is not None:
+            link.redial.cancel()
+            link.redial = None
+        task, link.dial = link.dial, None
+        if pending is None or pending is not but:
+            if task is not None:
+                task.cancel()
+            if pending is not None:
+                pending.abort()
+
+    # --- Owner: what connections tell ---------------------------------------------------------------------------------
+
+    def made(self, connection: Connection) -> None:
+        if not connection.dialled:
+            self._strangers.add(connection)
+            if self._closing or len(self._strangers) > STRANGERS_MAX:
+                connection.drop(f"more than {STRANGERS_MAX} connections without a handshake")
+            return
+        link = self._links.get(connection.dialled)
+        if self._closing or link is None or link.dial is None:
+            connection.abort()
+            return
+        link.pending = connection
+        if connection.to_itself:
+            connection.abort()
+            return
+        self._dials += 1
+        connection.greet(self._address, self._instance, self._dials)
+
+    def greeted(self, connection: Connection, hello: Hello) -> None:
+        if connection.dialled:
+            self._answered(connection, hello)
+            return
+        self._strangers.discard(connection)
+        if hello.instance == self._instance:  # we reached ourselves by another name, and are told so
+            connection.greet(self._address, self._instance, self._dials)
+            connection.finish()
+        elif not hello.address:
+            self._accept_client(connection)
+        elif hello.address in self._own_names:
+            connection.drop(f"it says that it listens at this node's address, {hello.address}")
+        else:
+            self._accept_peer(connection, hello)
+
+    def lost(self, connection: Connection) -> None:
+        self._strangers.discard(connection)
+        if connection.peer.startswith("~"):
+            if self._ready.pop(connection.peer, None) is not None:
+                self._clients -= 1
+                self._tell(LinkDown(connection.peer))
+            return
+        link = self._links.get(connection.peer)
+        if link is not None and link.connection is connection:
+            self._down(link, connection)
+        elif link is not None and link.pending is connection:
+            self._failed(link, refused=connection.to_itself)
+
+    # --- handshakes ---------------------------------------------------------------------------------------------------
+
+    def _accept_client(self, connection: Connection) -> None:
+        if self._clients >= self._clients_max:
+            connection.drop(f"more than {self._clients_max} clients")
+            return
+        self._clients += 1
+        self._clients_ever += 1
+        name = f"~{self._clients_ever}"
+        connection.greet(self._address, self._instance, self._dials)
+        connection.open(name, self._client_backlog_bytes_max)
+        self._ready[name] = connection
+        self._tell(LinkUp(name))
+
+    def _accept_peer(self, connection: Connection, hello: Hello) -> None:
+        link = self._links.get(hello.address) or self._new_link(hello.address)
+        if link is None:
+            connection.drop(f"more than {PEERS_MAX} peers")
+        elif hello.instance == link.instance and hello.dials <= link.dials:
+            connection.abort()  # its dialler has given it up for the connection that we have, or had
+        elif link.connection is None and link.pending is not None and self._address < hello.address:
+            connection.abort()  # both dialled: ours survives
+        else:
+            connection.greet(self._address, self._instance, self._dials)
+            self._up(link, connection, hello)
+
+    def _answered(self, connection: Connection, hello: Hello) -> None:
+        link = self._links.get(connection.dialled)
+        if link is None or link.pending is not connection:
+            connection.abort()
+        elif hello.instance == self._instance:
+            self._own_names.add(link.address)
+            del self._links[link.address]
+            connection.finish()
+        elif not self._address or hello.address == link.address:
+            self._up(link, connection, hello)
+        else:
+            self._up(self._rename(link, connection, hello.address), connection, hello)
+
+    def _rename(self, link: _Link, connection: Connection, address: Address) -> _Link:
+        """The peer we dialled goes by another address: what we know it by becomes a further name of that link, because
+        it keeps only one connection with us."""
+        del self._links[link.address]
+        self._abandon_dial(link, but=connection)
+        known = self._links.get(address)
+        if known is None:
+            known = self._links[address] = _Link(address)
+            known.queue, known.queued, known.used = link.queue, link.queued, link.used
+        elif link.queue:
+            known.queue = (known.queue or []) + link.queue
+        if link.address not in known.names:
+            known.names.append(link.address)
+        return known
+
+    # --- links come and go --------------------------------------------------------------------------------------------
+
+    def _up(self, link: _Link, connection: Connection, hello: Hello) -> None:
+        old, link.connection = link.connection, None
+        if old is not None:
+            old.abort()
+            for name in link.names:
+                if self._ready.pop(name, None) is not None:
+                    self._tell(LinkDown(name))
+        self._abandon_dial(link, but=connection)
+        link.connection = connection
+        link.instance, link.dials = hello.instance, hello.dials
+        link.quiet = 0
+        connection.open(link.address, self._peer_backlog_bytes_max)
+        for name in link.names:
+            self._ready[name] = connection
+            self._tell(LinkUp(name))
+        queue, link.queue, link.queued = link.queue, None, 0
+        for frame in queue or ():
+            connection.post(frame)
+        connection.flush()
+
+    def _down(self, link: _Link, connection: Connection) -> None:
+        link.connection = None
+        for name in link.names:
+            self._ready.pop(name, None)
+            self._tell(LinkDown(name))
+        del link.names[1:]
+        link.used = link.used or connection.used
+        if self._closing or not link.used:
+            del self._links[link.address]
+            return
+        if self._loop.time() - connection.made_at >= REDIAL_S_MAX:
+            link.pause = 0.0
+        if link.pause or connection.dropped:
+            self._pause(link)
+        else:
+            link.pause = REDIAL_S_MIN
+            self._dial(link)
+
+    def _tell(self, event: LinkEvent) -> None:
+        if not self._closing:
+            self.receiver.link(event)
+
+    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> "asyncio.Task[None]":
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
