@@ -1,0 +1,168 @@
+"""Client machines, gateways and replicas over a toy total order that loses messages, links and nodes (SCENARIOS 30)."""
+
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from phalanx.model.clock import MILLISECOND, SECOND, Instant, stamp_of
+from phalanx.model.events import Barrier, BarrierReached, Delivered, Excluded, Founded, Installed, Multicast
+from phalanx.model.machine import LinkDown, Output, Received
+from phalanx.model.view import Member
+from phalanx.replication.calls import Call, Completed, End, Read
+from phalanx.replication.client import ClientMachine
+from phalanx.replication.gateway import Gateway
+from phalanx.replication.messages import Command, Declined, Describe, OpenSession, Reason
+from tests.replication.samples import ACCOUNT, A, Account, B, C, view
+
+ADD = ACCOUNT.invoke(Account.add, 1)
+READ = ACCOUNT.invoke(Account.read)
+
+
+class Bus:
+    """Three gateways in one total order, and clients whose links lose messages.  Everything follows from the seed."""
+
+    def __init__(self, seed: int, clients: int, loss: float) -> None:
+        self.rng = random.Random(seed)
+        self.loss = loss
+        self.now = 1_000 * SECOND
+        self.gateways = {member.address: (member, Gateway(member)) for member in (A, B, C)}
+        self.clients = {
+            f"~{n}": ClientMachine([A.address, B.address, C.address], random.Random(seed + n), 300 * MILLISECOND)
+            for n in range(clients)
+        }
+        self.order: list[tuple[Member, bytes]] = []
+        self.inbox: dict[str, list[Any]] = {name: [] for name in self.clients}
+        self.completed: list[Completed] = []
+        spec = view("a").groups[0].spec
+        for _, gateway in self.gateways.values():
+            gateway.register("bank", ACCOUNT)
+            gateway.deliver(Installed(view("a", "b", "c")))
+            gateway.deliver(Founded(7, spec))
+
+    def turn(self) -> None:
+        """Clients step, gateways flush, some of what is queued is ordered and delivered everywhere."""
+        self.now += 50 * MILLISECOND
+        for name, client in self.clients.items():
+            events, self.inbox[name] = self.inbox[name], []
+            out = client.step(events, Instant(self.now, self.now))
+            self.completed += out.deliveries
+            for send in out.sends:
+                if self.rng.random() >= self.loss:
+                    self._hand_over(name, send.to[0], send.message)
+        for member, gateway in list(self.gateways.values()):
+            self._flush(member, gateway)
+        count = self.rng.randint(0, len(self.order))
+        ordered, self.order = self.order[:count], self.order[count:]
+        for sender, payload in ordered:
+            for _, gateway in self.gateways.values():
+                gateway.deliver(Delivered(7, 1, sender, stamp_of(self.now), [payload]))
+
+    def _hand_over(self, name: str, address: str, message: Any) -> None:
+        if address not in self.gateways:
+            self.inbox[name].append(LinkDown(address))
+            return
+        for _ in range(1 + (self.rng.random() < self.loss)):
+            self.gateways[address][1].receive(name, message)
+
+    def _flush(self, member: Member, gateway: Gateway) -> None:
+        out = Output()
+        for request in gateway.flush(out):
+            match request:
+                case Multicast(_, payloads):
+                    self.order += [(member, payload) for payload in payloads]
+                case Barrier(group, token) if not self.order:
+                    gateway.deliver(BarrierReached(group, token))
+        for send in out.sends:
+            if self.rng.random() >= self.loss:
+                self.inbox[send.to[0]].append(Received(member.address, send.message))
+
+    def exclude(self, member: Member) -> None:
+        """The node is out: a part of its queue is lost, the rest was in time."""
+        _, gateway = self.gateways.pop(member.address)
+        self.order = [each for each in self.order if each[0] != member or self.rng.random() < 0.5]
+        gateway.deliver(Excluded(None, "test"))
+        self._flush(member, gateway)
+
+    def balance(self, address: str) -> int:
+        replica = self.gateways[address][1].replica("bank")
+        assert replica is not None
+        return READ.result(replica.query(READ.operation.id, READ.operation.types, READ.arguments))  # type: ignore[arg-type]  # it is no refusal
+
+    def call(self, name: str, token: int, seconds: int = 600) -> None:
+        operation = ADD.operation
+        call = Call(token, "bank", operation.id, operation.types, ADD.arguments, self.now + seconds * SECOND)
+        self.inbox[name].append(call)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_every_call_happens_exactly_once_across_losses_and_exclusions(seed: int) -> None:
+    """SCENARIOS 30; DESIGN 13, counter-example 15."""
+    bus = Bus(seed, clients=2, loss=0.2)
+    for token in range(40):
+        bus.call(f"~{token % 2}", token)
+        bus.turn()
+        if token in (12, 25):
+            bus.exclude(A if token == 12 else B)
+    bus.loss = 0.0
+    for _ in range(400):
+        bus.turn()
+    assert Counter(each.token for each in bus.completed) == Counter(range(40))
+    assert {each.end for each in bus.completed} == {End.DONE}
+    answers = sorted(ADD.result(each.outcome) for each in bus.completed if each.outcome is not None)
+    assert answers == list(range(1, 41)), "each ran once, and each caller got its own answer"
+    assert bus.balance(C.address) == 40
+
+
+def test_the_end_of_a_call_is_told_truthfully() -> None:
+    """Never sent is not happened; sent and unanswered is unknown."""
+    client = ClientMachine(["a:1"], random.Random(1))
+    read = Read(2, "bank", READ.operation.id, READ.operation.types, READ.arguments, 5)
+    call = Call(1, "bank", ADD.operation.id, ADD.operation.types, ADD.arguments, 5)
+    client.step([call, read], Instant(0, 0))
+    ends = {each.token: each.end for each in client.step([], Instant(5, 5)).deliveries}
+    assert ends == {1: End.NOT_HAPPENED, 2: End.NOT_HAPPENED}
+    bus = Bus(1, clients=1, loss=0.0)
+    bus.call("~0", 1, seconds=30)
+    for _ in range(20):
+        bus.turn()
+    bus.loss = 1.0
+    bus.call("~0", 2, seconds=30)
+    for _ in range(700):
+        bus.turn()
+    assert [(each.token, each.end) for each in bus.completed] == [(1, End.DONE), (2, End.UNKNOWN)]
+
+
+def test_an_excluded_gateway_never_sends_what_it_had_not_sent() -> None:
+    """DESIGN 13, counter-example 15: an excluded node replaying its queue."""
+    bus = Bus(1, clients=1, loss=0.0)
+    gateway = bus.gateways[A.address][1]
+    gateway.receive("~0", OpenSession(0, "bank"))
+    gateway.deliver(Excluded(None, "test"))
+    out = Output()
+    assert gateway.flush(out) == []
+    gateway.receive("~0", OpenSession(1, "bank"))
+    assert gateway.flush(out) == []
+    reasons = [send.message.reason for send in out.sends if isinstance(send.message, Declined)]
+    assert reasons == [Reason.UNKNOWN, Reason.ELSEWHERE]
+
+
+def test_a_gateway_drops_repeated_requests_and_leaves_descriptions_to_the_node() -> None:
+    bus = Bus(1, clients=1, loss=0.0)
+    gateway = bus.gateways[A.address][1]
+    command = Command(3, "bank", 1, 1, 1, ADD.operation.id, ADD.operation.types, ADD.arguments)
+    assert gateway.receive("~0", command) and gateway.receive("~0", command)
+    (request,) = gateway.flush(Output())
+    assert isinstance(request, Multicast) and len(request.payloads) == 1
+    assert not gateway.receive("~0", Describe(4, "status"))
+
+
+def test_a_node_without_the_group_redirects_to_its_hosts() -> None:
+    gateway = Gateway(C)
+    gateway.deliver(Installed(view("a", "b")))
+    gateway.receive("~0", OpenSession(0, "bank"))
+    out = Output()
+    gateway.flush(out)
+    (send,) = out.sends
+    assert send.message.reason is Reason.ELSEWHERE and send.message.endpoints == (A.address, B.address)

@@ -1,0 +1,185 @@
+"""A plain typed class becomes an object type (DESIGN sections 1 and 9)."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from mypy import api as mypy
+
+from phalanx.errors import ConfigurationError
+from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, command, query
+from phalanx.replication.objects import describe
+from phalanx.replication.outcome import raised
+from tests.replication.samples import ACCOUNT, Account, InsufficientFunds, Undeclared
+
+
+def test_the_class_stays_plain() -> None:
+    account = Account()
+    assert account.add(3) == 3
+    assert account.stamp(context=Context(stamp=5 << 16, token=9)) == (5, 9)
+
+
+def test_an_invocation_travels_and_comes_back() -> None:
+    invocation = ACCOUNT.invoke(Account.add, amount=3)
+    operation = invocation.operation
+    outcome = operation.run(Account(), operation.decode(invocation.arguments), OUTSIDE)
+    assert invocation.result(outcome) == 3
+
+
+def test_a_declared_exception_arrives_as_itself_and_another_by_name() -> None:
+    invocation = ACCOUNT.invoke(Account.take, 5)
+    with pytest.raises(InsufficientFunds) as caught:
+        invocation.result(raised(InsufficientFunds("short by", 2)))
+    assert caught.value.args == ("short by", 2)
+    with pytest.raises(ValueError, match="standard"):
+        invocation.result(raised(ValueError("standard")))
+    with pytest.raises(CommandFailed, match="Undeclared: oops"):
+        invocation.result(raised(Undeclared("oops")))
+
+
+def test_arguments_that_do_not_fit_are_a_type_error_at_the_caller() -> None:
+    with pytest.raises(TypeError, match="amount"):
+        ACCOUNT.invoke(Account.add)  # type: ignore[call-arg]  # that is what is tested
+    with pytest.raises(ConfigurationError, match="no method of Account"):
+        ACCOUNT.invoke(Account.__init__)
+
+
+SNIPPET = """
+from tests.replication.samples import ACCOUNT, Account
+good: int = ACCOUNT.invoke(Account.stamp).operation.types
+fine = ACCOUNT.invoke(Account.add, 3)
+{line}
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("ACCOUNT.invoke(Account.add, 4)", ""),
+        ("ACCOUNT.invoke(Account.add, 'x')", 'has incompatible type "str"'),
+        ("ACCOUNT.invoke(Account.add)", "Missing positional argument"),
+        ("wrong: str = ACCOUNT.invoke(Account.read).result(None)  # type: ignore[arg-type]", "[assignment]"),
+    ],
+)
+def test_mypy_checks_an_invocation_as_it_checks_the_method(tmp_path: Path, line: str, complaint: str) -> None:
+    file = tmp_path / "snippet.py"
+    file.write_text(SNIPPET.format(line=line))
+    cache = str(Path(__file__).parents[2] / ".mypy_cache")
+    text, _, status = mypy.run([str(file), "--config-file", "pyproject.toml", "--cache-dir", cache])
+    assert (status != 0) is bool(complaint), text
+    assert complaint in text
+
+
+def broken_by_parameter() -> type:
+    class Broken:
+        @command
+        def set(self, value) -> None: ...  # type: ignore[no-untyped-def]  # that is what is tested
+
+    return Broken
+
+
+def broken_by_result() -> type:
+    class Broken:
+        @query
+        def get(self): ...  # type: ignore[no-untyped-def]  # that is what is tested
+
+    return Broken
+
+
+def broken_by_codec() -> type:
+    class Broken:
+        @command
+        def set(self, value: Account) -> None: ...
+
+    return Broken
+
+
+def broken_by_attribute() -> type:
+    class Broken:
+        def __init__(self) -> None:
+            self.hidden = 1
+
+        @command
+        def set(self) -> None: ...
+
+    return Broken
+
+
+def broken_by_constructor() -> type:
+    class Broken:
+        def __init__(self, size: int) -> None: ...
+
+        @command
+        def set(self) -> None: ...
+
+    return Broken
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (broken_by_parameter, "Broken.set: parameter 'value' needs a type annotation"),
+        (broken_by_result, "Broken.get: the result needs a type annotation"),
+        (broken_by_codec, "Broken.set, parameter 'value': Account has no codec"),
+        (broken_by_attribute, "Broken.hidden has no annotation"),
+        (broken_by_constructor, "constructible without arguments"),
+    ],
+)
+def test_what_cannot_be_replicated_is_named(make: Callable[[], type], complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        describe(make())
+
+
+def counter(parameter: type, version: int = 1, doc: str = "") -> str:
+    class Counter:
+        def add(self, amount: int) -> None: ...
+
+    Counter.__doc__ = doc
+    Counter.add.__annotations__["amount"] = parameter
+    command(version=version)(Counter.add)
+    return describe(Counter).contract
+
+
+def test_the_contract_follows_types_and_versions_and_nothing_else() -> None:
+    """SCENARIOS 37."""
+    assert counter(int, doc="one") == counter(int, doc="two")
+    assert len({counter(int), counter(str), counter(int, version=2)}) == 3
+
+
+@dataclasses.dataclass
+class Shelf:
+    """A dataclass with nested state."""
+
+    books: dict[str, set[str]] = dataclasses.field(default_factory=dict)
+
+    @command
+    def put(self, shelf: str, book: str) -> None:
+        self.books.setdefault(shelf, set()).add(book)
+
+
+class Tally(msgspec.Struct):
+    """A struct."""
+
+    counts: dict[str, int] = {}
+
+    @command
+    def one(self, name: str) -> None:
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+
+def test_dataclasses_and_structs_are_saved_by_their_fields() -> None:
+    shelf = Shelf()
+    shelf.put("x", "b")
+    assert describe(Shelf).state.restore(describe(Shelf).state.snapshot(shelf)) == shelf
+    tally = Tally()
+    tally.one("n")
+    assert describe(Tally).state.restore(describe(Tally).state.snapshot(tally)) == tally
+
+
+def test_a_digest_does_not_depend_on_the_order_of_sets_but_a_snapshot_keeps_that_of_dictionaries() -> None:
+    codec = describe(Shelf).state
+    assert codec.digest(Shelf({"x": {"a", "b"}})).value == codec.digest(Shelf({"x": {"b", "a"}})).value
+    restored = codec.restore(codec.snapshot(Shelf({"z": set(), "a": set()})))
+    assert list(restored.books) == ["z", "a"]

@@ -1,0 +1,235 @@
+"""Replicas apply entries alike, once, and undo what raises (SCENARIOS 30, 31, 35, 36, 37)."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phalanx.errors import Diverged
+from phalanx.model.view import Member
+from phalanx.replication import entries
+from phalanx.replication.objects import ObjectType
+from phalanx.replication.outcome import Raised, Returned
+from phalanx.replication.replica import Action, Judged, Replica, Say
+from phalanx.replication.sessions import Limits
+from tests.replication.samples import (
+    ACCOUNT,
+    DICE,
+    A,
+    Account,
+    B,
+    C,
+    Dice,
+    account,
+    delivered,
+    group,
+    opened,
+    reasons,
+    results,
+    run,
+    view,
+)
+
+ADD = ACCOUNT.invoke(Account.add, 1)
+READ = ACCOUNT.invoke(Account.read)
+
+
+def balance(replica: Replica[Account]) -> int:
+    outcome = replica.query(READ.operation.id, READ.operation.types, READ.arguments)
+    assert isinstance(outcome, Returned)
+    return READ.result(outcome)
+
+
+def test_a_pipelined_command_that_overtakes_a_resent_one_runs_once_each() -> None:
+    """DESIGN 13, counter-example 15: #6 arrives before a resent #5."""
+    replica = account()
+    session = opened(replica)
+    for number in (1, 3, 2, 3, 1):
+        replica.deliver(delivered(1_001, run(session, number, 1, ADD)))
+    assert balance(replica) == 3
+
+
+def test_what_the_low_mark_has_passed_never_runs() -> None:
+    replica = account()
+    session = opened(replica)
+    replica.deliver(delivered(1_001, run(session, 2, 2, ADD)))
+    assert reasons(replica.deliver(delivered(1_002, run(session, 1, 1, ADD)))) == ["settled"]
+    assert balance(replica) == 1
+
+
+def test_an_unknown_session_is_never_created() -> None:
+    replica = account()
+    for _ in range(2):
+        assert reasons(replica.deliver(delivered(1, run(99, 1, 1, ADD)))) == ["session expired"]
+    assert balance(replica) == 0
+
+
+def test_a_session_expires_by_ordered_time_and_an_outage_does_not_count() -> None:
+    """SCENARIOS 31."""
+    limits = Limits(lifetime_ms=900)
+    replica = account(limits=limits)
+    session = opened(replica)
+    replica.deliver(delivered(1_000_000, run(session, 1, 1, ADD)))
+    assert balance(replica) == 1
+    for ms in range(1_000_300, 1_001_201, 300):
+        replica.deliver(delivered(ms, b"?"))
+    assert reasons(replica.deliver(delivered(1_001_201, run(session, 2, 1, ADD)))) == ["session expired"]
+
+
+def test_the_session_table_and_the_window_have_limits() -> None:
+    """SCENARIOS 31."""
+    replica = account(limits=Limits(sessions=1, window=2))
+    session = opened(replica)
+    assert reasons(replica.deliver(delivered(1_000, entries.encode(entries.Open(0))))) == ["too many sessions"]
+    payloads = [run(session, number, 1, ADD) for number in (1, 2, 3)]
+    assert reasons(replica.deliver(delivered(1_000, *payloads))) == ["window"]
+    assert reasons(replica.deliver(delivered(1_000, run(session, 3, 3, ADD)))) == []
+    assert balance(replica) == 3
+
+
+def test_a_command_that_raises_changes_nothing_at_any_replica() -> None:
+    """SCENARIOS 36."""
+    one, two = account(A), account(B)
+    session = opened(one)
+    two.deliver(delivered(1_000, entries.encode(entries.Open(0))))
+    invocations = [ADD, ACCOUNT.invoke(Account.take, 5), ACCOUNT.invoke(Account.fail), ADD]
+    for number, invocation in enumerate(invocations, 1):
+        entry = delivered(1_000, run(session, number, 1, invocation))
+        (outcome,) = results(one.deliver(entry))
+        assert results(two.deliver(entry)) == [], "callers are answered where they are"
+        assert isinstance(outcome, Raised) == (number in (2, 3))
+    assert balance(one) == 2
+    assert one.snapshot() == two.snapshot()
+
+
+def test_unknown_operations_and_other_types_are_refused_not_misread() -> None:
+    """SCENARIOS 37."""
+    replica = account()
+    session = opened(replica)
+    for operation, types in (("add@2", ADD.operation.types), ("add@1", 1), ("read@1", READ.operation.types)):
+        entry = entries.encode(entries.Run(0, session, 1, 1, operation, types, ADD.arguments))
+        assert reasons(replica.deliver(delivered(1_000, entry))) == ["unknown operation"]
+    entry = entries.encode(entries.Run(0, session, 1, 1, "add@1", ADD.operation.types, b"\x91\xa1x"))
+    assert reasons(replica.deliver(delivered(1_000, entry, b"garbage", b""))) == ["bad arguments"]
+    assert (balance(replica), replica.position) == (0, 7)
+
+
+def test_tokens_only_grow_and_time_is_the_message_s() -> None:
+    replica = account()
+    session = opened(replica)
+    stamp = ACCOUNT.invoke(Account.stamp)
+    payloads = [run(session, number, 1, stamp) for number in (1, 2)]
+    outcomes = results(replica.deliver(delivered(2_000, *payloads)))
+    outcomes += results(replica.deliver(delivered(1_500, run(session, 3, 1, stamp))))
+    seen = [stamp.result(outcome) for outcome in outcomes if isinstance(outcome, Returned)]
+    assert [time for time, _ in seen] == [2_000, 2_000, 2_000]
+    assert len({token for _, token in seen}) == 3 and seen == sorted(seen)
+
+
+STEPS = st.lists(
+    st.tuples(st.integers(1, 6), st.integers(1, 4), st.sampled_from(["add", "take", "fail"]), st.integers(0, 40)),
+    max_size=40,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS, st.integers(0, 40))
+def test_replicas_agree_with_a_plain_object_and_a_restored_replica_with_both(
+    steps: list[tuple[int, int, str, int]], cut: int
+) -> None:
+    """Resent, reordered and settled commands in any order: a dictionary of what ran is the model."""
+    one, two, late = account(A), account(B), account(C)
+    session = opened(one)
+    two.deliver(delivered(1_000, entries.encode(entries.Open(0))))
+    ran: dict[int, int] = {}
+    low = 1
+    total = 0
+    for index, (number, mark, what, gap) in enumerate(steps):
+        if index == cut:
+            late.restore(one.snapshot())
+        invocation = {
+            "add": ACCOUNT.invoke(Account.add, 2),
+            "take": ACCOUNT.invoke(Account.take, 3),
+            "fail": ACCOUNT.invoke(Account.fail),
+        }[what]
+        low = max(low, mark)
+        entry = delivered(1_000 + gap, run(session, number, mark, invocation))
+        one.deliver(entry)
+        two.deliver(entry)
+        if index >= cut:
+            late.deliver(entry)
+        if number >= low and number not in ran:
+            change = {"add": 2, "take": -3 if total >= 3 else 0, "fail": 0}[what]
+            total += change
+            ran[number] = change
+    assert balance(one) == total
+    assert one.snapshot() == two.snapshot()
+    if cut < len(steps):
+        assert late.snapshot() == one.snapshot()
+
+
+# --- audits -------------------------------------------------------------------------------------------------------
+
+
+def roll(replicas: list[Replica[Dice]], count: int) -> list[Judged]:
+    """Deliver rolls to all replicas and reports to all; what the last one judged."""
+    session = 1_000 << 16
+    if replicas[0].position == 0:
+        for replica in replicas:
+            replica.deliver(delivered(1_000, entries.encode(entries.Open(0))))
+    queue: list[tuple[Member, bytes]] = [
+        (A, run(session, replicas[0].position + n, 1, DICE.invoke(Dice.roll))) for n in range(count)
+    ]
+    judged: list[Judged] = []
+    while queue:
+        sender, payload = queue.pop(0)
+        for replica, member in zip(replicas, (A, B, C), strict=False):
+            actions: list[Action] = replica.deliver(delivered(1_000, payload, sender=sender))
+            queue += [(member, action.payload) for action in actions if isinstance(action, Say)]
+            if replica is replicas[-1]:
+                judged += [action for action in actions if isinstance(action, Judged)]
+    return judged
+
+
+def dice(kind: ObjectType[Dice], hosts: str) -> list[Replica[Dice]]:
+    members = {"a": A, "b": B, "c": C}
+    return [Replica(kind, group(*hosts), members[name], audit_interval=5) for name in hosts]
+
+
+def load(replica: Replica[Dice]) -> None:
+    """Make this replica's class depend on its own random numbers."""
+    replica._object.loaded = True
+
+
+def test_replicas_that_agree_find_nothing() -> None:
+    assert roll(dice(DICE, "abc"), 30) == []
+
+
+def test_a_diverged_minority_is_named_with_the_positions_and_replaced() -> None:
+    """SCENARIOS 35."""
+    replicas = dice(DICE, "abc")
+    assert roll(replicas, 6) == []
+    load(replicas[1])
+    judged, *_ = roll(replicas, 8)
+    assert judged.finding.diverged == ("b",)
+    assert (judged.finding.since, judged.finding.position) == (5, 10)
+    assert [replica.diverged for replica in replicas] == [False, True, False]
+    replicas[1].restore(replicas[0].snapshot())
+    assert not replicas[1].diverged and roll(replicas, 20) == []
+
+
+def test_without_a_majority_writes_stop_until_the_rest_agree() -> None:
+    """SCENARIOS 35."""
+    replicas = dice(DICE, "ab")
+    load(replicas[0])
+    judged = roll(replicas, 20)
+    assert [each.finding.diverged for each in judged] == [()]
+    assert all(replica.stopped for replica in replicas)
+    (action,) = replicas[1].install(view("b"))
+    assert isinstance(action, Judged) and action.finding.agreed and not replicas[1].stopped
+
+
+def test_a_state_that_does_not_survive_its_snapshot_is_not_served() -> None:
+    replica = account()
+    data = replica.snapshot().replace(ACCOUNT.state.digest(Account()).value, b"x" * 16)
+    with pytest.raises(Diverged, match="position 0"):
+        account().restore(data)
