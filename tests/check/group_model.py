@@ -134,8 +134,8 @@ class GroupModel:
         learners = tuple(m for m in old.learners if m in continuing and m not in promoted)
         if not calm:
             learners += self._joiners(continuing)
+        left = [(g, m, list(g.logs[m])) for g in self.groups for m in outcasts if self._is_idle_host(g, m)]
         groups = [g for g in self.groups if self._cross(g, set(members), set(promoted), calm)]
-        left = [(g, m, list(g.logs[m])) for g in self.groups for m in outcasts if m in g.hosts and m in g.logs]
         lost = {g.spec.name for g in self.groups} - {g.spec.name for g in groups}
         for name in sorted(lost):
             groups.append(self._found(GroupSpec(name, Order(name)), members + promoted))
@@ -275,11 +275,13 @@ class GroupModel:
         group.logs[process] = list(group.logs[donor or self.rng.choice(donors)])
         self.history.append(SawState(process, group.id, tuple(group.logs[process])))
 
+    def _is_idle_host(self, group: ModelGroup, process: Member) -> bool:
+        """All that it sent it has delivered, so one more message of its own may follow at once."""
+        own = {m.payload for m in group.alive.values() if m.sender == process}
+        return process in group.hosts and own <= set(group.logs[process])
+
     def _go_on_alone(self, group: ModelGroup, process: Member, log: list[bytes], old: View) -> None:
         """An excluded process that has not heard of it yet: where nothing is uniform it may even deliver."""
-        own = [m for m in group.alive.values() if m.sender == process]
-        if any(m.payload not in log for m in own) or self.rng.random() < 0.5:
-            return
         message = self._new_message(group, process, log)
         if not group.spec.is_uniform:
             self.history.append(SawMessage(process, group.id, old.id, process, message.payload))
@@ -298,12 +300,10 @@ def shuffled(history: list[GroupEvent], rng: Random, passes: int = 3) -> list[Gr
 
 
 def _causes(a: GroupEvent, b: GroupEvent) -> bool:
-    match a, b:
-        case (Sent(), SawMessage()) | (SawMessage(), SawMessage()):
-            return a.payload == b.payload
-        case (Sent(), SawState()) | (SawMessage(), SawState()):
-            return a.payload in b.payloads
-        case (Sent(), SawView()):
-            return True  # what a later view's quorum has frozen against is never sent and delivered in time
-        case _:
-            return False
+    if isinstance(a, Sent) and isinstance(b, SawView):
+        return True  # what a later view's quorum has frozen against is never sent and delivered in time
+    if not isinstance(a, Sent | SawMessage):
+        return False
+    if isinstance(b, SawMessage):
+        return a.payload == b.payload
+    return isinstance(b, SawState) and a.payload in b.payloads

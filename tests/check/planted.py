@@ -165,9 +165,12 @@ def one_that_does_not_host_the_group_delivers(history: History, rng: Random) -> 
     for i in rng.sample(_delivered(history), len(_delivered(history))):
         event, view = _message(history, i), _view_at(history, i)
         group = view.group(event.group)
-        outsiders = [m for m in view.everyone if group is not None and m.name not in group.everyone]
+        assert group is not None
+        present = {e.process for e in history[:i] if isinstance(e, SawView) and e.view.id == view.id}
+        present -= {e.process for e in history[:i] if isinstance(e, Stopped)}
+        outsiders = [m for m in view.everyone if m in present and m.name not in group.everyone]
         if outsiders:
-            return [*history, event._replace(process=outsiders[0])]
+            return [*history[: i + 1], event._replace(process=outsiders[0]), *history[i + 1 :]]
     return None
 
 
@@ -181,7 +184,7 @@ def a_learner_delivers_without_a_state(history: History, rng: Random) -> History
 
 
 def a_survivor_misses_a_delivery(history: History, rng: Random) -> History | None:
-    return _missed(history, rng, [i for i in _delivered(history)])
+    return _missed(history, rng, _delivered(history))
 
 
 def a_survivor_misses_what_another_delivered_uniformly(history: History, rng: Random) -> History | None:
@@ -208,7 +211,7 @@ def a_survivor_delivers_it_a_view_late(history: History, rng: Random) -> History
     return None
 
 
-def an_excluded_holder_goes_on_alone(history: History, rng: Random) -> History | None:
+def an_excluded_holder_goes_on_alone(history: History, rng: Random) -> History | None:  # noqa: ARG001
     """Counter-example 4 of DESIGN section 13."""
     for i in (i for i, e in enumerate(history) if isinstance(e, Sent)):
         event = history[i]
@@ -242,9 +245,9 @@ def an_effect_comes_before_its_cause(history: History, rng: Random) -> History |
     sent = {e.payload: i for i, e in enumerate(history) if isinstance(e, Sent)}
 
     def causes(a: SawMessage, b: SawMessage) -> bool:
-        held = (k for k in range(sent[b.payload]) if isinstance(history[k], SawMessage) and _same(history[k], a))
-        del held
-        return a.sender != b.sender and any(
+        if a.sender == b.sender or a.process == b.sender:
+            return False
+        return any(
             isinstance(e, SawMessage) and e.payload == a.payload and e.process == b.sender
             for e in history[: sent[b.payload]]
         )
