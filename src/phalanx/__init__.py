@@ -1,6 +1,66 @@
-"""Phalanx: fault-tolerant process groups for Python."""
+"""Phalanx: fault-tolerant process groups for Python.
+
+    join      be a process of a cluster: groups, replicated objects
+    connect   be a client of one
+    local     a whole cluster inside this program, for tests and notebooks
+"""
 
 if not __debug__:
-    raise ImportError(
-        "phalanx refuses to run without assertions (python -O, PYTHONOPTIMIZE): they guard its invariants"
-    )
+    raise ImportError("phalanx refuses to run without assertions (python -O, PYTHONOPTIMIZE): they guard its invariants")
+
+from phalanx.api.client import Client, Replicated, Store, connect
+from phalanx.api.groups import Changed, Group, Message
+from phalanx.api.process import Process, join
+from phalanx.errors import (
+    ConfigurationError,
+    Diverged,
+    Fenced,
+    NotHappened,
+    OutcomeUnknown,
+    PhalanxError,
+    Refused,
+    SessionExpired,
+    TooLarge,
+    Unavailable,
+)
+from phalanx.group.config import Limits, Timing
+from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, command, query
+from phalanx.model.view import Member, Order, View
+from phalanx.runtime.loop import run
+from phalanx.services.kv import KV
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "KV",
+    "OUTSIDE",
+    "Changed",
+    "Client",
+    "CommandFailed",
+    "ConfigurationError",
+    "Context",
+    "Diverged",
+    "Fenced",
+    "Group",
+    "Limits",
+    "Member",
+    "Message",
+    "NotHappened",
+    "Order",
+    "OutcomeUnknown",
+    "PhalanxError",
+    "Process",
+    "Refused",
+    "Replicated",
+    "SessionExpired",
+    "Store",
+    "Timing",
+    "TooLarge",
+    "Unavailable",
+    "View",
+    "command",
+    "connect",
+    "join",
+    "query",
+    "run",
+]

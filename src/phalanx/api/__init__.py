@@ -1,0 +1,1 @@
+"""The public interface: process groups, replicated objects, clients.  Everything here is re-exported by `phalanx`."""

@@ -1,0 +1,209 @@
+"""Calls from outside: a client that fails over between nodes, and handles to replicated objects.
+
+Exactly once: a command is resent under its number until it is answered, to whichever node answers, and the group runs it
+once.  What cannot be known is said: `NotHappened` (it is safe to try again) and `OutcomeUnknown` are different errors.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+
+import msgspec
+
+from phalanx.model.clock import SECOND
+from phalanx.model.replicated import Kind
+from phalanx.model.view import Address
+from phalanx.node.node import Message
+from phalanx.node.status import Status
+from phalanx.replication.calls import Ask, Call, Cancel, CloseAll, Completed, End, Read, error_of
+from phalanx.replication.client import ClientMachine
+from phalanx.replication.objects import Invocation, ObjectType, describe
+from phalanx.runtime.clock import system_clock
+from phalanx.runtime.contract import Transport
+from phalanx.runtime.disk import MemoryDisk
+from phalanx.runtime.driver import Driver
+from phalanx.runtime.transport import TcpTransport
+from phalanx.services.kv import KV, Range, Versioned
+from phalanx.wire.codec import Codec
+
+T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+TIMEOUT_S = 10.0
+"""How long a call may take if nothing is said: several view changes and a failover."""
+
+CODEC: Codec[Any] = Codec(Message)
+
+_status = msgspec.json.Decoder(Status).decode
+
+
+class Client:
+    """A connection to a cluster, by way of whichever of its nodes answers.  Made by `connect`.
+
+    Pipelined: any number of calls may be awaited at once; each has its own deadline and can be cancelled.
+    """
+
+    def __init__(self, endpoints: tuple[Address, ...], transport: Transport, timeout_s: float = TIMEOUT_S) -> None:
+        self.timeout_s = timeout_s
+        self._machine = ClientMachine(endpoints, random.Random())
+        self._driver = Driver(self._machine, CODEC, transport, MemoryDisk(), self._completed)
+        self._futures: dict[int, asyncio.Future[Completed]] = {}
+        self._token = 0
+        self._driver.start()
+
+    @property
+    def endpoints(self) -> tuple[Address, ...]:
+        """All nodes heard of so far."""
+        return self._machine.endpoints
+
+    def object(self, cls: type[T], name: str = "") -> "Replicated[T]":
+        """A handle to the replicated object of that class; `name` is its group's, by default the class's name."""
+        return Replicated(self, describe(cls), name or cls.__name__, self.timeout_s)
+
+    def kv(self, name: str = "KV") -> "Store":
+        """A handle to the key-value store of that name."""
+        return Store(self.object(KV, name))
+
+    async def status(self, timeout_s: float | None = None) -> Status:
+        """What the node in use says about itself and its view.  Raises `Unavailable`."""
+        deadline = self._deadline(timeout_s)
+        completed = await self._submit(lambda token: Ask(token, "status", deadline))
+        return _status(completed.data)
+
+    async def close(self) -> None:
+        """Close sessions and connections.  Calls under way raise as at their deadline."""
+        self._driver.submit(CloseAll())
+        await asyncio.sleep(0)
+        await self._driver.close()
+        for future in self._futures.values():
+            future.cancel()
+
+    # --- for handles
+
+    async def perform(
+        self,
+        group: str,
+        invocation: Invocation[Any],
+        timeout_s: float,
+        stale: bool,
+    ) -> Completed:
+        """Have the group run it, or answer it.  Raises as `Replicated.call` says."""
+        name, types = invocation.operation.id, invocation.operation.types
+        arguments = invocation.arguments
+        deadline = self._deadline(timeout_s)
+        if invocation.operation.kind is Kind.COMMAND:
+            return await self._submit(lambda token: Call(token, group, name, types, arguments, deadline))
+        return await self._submit(lambda token: Read(token, group, name, types, arguments, deadline, stale))
+
+    def _deadline(self, timeout_s: float | None) -> int:
+        return system_clock().mono + int((self.timeout_s if timeout_s is None else timeout_s) * SECOND)
+
+    async def _submit(self, make: Callable[[int], Any]) -> Completed:
+        self._token += 1
+        token = self._token
+        future = self._futures[token] = asyncio.get_running_loop().create_future()
+        self._driver.submit(make(token))
+        try:
+            completed: Completed = await future
+        except asyncio.CancelledError:
+            self._driver.submit(Cancel(token))
+            raise
+        finally:
+            self._futures.pop(token, None)
+        if completed.end is not End.DONE:
+            raise error_of(completed)
+        return completed
+
+    def _completed(self, deliveries: list[Any]) -> None:
+        for completed in deliveries:
+            future = self._futures.get(completed.token)
+            if future is not None and not future.done():
+                future.set_result(completed)
+
+
+class Replicated(Generic[T]):
+    """A handle to a replicated object of class `T`.
+
+        counter = client.object(Counter)
+        await counter.call(Counter.add, 3)      # checked by mypy as Counter().add(3) is
+
+    Commands run exactly once at every replica, in one order; queries are linearizable unless `stale`.
+    """
+
+    def __init__(
+        self, client: Client, kind: ObjectType[T], name: str, timeout_s: float, *, stale: bool = False
+    ) -> None:
+        self.name = name
+        self._client = client
+        self._kind = kind
+        self._timeout_s = timeout_s
+        self._stale = stale
+
+    def within(self, timeout_s: float) -> "Replicated[T]":
+        """The same object, with another deadline for its calls, in seconds."""
+        return Replicated(self._client, self._kind, self.name, timeout_s, stale=self._stale)
+
+    @property
+    def stale(self) -> "Replicated[T]":
+        """The same object, whose queries are answered at once from what a node has: maybe old, never wrong."""
+        return Replicated(self._client, self._kind, self.name, self._timeout_s, stale=True)
+
+    async def call(self, method: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a method marked `@command` or `@query`.
+
+        Raises what the method raises; `NotHappened` and its kinds (`Unavailable`, `Refused`, `TooLarge`, ...) if it
+        has not happened and never will; `OutcomeUnknown` if it was sent and the answer did not come in time.
+        """
+        invocation = self._kind.invoke(method, *args, **kwargs)
+        completed = await self._client.perform(self.name, invocation, self._timeout_s, self._stale)
+        assert completed.outcome is not None
+        return invocation.result(completed.outcome)
+
+
+class Store:
+    """The key-value store, spelled out.  Errors as for `Replicated.call`."""
+
+    def __init__(self, handle: Replicated[KV]) -> None:
+        self._kv = handle
+
+    def within(self, timeout_s: float) -> "Store":
+        return Store(self._kv.within(timeout_s))
+
+    @property
+    def stale(self) -> "Store":
+        """Reads that are answered at once from what a node has."""
+        return Store(self._kv.stale)
+
+    async def get(self, key: bytes) -> Versioned | None:
+        """The value and its versions; None if the key is absent.  Linearizable."""
+        return await self._kv.call(KV.get, key)
+
+    async def put(self, key: bytes, value: bytes) -> int:
+        """Set the value; the store's new revision.  Raises `TooLarge` or `Quota`."""
+        return await self._kv.call(KV.put, key, value)
+
+    async def delete(self, key: bytes) -> bool:
+        """Remove the key; whether it was there."""
+        return await self._kv.call(KV.delete, key)
+
+    async def compare_and_set(self, key: bytes, expected: bytes | None, value: bytes | None) -> bool:
+        """Set the value if the present one is `expected` (None: absent, on both sides); whether it did."""
+        return await self._kv.call(KV.compare_and_set, key, expected, value)
+
+    async def range(self, start: bytes = b"", end: bytes | None = None, limit: int = 1000) -> Range:
+        """Keys from `start` up to but without `end`, at most `limit`, in order."""
+        return await self._kv.call(KV.range, start, end, limit)
+
+
+@asynccontextmanager
+async def connect(*endpoints: Address, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Client]:
+    """A client of the cluster that has nodes at these addresses ("host:port"); one that answers is enough, the others
+    are learned.  `timeout_s`: the default deadline of calls."""
+    client = Client(endpoints, cast(Transport, TcpTransport.client()), timeout_s)
+    try:
+        yield client
+    finally:
+        await client.close()

@@ -1,0 +1,170 @@
+"""Process groups for applications: send, receive, views, state transfer, on asyncio."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple
+
+from phalanx.errors import OutcomeUnknown, TooLarge, Unavailable
+from phalanx.model.clock import Stamp
+from phalanx.model.events import Consumed, Delivered, Multicast, Request, Restored, SnapshotTaken, SnapshotWanted
+from phalanx.model.view import GroupId, GroupSpec, Member, View
+
+
+class Message(NamedTuple):
+    """A payload delivered to the group.  `stamp` grows along the total order; `view` is the id of the view."""
+
+    sender: Member
+    payload: bytes
+    stamp: Stamp
+    view: int
+
+
+class Changed(NamedTuple):
+    """A new view: what was delivered before belongs to the views before."""
+
+    view: View
+
+
+class Group:
+    """One process's place in a group.  Made by `Process.group`.
+
+        async for message in group:
+            ...
+        await group.send(b"hello")
+
+    The state is the application's: `snapshot` gives it as bytes, `restore` replaces it; both are called between two
+    messages of the iteration, so a snapshot is exactly what the messages handed out so far have made.  Without them a
+    new member begins with what is sent after it has come.
+    """
+
+    def __init__(
+        self,
+        spec: GroupSpec,
+        submit: Callable[[Request], None],
+        queued: Callable[[GroupId], int],
+        limits: tuple[int, int],
+        snapshot: Callable[[], bytes] | None,
+        restore: Callable[[bytes], None] | None,
+    ) -> None:
+        self.spec = spec
+        self.id: GroupId | None = None
+        self._submit = submit
+        self._queued = queued
+        self._queue_bytes_max, self._payload_bytes_max = limits
+        self._snapshot = snapshot
+        self._restore = restore
+        self._stream: deque[Any] = deque()
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._ready = asyncio.Event()
+        self._closed = False
+        self._own: deque[asyncio.Future[None] | None] = deque()
+        self._handed = 0
+        self._iterating = False
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    async def send(self, payload: bytes, *, delivered: bool = False) -> None:
+        """Multicast a payload.  Waits while the window is full, and until this process has a place in the group.
+
+        Returns once the payload is queued in order, or, if `delivered`, once it has been delivered here (in a uniform
+        or total-order group: once it is certain to be delivered by all).
+
+        Raises `TooLarge`; `Unavailable` if the process left; `OutcomeUnknown` if it was excluded with the payload under
+        way: it may have been delivered elsewhere.
+        """
+        if len(payload) > self._payload_bytes_max:
+            raise TooLarge(f"{len(payload)} bytes; the limit of a payload is {self._payload_bytes_max}")
+        await self._ready.wait()
+        await self._writable.wait()
+        if self._closed or self.id is None:
+            raise Unavailable(f"this process is no member of group {self.name}; nothing was sent")
+        future = asyncio.get_running_loop().create_future() if delivered else None
+        self._own.append(future)
+        self._submit(Multicast(self.id, (payload,)))
+        self._handed += len(payload)
+        if self._queued(self.id) + self._handed > self._queue_bytes_max:
+            self._writable.clear()
+        if future is not None:
+            await future
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        async for event in self.events():
+            if isinstance(event, Message):
+                yield event
+
+    async def events(self) -> AsyncIterator[Message | Changed]:
+        """Messages and views, in order, until the process leaves.  One iteration at a time."""
+        if self._iterating:
+            raise RuntimeError(f"group {self.name} is iterated already: its messages have one order and one reader")
+        self._iterating = True
+        try:
+            while True:
+                while self._stream:
+                    item = self._stream.popleft()
+                    match item:
+                        case Delivered():
+                            size = 0
+                            for payload in item.payloads:
+                                yield Message(item.sender, payload, item.stamp, item.view)
+                                size += len(payload)
+                            self._submit(Consumed(item.group, size))
+                        case Changed():
+                            yield item
+                        case SnapshotWanted(group, token):
+                            self._submit(SnapshotTaken(group, token, self._snapshot() if self._snapshot else b""))
+                        case Restored(_, data):
+                            if self._restore is not None:
+                                self._restore(data)
+                if self._closed:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+        finally:
+            self._iterating = False
+
+    # --- for the process
+
+    def take(self, item: Any, me: Member) -> None:
+        """Something delivered, in order."""
+        self._stream.append(item)
+        self._arrived.set()
+        if isinstance(item, Delivered) and item.sender == me:
+            for _ in item.payloads:
+                future = self._own.popleft() if self._own else None
+                if future is not None and not future.done():
+                    future.set_result(None)
+
+    def drained(self) -> None:
+        """The machine has taken what was handed to it."""
+        self._handed = 0
+        if not self._writable.is_set() and self.id is not None and self._queued(self.id) <= self._queue_bytes_max // 2:
+            self._writable.set()
+
+    def seat(self, group: GroupId | None) -> None:
+        """The group's id in the present view, if this process has a place in it."""
+        self.id = group
+        if group is not None:
+            self._ready.set()
+        else:
+            self._ready.clear()
+
+    def lost(self, error: Exception) -> None:
+        """The process is out, or the group is: what was under way has an unknown outcome."""
+        own, self._own = self._own, deque()
+        for future in own:
+            if future is not None and not future.done():
+                future.set_exception(OutcomeUnknown(str(error)))
+        self.seat(None)
+        self._writable.set()
+
+    def close(self) -> None:
+        """No more messages come."""
+        self.lost(Unavailable("the process left"))
+        self._closed = True
+        self._ready.set()
+        self._arrived.set()

@@ -1,0 +1,358 @@
+"""A process of a cluster: a node on asyncio, with its groups and replicated objects."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
+from phalanx.api.groups import Changed, Group
+from phalanx.errors import ConfigurationError, Refused
+from phalanx.group.config import Config, Limits, Timing
+from phalanx.group.messages import Votes
+from phalanx.model.events import (
+    Delivered,
+    Excluded,
+    GroupLost,
+    Host,
+    HostRefused,
+    Installed,
+    Leave,
+    Refusal,
+    Restored,
+    SnapshotTaken,
+    SnapshotWanted,
+    Unhost,
+    Writable,
+)
+from phalanx.model.machine import Note
+from phalanx.model.view import Address, GroupSpec, Member, Name, Order, View
+from phalanx.node.node import Node
+from phalanx.node.status import Status
+from phalanx.replication.objects import ObjectType, describe
+from phalanx.runtime.clock import system_clock
+from phalanx.runtime.contract import Disk, Transport
+from phalanx.runtime.disk import FileDisk, MemoryDisk, VoteFile
+from phalanx.runtime.driver import Driver
+from phalanx.runtime.transport import TcpTransport
+from phalanx.wire.codec import Codec
+
+T = TypeVar("T")
+
+log = logging.getLogger("phalanx")
+
+_VOTES: Codec[Votes] = Codec(Votes)
+
+
+class Process:
+    """A running node.  Made by `join` or `local`; all methods are for the loop it was made on."""
+
+    def __init__(
+        self,
+        config: Config,
+        transport: Transport,
+        disk: Disk,
+        votes: Votes | None,
+        make_client_transport: Callable[[], Transport],
+        objects: Mapping[str, tuple[type[Any], int]] | None = None,
+    ) -> None:
+        self.name = config.name
+        self.address = config.address
+        self.view: View | None = None
+        """The view that this process is in; None while it is in none."""
+        self._config = config
+        self._groups: dict[str, Group] = {}
+        self._refused: dict[str, asyncio.Future[None]] = {}
+        self._changed = asyncio.Event()
+        self._left = asyncio.Event()
+        self._leaving = False
+        described = {name: _described(name, *what) for name, what in (objects or {}).items()}
+        self._node = Node(config, votes, random.Random(), system_clock(), described)
+        self._driver = Driver(self._node, CODEC, transport, disk, self._deliver, on_notes=self._note)
+        self._make_client_transport = make_client_transport
+        self._client: Client | None = None
+        self.on_notes: Callable[[Note], None] | None = None
+        """Called with every note of the machine, for metrics and displays."""
+
+    def start(self) -> None:
+        """Begin.  `join` does it for you."""
+        self._driver.start()
+
+    # --- who is here
+
+    @property
+    def me(self) -> Member:
+        """This process's present incarnation."""
+        return self._node.group.me
+
+    @property
+    def status(self) -> Status:
+        return self._node.status
+
+    async def joined(self) -> View:
+        """Wait until this process is a full member of a view."""
+        while self.view is None or self.view.rank(self.name) < 0:
+            await self._next_view()
+        return self.view
+
+    async def views(self) -> AsyncIterator[View]:
+        """The present view, and each one that follows (only the latest, if several came at once)."""
+        last = None
+        while not self._left.is_set():
+            if self.view is not None and self.view != last:
+                last = self.view
+                yield last
+            else:
+                await self._next_view()
+
+    async def _next_view(self) -> None:
+        """Wait for the next view, or for the node to fail, which raises what failed."""
+        waiter = asyncio.ensure_future(self._changed.wait())
+        await asyncio.wait((waiter, self._driver.closed), return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+        if self._driver.closed.done():
+            self._driver.closed.result()
+            raise Refused(f"{self.name} was closed")
+
+    # --- groups and objects
+
+    async def group(
+        self,
+        name: str,
+        order: Order | str = Order.TOTAL,
+        *,
+        uniform: bool = False,
+        snapshot: Callable[[], bytes] | None = None,
+        restore: Callable[[bytes], None] | None = None,
+    ) -> Group:
+        """Take a place in the group of that name, which is created if there is none.
+
+        Raises `Refused` if it exists in another order or with typed contents, `ConfigurationError` for an unknown
+        order.
+        """
+        try:
+            spec = GroupSpec(name, Order(order), uniform)
+        except ValueError:
+            known = ", ".join(o.value for o in Order)
+            raise ConfigurationError(f"order {order!r} is none of {known}") from None
+        if name in self._groups:
+            raise ConfigurationError(f"this process has joined group {name!r} already")
+        limits = self._config.limits
+        group = Group(
+            spec, self._driver.submit, self._node.group.backlog, (limits.queue, limits.payload), snapshot, restore
+        )
+        self._groups[name] = group
+        await self._host(Host(spec))
+        return group
+
+    async def host(self, cls: type[T], name: str = "", *, lease_ms: int = 0) -> Replicated[T]:
+        """Host a replicated object of that class here, under the class's name if no other is given, and return a handle
+        to it.  `lease_ms`: let linearizable reads rest on leases of that length instead of asking a quorum each time;
+        a failed member then delays the others' next view by up to a lease.
+
+        Raises `ConfigurationError` if the class cannot be replicated, `Refused` if an object of another contract (or
+        kind of group) has the name.
+        """
+        name = name or cls.__name__
+        kind, spec = _described(name, cls, lease_ms)
+        await self._host(self._node.host(name, kind, spec))
+        return Replicated(self.client(), kind, name, TIMEOUT_S)
+
+    async def _host(self, request: Host) -> None:
+        name = request.spec.name
+        refused = self._refused[name] = asyncio.get_running_loop().create_future()
+        self._driver.submit(request)
+        try:
+            while not self._hosts(name):
+                waiter = asyncio.ensure_future(self._next_view())
+                await asyncio.wait((waiter, refused), return_when=asyncio.FIRST_COMPLETED)
+                waiter.cancel()
+                if refused.done():
+                    refused.result()
+                if waiter.done() and not waiter.cancelled():
+                    waiter.result()
+        except BaseException:
+            self._groups.pop(name, None)
+            self._driver.submit(Unhost(name))
+            raise
+        finally:
+            del self._refused[name]
+
+    def _hosts(self, name: str) -> bool:
+        group = self.view.group_named(name) if self.view is not None else None
+        return group is not None and self.name in group.hosts
+
+    def client(self) -> Client:
+        """A client that prefers this process and knows the others."""
+        if self._client is None:
+            others = [m.address for m in self.view.everyone] if self.view is not None else []
+            endpoints = tuple(dict.fromkeys([self.address, *others, *self._config.seeds]))
+            self._client = Client(endpoints, self._make_client_transport())
+        return self._client
+
+    # --- the end
+
+    async def leave(self) -> None:
+        """Leave the cluster politely: the next view is without this process, and the others need not notice."""
+        self._leaving = True
+        self._driver.submit(Leave())
+        waiter = asyncio.ensure_future(self._left.wait())
+        await asyncio.wait((waiter, self._driver.closed), return_when=asyncio.FIRST_COMPLETED)
+        waiter.cancel()
+
+    async def close(self) -> None:
+        """Stop at once, as a crash would, but without losing what was promised.  Raises what broke the node, if
+        something did."""
+        if self._client is not None:
+            await self._client.close()
+        for group in self._groups.values():
+            group.close()
+        await self._driver.close()
+
+    async def wait(self) -> None:
+        """Until the node stops.  Raises what broke it."""
+        await asyncio.shield(self._driver.closed)
+
+    # --- what the node delivers
+
+    def _deliver(self, deliveries: list[Any]) -> None:
+        for delivery in deliveries:
+            self._take(delivery)
+        for group in self._groups.values():
+            group.drained()
+
+    def _take(self, delivery: Any) -> None:
+        match delivery:
+            case Delivered(group=group_id) | Restored(group=group_id) | SnapshotWanted(group=group_id):
+                group = self._group(group_id)
+                if group is not None:
+                    group.take(delivery, self.me)
+                elif isinstance(delivery, SnapshotWanted):
+                    self._driver.submit(SnapshotTaken(group_id, delivery.token, None))
+            case Installed(view):
+                self._install(view)
+            case Excluded(_, reason):
+                self._out(reason)
+            case GroupLost(_, spec):
+                log.warning("%s: all hosts of group %s were lost, and its state with them", self.name, spec.name)
+                if spec.name in self._groups:
+                    self._groups[spec.name].lost(Refused("the group was lost"))
+            case HostRefused(spec, reason):
+                future = self._refused.get(spec.name)
+                if future is not None and not future.done():
+                    future.set_exception(Refused(reason))
+            case Writable():
+                pass  # `drained` looks after every turn
+            case Refusal(reason):
+                log.warning("%s is not let in: %s", self.name, reason)
+            case _:
+                log.error("%s: %s", self.name, delivery)
+
+    def _out(self, reason: str) -> None:
+        log.warning("%s is out: %s", self.me, reason)
+        self.view = None
+        for group in self._groups.values():
+            group.lost(Refused(reason))
+        if self._leaving:
+            self._left.set()
+        self._wake()
+
+    def _install(self, view: View) -> None:
+        self.view = view
+        for name, group in self._groups.items():
+            place = view.group_named(name)
+            here = place is not None and self.name in place.everyone
+            group.seat(place.id if place is not None and here else None)
+            if here:
+                group.take(Changed(view), self.me)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _group(self, group_id: int) -> Group | None:
+        return next((g for g in self._groups.values() if g.id == group_id), None)
+
+    def _note(self, notes: Sequence[Note], _: Any) -> None:
+        for note in notes:
+            log.debug("%s %s", self.name, note)
+            if self.on_notes is not None:
+                self.on_notes(note)
+
+
+def _described(name: str, cls: type[T], lease_ms: int) -> tuple[ObjectType[T], GroupSpec]:
+    kind: ObjectType[T] = describe(cls)
+    return kind, GroupSpec(name, Order.TOTAL, False, lease_ms, kind.contract)
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigurationError(f"{text!r} is no address; one looks like host:port")
+    return host, int(port)
+
+
+@asynccontextmanager
+async def join(
+    name: Name,
+    *,
+    listen: Address = "127.0.0.1:0",
+    seeds: Sequence[Address] = (),
+    peers: Sequence[tuple[Name, Address]] = (),
+    bootstrap: bool = False,
+    data: Path | str | None = None,
+    objects: Mapping[str, tuple[type[Any], int]] | None = None,
+    timing: Timing = Timing(),
+    limits: Limits = Limits(),
+) -> AsyncIterator[Process]:
+    """Be a node of a cluster while the block runs, and leave it politely at its end (on an error: just stop).
+
+    name: unique in the cluster.  listen: where others reach this node; port 0 takes any free one.
+    seeds: addresses of members to ask to be let in.
+    peers: names and addresses of all founders, this node among them: together they found the cluster, if none of them
+        has been in one before.  bootstrap: found it alone.
+    data: directory of the node's small durable state (what it promised).  None: it is kept in memory only, and the
+        process must never come back under its old identity; a cluster all of whose members are gone is then gone too.
+
+    objects: replicated objects to host from the very beginning: by name, the class and the length of its read leases in
+        milliseconds (see `Process.host`, which takes up more later).
+
+    Raises `ConfigurationError` for settings that make no sense, `OSError` if the address cannot be used,
+    `runtime.disk.DataDirectoryInUse` and `DamagedVoteFile`.
+    """
+    host, port = _endpoint(listen)
+    transport = await TcpTransport.listen(host, port)
+    if bootstrap:
+        if peers:
+            raise ConfigurationError("bootstrap founds a cluster alone: give no peers")
+        peers = ((name, transport.address),)
+    if not peers and not seeds:
+        raise ConfigurationError("say how to begin: seeds to join, peers to found with, or bootstrap")
+    disk, votes = _open_disk(data)
+    config = Config(name, transport.address, tuple(seeds), tuple(peers), (), timing, limits)
+    process = Process(config, transport, disk, votes, TcpTransport.client, objects)
+    process.start()
+    try:
+        await process.joined()
+        yield process
+        await process.leave()
+    finally:
+        await process.close()
+
+
+def _open_disk(data: Path | str | None) -> tuple[Disk, Votes | None]:
+    if data is None:
+        return MemoryDisk(), None
+    file = VoteFile(Path(data) / "votes")
+    try:
+        record = file.load()
+    except BaseException:
+        file.close()
+        raise
+    for damage in file.damage:
+        log.warning("%s: %s", file.path, damage)
+    return FileDisk(file, _VOTES), None if record is None else _VOTES.decode(record)

@@ -1,0 +1,136 @@
+"""`phalanx serve`: a node of a store."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phalanx.api.process import Process, join
+from phalanx.errors import PhalanxError
+from phalanx.group.config import Timing
+from phalanx.model.clock import MILLISECOND
+from phalanx.model.view import Address, Name
+from phalanx.runtime.loop import run, tune_gc_for_server
+from phalanx.services.kv import KV
+
+
+def serve(
+    name: Annotated[str, typer.Option(help="The node's name, unique in the cluster.")],
+    listen: Annotated[str, typer.Option(help="HOST:PORT where others reach this node.")] = "127.0.0.1:7400",
+    seed: Annotated[list[str] | None, typer.Option(help="HOST:PORT of a member to ask; may be given again.")] = None,
+    peer: Annotated[
+        list[str] | None, typer.Option(help="NAME=HOST:PORT of each founder, this node included; all must be there.")
+    ] = None,
+    bootstrap: Annotated[bool, typer.Option(help="Found a new cluster, alone.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Directory for the node's small durable state.")] = None,
+    diskless: Annotated[
+        bool, typer.Option(help="Keep nothing: after the loss of all nodes the cluster is gone for good.")
+    ] = False,
+    suspect_after_ms: Annotated[int, typer.Option(help="Silence that is suspicion, in milliseconds.", min=20)] = 500,
+    lease_ms: Annotated[int, typer.Option(help="Read leases of that length; 0: ask a quorum.", min=0)] = 0,
+    verbose: Annotated[bool, typer.Option(help="Log every note of the machine.")] = False,
+) -> None:
+    """Run a node that hosts the key-value store, until SIGTERM or SIGINT, then leave politely."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    if data is None and not diskless:
+        raise typer.BadParameter("give --data DIRECTORY, or --diskless", param_hint="--data")
+    if data is not None and diskless:
+        raise typer.BadParameter("--data and --diskless exclude each other", param_hint="--diskless")
+    try:
+        peers = _peers(peer or [])
+        run(_serve(name, listen, seed or [], peers, bootstrap, data, _timing(suspect_after_ms), lease_ms))
+    except (PhalanxError, OSError) as error:
+        typer.echo(f"phalanx: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+def _timing(suspect_after_ms: int) -> Timing:
+    """The other periods keep their proportions."""
+    suspect = suspect_after_ms * MILLISECOND
+    return Timing(
+        heartbeat=suspect // 10,
+        suspect_after=suspect,
+        demote_after=suspect * 3 // 10,
+        patience=suspect // 5,
+        resend_after=suspect // 5,
+    )
+
+
+def _peers(texts: list[str]) -> list[tuple[Name, Address]]:
+    out = []
+    for text in texts:
+        name, found, address = text.partition("=")
+        if not found:
+            raise typer.BadParameter(f"{text!r} is not NAME=HOST:PORT", param_hint="--peer")
+        out.append((name, address))
+    return out
+
+
+async def _serve(
+    name: str,
+    listen: str,
+    seeds: list[str],
+    peers: list[tuple[Name, Address]],
+    bootstrap: bool,
+    data: Path | None,
+    timing: Timing,
+    lease_ms: int,
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    stopped = asyncio.ensure_future(stop.wait())
+    serving = asyncio.ensure_future(_run(name, listen, seeds, peers, bootstrap, data, timing, lease_ms, stop))
+    await asyncio.wait((stopped, serving), return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        done, _ = await asyncio.wait((serving,), timeout=5)
+        if not done:
+            serving.cancel()
+    stopped.cancel()
+    try:
+        await serving
+    except asyncio.CancelledError:
+        logging.getLogger("phalanx").warning("%s stopped before it could leave politely", name)
+
+
+async def _run(
+    name: str,
+    listen: str,
+    seeds: list[str],
+    peers: list[tuple[Name, Address]],
+    bootstrap: bool,
+    data: Path | None,
+    timing: Timing,
+    lease_ms: int,
+    stop: asyncio.Event,
+) -> None:
+    async with join(
+        name,
+        listen=listen,
+        seeds=seeds,
+        peers=peers,
+        bootstrap=bootstrap,
+        data=data,
+        timing=timing,
+        objects={"KV": (KV, lease_ms)},
+    ) as process:
+        logging.getLogger("phalanx").info("%s serves at %s", process.me, process.address)
+        tune_gc_for_server()
+        await _until(process, stop)
+
+
+async def _until(process: Process, stop: asyncio.Event) -> None:
+    """Until told to stop, or the node fails, which raises what failed."""
+    stopped = asyncio.ensure_future(stop.wait())
+    failed = asyncio.ensure_future(process.wait())
+    await asyncio.wait((stopped, failed), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if failed.done():
+        failed.result()
+    failed.cancel()
