@@ -1,0 +1,1 @@
+"""Exhaustive exploration of the real group machine: three members, few messages, few faults, every interleaving."""

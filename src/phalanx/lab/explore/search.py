@@ -1,0 +1,309 @@
+"""Every state that three members and the links between them can reach, breadth first.
+
+A state of all is nine numbers and what is left of the bounds: the states of the members, and of each of the six links
+what is in flight on it, oldest first.  It is kept as one integer, whole (no hash compaction), so "complete" means that
+every reachable state within the bounds was judged.  Breadth first, so the path to the first violation is a shortest one.
+
+Reductions, all exact:
+
+- A message to a crashed member is dropped at once: nobody will ever take it.  A restarted process has new connections.
+- An action that changes nothing is not taken (and costs nothing of the bounds).
+- What `fork` leaves out of a state, and the bounds that are used up, say nothing about the future.
+"""
+
+from array import array
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from phalanx.lab.explore.birth import births
+from phalanx.lab.explore.calm import Calm
+from phalanx.lab.explore.members import Broken, Members, MessageId, Place, Posted, StateId
+from phalanx.lab.explore.oracle import Oracle
+from phalanx.lab.explore.scenarios import NAMES, Scenario
+
+Link = int
+LINKS = tuple((i, j) for i in range(3) for j in range(3) if i != j)
+"""The links, from whom to whom, by number."""
+_LINK_OF = {pair: number for number, pair in enumerate(LINKS)}
+
+_FIELD = 24
+"""Bits of a number in the integer of a whole state: up to 16 million states of members, and as many queues."""
+
+REPORT_EVERY = 5_000
+"""States between two calls of `progress`."""
+
+
+class Left(NamedTuple):
+    """What is left of the bounds."""
+
+    crashes: int
+    restarts: int
+    suspicions: int
+    losses: int
+    ticks: int
+
+
+class Whole(NamedTuple):
+    """A state of all."""
+
+    members: tuple[StateId, StateId, StateId]
+    links: tuple[int, ...]
+    left: int
+
+
+class Action(NamedTuple):
+    """One thing that can happen next: `what` at member or link `where`, with `whom` where there is one."""
+
+    what: str
+    where: int
+    whom: int = 0
+
+
+class Report(NamedTuple):
+    """How far an exploration has come, or how it ended."""
+
+    scenario: str
+    states: int
+    transitions: int
+    depth: int
+    frontier: int
+    quiet: int
+    """Quiet states that were asked whether they are wedged."""
+    steps: int
+    """How often the real code ran."""
+    complete: bool
+    violation: str | None = None
+    path: tuple[str, ...] = ()
+
+
+class Explorer:
+    """One exploration."""
+
+    def __init__(self, scenario: Scenario, *, ordered: bool = False) -> None:
+        self.scenario = scenario
+        self.members = Members(scenario, ordered=ordered)
+        self.oracle = Oracle(self.members)
+        self.calm = Calm(self.members)
+        self._queues: list[tuple[MessageId, ...]] = [()]
+        self._queue_ids: dict[tuple[MessageId, ...], int] = {(): 0}
+        self._lefts: list[Left] = []
+        self._left_ids: dict[Left, int] = {}
+        self._own: dict[tuple[StateId, int], list[Action]] = {}
+        self._actions: list[Action] = []
+        self._action_ids: dict[Action, int] = {}
+        self._parents = array("Q")
+        self._taken = array("H")
+        self._transitions = 0
+        self._quiet = 0
+
+    # --- the search
+
+    def run(self, states_max: int | None = None, progress: Callable[[Report], None] | None = None) -> Report:
+        """Visit all states, or as many as allowed; stop at the first violation."""
+        first = self._first()
+        seen = {_pack(first)}
+        frontier = [(first, 0)]
+        self._note(0, Action("start", 0))
+        depth = 0
+        complete = True
+        while frontier:
+            following: list[tuple[Whole, int]] = []
+            depth += 1
+            for state, number in frontier:
+                if (wrong := self._judge(state)) is not None:
+                    return self._report(depth, 0, False, wrong, number)
+                if states_max is not None and len(self._parents) >= states_max:
+                    complete = False
+                    continue
+                try:
+                    for action, after in self._successors(state):
+                        self._transitions += 1
+                        key = _pack(after)
+                        if key not in seen:
+                            seen.add(key)
+                            following.append((after, self._note(number, action)))
+                except Broken as broken:
+                    return self._report(depth, 0, False, f"raised: {broken}", number, self._last)
+                if progress is not None and len(self._parents) // REPORT_EVERY != self._reported:
+                    self._reported = len(self._parents) // REPORT_EVERY
+                    progress(self._report(depth, len(following), False))
+            frontier = following
+        return self._report(depth, 0, complete)
+
+    _reported = 0
+    _last = Action("start", 0)
+
+    def _note(self, parent: int, action: Action) -> int:
+        number = self._action_ids.setdefault(action, len(self._actions))
+        if number == len(self._actions):
+            self._actions.append(action)
+        self._parents.append(parent)
+        self._taken.append(number)
+        return len(self._parents) - 1
+
+    def _first(self) -> Whole:
+        s = self.scenario
+        a, b, c = births(self.members)
+        left = Left(s.crashes, s.restarts, s.suspicions_max, s.losses, s.ticks)
+        return Whole((a, b, c), (0,) * len(LINKS), self._left(left))
+
+    def _judge(self, state: Whole) -> str | None:
+        if (wrong := self.oracle.judge(*state.members)) is not None:
+            return wrong
+        if not any(state.links) and not any(self.members.states[n].waiting for n in state.members):
+            self._quiet += 1
+            return self.calm.judge(state.members)
+        return None
+
+    # --- what can happen next
+
+    def _successors(self, state: Whole) -> Iterator[tuple[Action, Whole]]:
+        members, links, left_id = state
+        for link, queue_id in enumerate(links):
+            if queue_id:
+                queue = self._queues[queue_id]
+                place = LINKS[link][1]
+                rest = (*links[:link], self._queue(queue[1:]), *links[link + 1 :])
+                self._last = action = Action("deliver", link)
+                after, posted = self.members.receive(members[place], queue[0])
+                yield action, self._arrive(members, rest, left_id, place, after, posted)
+                left = self._lefts[left_id]
+                if left.losses and self.members.is_prepare(queue[0]):
+                    yield Action("lose", link), Whole(members, rest, self._left(left._replace(losses=left.losses - 1)))
+        for place in range(3):
+            yield from self._own_steps(state, place)
+
+    def _own_steps(self, state: Whole, place: Place) -> Iterator[tuple[Action, Whole]]:
+        members, links, left_id = state
+        number = members[place]
+        left = self._lefts[left_id]
+        for what, act, cost in self._choices(number, place, left):
+            self._last = action = Action(what, place)
+            after, posted = act(number)
+            if after != number or posted:
+                new_links = self._cut_off(links, place) if what == "crash" else links
+                spent = self._left(left._replace(**{cost: getattr(left, cost) - 1})) if cost else left_id
+                yield action, self._arrive(members, new_links, spent, place, after, posted)
+        if self.members.states[number].machine is None:
+            return
+        for whom in range(3):
+            real = self.members.states[members[whom]].machine is None
+            if whom == place or not (real or (left.suspicions and (place, whom) in self.scenario.suspicions)):
+                continue
+            self._last = action = Action("refused" if real else "suspect", place, whom)
+            after, posted = self.members.refused(number, whom)
+            if after != number or posted:
+                spent = left_id if real else self._left(left._replace(suspicions=left.suspicions - 1))
+                yield action, self._arrive(members, links, spent, place, after, posted)
+
+    def _choices(
+        self, number: StateId, place: Place, left: Left
+    ) -> Iterator[tuple[str, Callable[[StateId], tuple[StateId, Posted]], str]]:
+        """What member `place` can do by itself: the action, how it is done, which bound it costs."""
+        state = self.members.states[number]
+        if state.machine is None:
+            if left.restarts:
+                yield "restart", self.members.restart, "restarts"
+            return
+        if state.unsent and state.parting is None:
+            yield "send", self.members.send, ""
+        if state.waiting:
+            yield "release", self.members.release, ""
+        if left.crashes and place in self.scenario.victims:
+            yield "crash", self.members.crash, "crashes"
+        if left.ticks and place in self.scenario.tickers:
+            yield "tick", self.members.tick, "ticks"
+
+    def _arrive(
+        self,
+        members: tuple[StateId, StateId, StateId],
+        links: tuple[int, ...],
+        left: int,
+        place: Place,
+        after: StateId,
+        posted: Posted,
+    ) -> Whole:
+        changed = [*members]
+        changed[place] = after
+        if posted:
+            queues = [*links]
+            for to, message in posted:
+                if self.members.states[members[to]].machine is not None:
+                    link = _LINK_OF[place, to]
+                    queues[link] = self._queue((*self._queues[queues[link]], message))
+            links = tuple(queues)
+        return Whole((changed[0], changed[1], changed[2]), links, left)
+
+    @staticmethod
+    def _cut_off(links: tuple[int, ...], place: Place) -> tuple[int, ...]:
+        return tuple(0 if LINKS[link][1] == place else queue for link, queue in enumerate(links))
+
+    # --- numbers
+
+    def _queue(self, queue: tuple[MessageId, ...]) -> int:
+        number = self._queue_ids.setdefault(queue, len(self._queues))
+        if number == len(self._queues):
+            self._queues.append(queue)
+        return number
+
+    def _left(self, left: Left) -> int:
+        number = self._left_ids.setdefault(left, len(self._lefts))
+        if number == len(self._lefts):
+            self._lefts.append(left)
+        return number
+
+    # --- the report
+
+    def _report(
+        self,
+        depth: int,
+        frontier: int,
+        complete: bool,
+        violation: str | None = None,
+        number: int = 0,
+        last: Action | None = None,
+    ) -> Report:
+        path: tuple[str, ...] = ()
+        if violation is not None:
+            path = self._path(number, last)
+        return Report(
+            self.scenario.name,
+            len(self._parents),
+            self._transitions,
+            depth,
+            frontier,
+            self._quiet,
+            self.members.steps,
+            complete,
+            violation,
+            path,
+        )
+
+    def _path(self, number: int, last: Action | None) -> tuple[str, ...]:
+        """The actions that lead to that state, as text."""
+        actions: list[Action] = []
+        while number:
+            actions.append(self._actions[self._taken[number]])
+            number = self._parents[number]
+        state = self._first()
+        lines = []
+        for action in reversed(actions):
+            lines.append(self._text(state, action))
+            state = next(after for a, after in self._successors(state) if a == action)
+        return (*lines, *([self._text(state, last)] if last is not None else []))
+
+    def _text(self, state: Whole, action: Action) -> str:
+        what, where, whom = action
+        if what in ("deliver", "lose"):
+            source, to = LINKS[where]
+            body = self.members.messages[self._queues[state.links[where]][0]][1].body
+            text = f"{NAMES[source]} -> {NAMES[to]}  {body}"
+            return text if what == "deliver" else f"lost: {text}"
+        return f"{NAMES[where]} {what}" + (f"s {NAMES[whom]}" if what in ("refused", "suspect") else "")
+
+
+def _pack(state: Whole) -> int:
+    packed = state.left
+    for number in (*state.members, *state.links):
+        packed = packed << _FIELD | number
+    return packed
