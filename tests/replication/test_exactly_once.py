@@ -14,6 +14,8 @@ from phalanx.replication.calls import Call, Completed, End, Read
 from phalanx.replication.client import ClientMachine
 from phalanx.replication.gateway import Gateway
 from phalanx.replication.messages import Command, Declined, Describe, OpenSession, Reason
+from phalanx.replication.outcome import Outcome
+from phalanx.replication.sessions import Fresh, Sessions, Verdict
 from tests.replication.samples import ACCOUNT, A, Account, B, C, view
 
 ADD = ACCOUNT.invoke(Account.add, 1)
@@ -166,3 +168,17 @@ def test_a_node_without_the_group_redirects_to_its_hosts() -> None:
     gateway.flush(out)
     (send,) = out.sends
     assert send.message.reason is Reason.ELSEWHERE and send.message.endpoints == (A.address, B.address)
+
+
+def test_the_bus_notices_a_session_table_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted bug: resent commands run again."""
+    begin = Sessions.begin
+
+    def forgetful(table: Sessions, session: int, number: int, low: int) -> Outcome | Verdict | Fresh:
+        found = begin(table, session, number, low)
+        return found if isinstance(found, Verdict) else Fresh.FRESH
+
+    monkeypatch.setattr(Sessions, "begin", forgetful)
+    monkeypatch.setattr(Sessions, "record", lambda *_: None)
+    with pytest.raises(AssertionError):
+        test_every_call_happens_exactly_once_across_losses_and_exclusions(0)

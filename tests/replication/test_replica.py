@@ -211,7 +211,7 @@ def test_a_diverged_minority_is_named_with_the_positions_and_replaced() -> None:
     load(replicas[1])
     judged, *_ = roll(replicas, 8)
     assert judged.finding.diverged == ("b",)
-    assert (judged.finding.since, judged.finding.position) == (5, 10)
+    assert (judged.finding.since, judged.finding.position) == (10, 15)
     assert [replica.diverged for replica in replicas] == [False, True, False]
     replicas[1].restore(replicas[0].snapshot())
     assert not replicas[1].diverged and roll(replicas, 20) == []

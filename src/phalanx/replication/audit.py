@@ -24,6 +24,9 @@ AUDIT_INTERVAL = 1_024
 AUDITED_BYTES_PER_ENTRY = 1_024
 """The interval grows with the state, so that digests encode no more than this per entry on average."""
 
+PATIENCE = 16
+"""Intervals after which an audit is given up if a host has not reported: it was a learner when the audit began."""
+
 
 class Finding(NamedTuple):
     """A verdict.  `diverged` are the hosts found wrong; empty: there is no majority (`agreed` is empty then too), or,
@@ -48,13 +51,17 @@ class Audit(msgspec.Struct, array_like=True):
     reports: dict[Name, Report] = msgspec.field(default_factory=dict)
     agreed: bytes = b""
     named: tuple[Name, ...] = ()
+    complete: bool = True
+    """All present hosts have reported: entries that were on their way before the reports do not end an audit."""
     stopped: bool = False
     """There is no majority: writes are refused."""
 
     def begins(self, position: int) -> bool:
         """An entry was applied at that position: is an audit due right here?"""
-        if position < self.due or self.stopped:
+        patience = 0 if self.complete else PATIENCE * self.interval
+        if position < self.due + patience or self.stopped:
             return False
+        self.complete = False
         if self.agreed:
             self.since = self.position
         self.position = position
@@ -70,6 +77,7 @@ class Audit(msgspec.Struct, array_like=True):
     def judge(self, hosts: Sequence[Name], least_interval: int) -> Finding | None:
         """What the reports so far say about the present hosts, if it has not been said before."""
         digests = {host: self.reports[host].digest for host in hosts if host in self.reports}
+        self.complete = self.complete or len(digests) == len(hosts)
         agreed, count = (Counter(digests.values()).most_common(1) or [(b"", 0)])[0]
         if count * 2 > len(hosts):
             return self._settle(agreed, digests, least_interval)
