@@ -51,7 +51,8 @@ def partition(operations: Iterable[Operation], model: Model[Any]) -> list[Part]:
     for operation in operations:
         if returns(operation) and operation.completed is not None and operation.completed < operation.invoked:
             raise MalformedOperation(f"{show(operation.f)} of process {operation.process} ends before it begins")
-        judged = operation if returns(operation) or operation.outcome is Outcome.FAIL else as_pending(operation)
+        endless = operation.outcome is Outcome.OK and not returns(operation)
+        judged = as_pending(operation) if endless else operation
         if model.action(judged) is None:
             continue
         keys = tuple(model.keys(operation))

@@ -12,7 +12,7 @@ Positions are ranks of returns: position p is the return of the p-th completed o
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Generic, NamedTuple, TypeVar
 
 from phalanx.check.actions import Append, Cas, Differs, Read, Transaction, Write
@@ -118,19 +118,23 @@ class TextOutlook(Outlook[Write | Read | Append]):
 
     def __init__(self, steps: Sequence[Timed[Write | Read | Append]]) -> None:
         latest: dict[str, int] = {}
-        self._demanded_until = -1
+        reads: list[tuple[int, int, str]] = []
         for action, opened, rank in steps:
             if isinstance(action, Read):
                 text = str(action.value)
                 latest[text] = max(rank, latest.get(text, -1))
-                self._demanded_until = max(opened, self._demanded_until)
+                reads.append((opened, rank, text))
         self._texts = sorted(latest)
         self._ranks = [latest[text] for text in self._texts]
         longest = [text for text, after in pairwise([*self._texts, ""]) if not after.startswith(text)]
         self._contents = "\0".join(longest)
         self._seen_until: dict[Hashable, int] = {}
+        self._steps = steps
         writes = [index for index, step in enumerate(steps) if isinstance(step.action, Write)]
         self._writes = sorted(writes, key=lambda index: -steps[index].rank)
+        self._reads = sorted(reads)
+        self._first_of_rest = list(accumulate(((rank, text) for _, rank, text in reversed(self._reads)), min))[::-1]
+        self._makers: dict[int, list[int]] = {}
 
     def settle(self, state: Hashable, position: int) -> Hashable:
         if state is UNSEEN:
@@ -153,11 +157,22 @@ class TextOutlook(Outlook[Write | Read | Append]):
         return False
 
     def rescuers(self, old: Hashable, new: Hashable, position: int) -> Sequence[int] | None:
-        """A text that nobody can see must be replaced if a read is yet to begin."""
+        """Of the reads that have not begun, the first to return sees a text that begins with `new`, or else with one
+        that was written in between, by an operation that began before that return."""
         del old
-        if new is UNSEEN and self._demanded_until > position:
-            return self._writes
-        return None
+        following = bisect_right(self._reads, position, key=lambda read: read[0])
+        if following == len(self._reads):
+            return None
+        rank, text = self._first_of_rest[following]
+        if isinstance(new, str) and text.startswith(new):
+            return None
+        if (makers := self._makers.get(position)) is None:
+            makers = self._makers[position] = [each for each in self._writes if self._makes(each, rank, text)]
+        return makers
+
+    def _makes(self, index: int, rank: int, text: str) -> bool:
+        action, opened, _ = self._steps[index]
+        return isinstance(action, Write) and opened <= rank and text.startswith(str(action.value))
 
 
 class TransactionOutlook(Outlook[Transaction]):
