@@ -12,7 +12,7 @@ the group machine delivers, `flush` at the end of a turn.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from phalanx.model.events import (
     Barrier,
@@ -36,6 +36,15 @@ from phalanx.model.events import (
 from phalanx.model.machine import Output, Send
 from phalanx.model.view import Address, Group, GroupId, GroupSpec, Member, Name, View
 from phalanx.replication import entries
+from phalanx.replication.inflight import (
+    GATEWAY_LIMITS,
+    Client,
+    GatewayLimits,
+    ReplicaDiverged,
+    SnapshotUnfaithful,
+    Waiter,
+    entry_of,
+)
 from phalanx.replication.messages import (
     Acknowledged,
     CloseSession,
@@ -54,70 +63,6 @@ from phalanx.replication.replica import Action, Answered, Judged, NotUnderstood,
 from phalanx.replication.replica import Touched as TouchedSession
 from phalanx.replication.sessions import LIMITS, Limits
 
-COMMAND_BYTES_MAX = 1 << 20
-"""Encoded arguments of a command or query; a frame must hold it with room to spare."""
-
-REQUESTS_PER_CLIENT = 1_024
-"""Requests of one connection that wait for the group: a session's window."""
-
-BYTES_PER_CLIENT = 8 << 20
-"""Bytes of arguments of one connection that wait for the group."""
-
-BYTES_IN_FLIGHT = 64 << 20
-"""Bytes of entries handed to all groups that have not come back: what clients can make this node hold."""
-
-
-class GatewayLimits(NamedTuple):
-    """The limits of one node's gateway.  At each the request is declined as `Reason.BUSY` (or `TOO_LARGE`)."""
-
-    command_bytes: int = COMMAND_BYTES_MAX
-    client_requests: int = REQUESTS_PER_CLIENT
-    client_bytes: int = BYTES_PER_CLIENT
-    bytes_in_flight: int = BYTES_IN_FLIGHT
-
-
-GATEWAY_LIMITS = GatewayLimits()
-
-
-class ReplicaDiverged(NamedTuple):
-    """A delivery to the application: the replicas of the group disagree (SCENARIOS 35).
-
-    Something was not deterministic between the positions `since` and `position`.  `diverged` names the hosts found
-    wrong; each drops its replica and fetches the state anew.  It is empty if no majority agrees: then writes stop until
-    hosts leave the group and the rest agree (`resumed`).
-    """
-
-    group: str
-    since: int
-    position: int
-    diverged: tuple[Name, ...]
-    resumed: bool
-
-
-class SnapshotUnfaithful(NamedTuple):
-    """A delivery to the application: the state that this node got by transfer changes when it is saved and restored,
-    so its class cannot be replicated.  The node does not serve the group."""
-
-    group: str
-    reason: str
-
-
-class _Waiter(NamedTuple):
-    source: Address
-    request: int
-    size: int
-
-
-class _Client:
-    """What one connection has under way."""
-
-    __slots__ = ("bytes", "last", "requests")
-
-    def __init__(self) -> None:
-        self.last = -1
-        self.requests = 0
-        self.bytes = 0
-
 
 class _Hosted:
     """A group that this node has a replica of."""
@@ -126,9 +71,9 @@ class _Hosted:
         self.replica = replica
         self.serves = True
         self.payloads: list[bytes] = []
-        self.in_flight: dict[int, _Waiter] = {}
-        self.asking: list[tuple[_Waiter, Query]] = []
-        self.barriers: dict[int, list[tuple[_Waiter, Query]]] = {}
+        self.in_flight: dict[int, Waiter] = {}
+        self.asking: list[tuple[Waiter, Query]] = []
+        self.barriers: dict[int, list[tuple[Waiter, Query]]] = {}
         self.consumed = 0
 
 
@@ -144,7 +89,7 @@ class Gateway:
         self._audit: dict[str, int] = {"audit_interval": audit_interval} if audit_interval else {}
         self._kinds: dict[str, ObjectType[Any]] = {}
         self._hosted: dict[GroupId, _Hosted] = {}
-        self._clients: dict[Address, _Client] = {}
+        self._clients: dict[Address, Client] = {}
         self._view: View | None = None
         self._fenced = False
         self._excluded = False
@@ -203,7 +148,7 @@ class Gateway:
         """A message from a client.  False if it is not for the gateway (`Describe` is the node's to answer)."""
         match message:
             case OpenSession() | SessionKeepAlive() | CloseSession() | Command() | Query():
-                client = self._clients.setdefault(source, _Client())
+                client = self._clients.setdefault(source, Client())
                 if message.request > client.last:
                     client.last = message.request
                     self._take(source, client, message)
@@ -216,11 +161,11 @@ class Gateway:
     def _take(
         self,
         source: Address,
-        client: _Client,
+        client: Client,
         message: OpenSession | SessionKeepAlive | CloseSession | Command | Query,
     ) -> None:
         size = len(message.arguments) if isinstance(message, (Command, Query)) else 0
-        waiter = _Waiter(source, message.request, size)
+        waiter = Waiter(source, message.request, size)
         hosted = self._serving(message.group)
         if hosted is None:
             self._decline(waiter, Reason.ELSEWHERE, self._why_not(message.group), self._endpoints(message.group))
@@ -247,7 +192,7 @@ class Gateway:
         else:
             self._ticket += 1
             hosted.in_flight[self._ticket] = waiter
-            hosted.payloads.append(entries.encode(_entry(self._ticket, message)))
+            hosted.payloads.append(entries.encode(entry_of(self._ticket, message)))
 
     def _serving(self, name: str) -> _Hosted | None:
         if self._fenced or self._excluded:
@@ -398,7 +343,7 @@ class Gateway:
             self._anew[spec.name] = spec
             self._requests.append(Unhost(spec.name))
 
-    def _answer(self, hosted: _Hosted, waiter: _Waiter, result: Any) -> None:
+    def _answer(self, hosted: _Hosted, waiter: Waiter, result: Any) -> None:
         name = hosted.replica.group.spec.name
         match result:
             case Returned() | Raised():
@@ -411,23 +356,23 @@ class Gateway:
             case Refusal(reason, text):
                 self._decline(waiter, reason, text, ())
 
-    def _answer_query(self, hosted: _Hosted, waiter: _Waiter, query: Query) -> None:
+    def _answer_query(self, hosted: _Hosted, waiter: Waiter, query: Query) -> None:
         if hosted.serves:
             self._answer(hosted, waiter, hosted.replica.query(query.operation, query.types, query.arguments))
         else:
             self._elsewhere(waiter, query.group)
 
-    def _elsewhere(self, waiter: _Waiter, name: str) -> None:
+    def _elsewhere(self, waiter: Waiter, name: str) -> None:
         self._decline(waiter, Reason.ELSEWHERE, self._why_not(name), self._endpoints(name))
 
-    def _decline(self, waiter: _Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...]) -> None:
+    def _decline(self, waiter: Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...]) -> None:
         self._send(waiter, Declined(waiter.request, reason, text, endpoints))
 
-    def _send(self, waiter: _Waiter, message: Any) -> None:
+    def _send(self, waiter: Waiter, message: Any) -> None:
         if waiter.source in self._clients:
             self._sends.append(Send((waiter.source,), message))
 
-    def _release(self, waiter: _Waiter) -> None:
+    def _release(self, waiter: Waiter) -> None:
         self._bytes -= waiter.size
         client = self._clients.get(waiter.source)
         if client is not None:
@@ -436,15 +381,3 @@ class Gateway:
 
     def _note(self, what: str, *detail: Any) -> None:
         self._notes.append((what, detail))
-
-
-def _entry(ticket: int, message: OpenSession | SessionKeepAlive | CloseSession | Command) -> entries.Entry:
-    match message:
-        case OpenSession():
-            return entries.Open(ticket)
-        case SessionKeepAlive(session=session, low=low):
-            return entries.Touch(ticket, session, low)
-        case CloseSession(session=session):
-            return entries.Close(ticket, session)
-        case Command(session=session, number=number, low=low):
-            return entries.Run(ticket, session, number, low, message.operation, message.types, message.arguments)
