@@ -36,7 +36,7 @@ ADDRESS_CHARS_MAX = 300
 DROPS_LOGGED_MAX = 20
 """Lines per second about dropped connections; the rest is counted.  A port scan must not fill a disk."""
 
-ABOVE_ANY_WATER_MARK = 1 << 40
+ABOVE_ANY_WATER_MARK = (1 << 31) - 1
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="phalanx"):

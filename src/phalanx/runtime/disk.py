@@ -130,6 +130,8 @@ class VoteFile:
             for at in range(0, 4 * newest.size, newest.size)
             if at not in copies and (any(data[at : at + newest.size]) or at >= len(data) or at not in other)
         )
+        if len(data) < 4 * newest.size:
+            self.damage += (f"cut off at {len(data)} of {4 * newest.size} bytes",)
         return newest
 
     def store(self, record: bytes) -> None:
