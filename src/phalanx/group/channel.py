@@ -30,7 +30,7 @@ class Entry(NamedTuple):
 class Peer:
     """What a host or learner has been sent of our batches, and has shown to have."""
 
-    __slots__ = ("gap", "sent", "moved_at", "shown")
+    __slots__ = ("gap", "moved_at", "sent", "shown")
 
     def __init__(self) -> None:
         self.sent = 0

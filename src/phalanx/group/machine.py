@@ -1,6 +1,6 @@
 """The group machine: one node's views, multicast and state transfer, as one pure state machine (DESIGN sections 3 to 8).
 
-`step` absorbs the events of a turn as facts, then runs the rules in one fixed order; no rule is called from anywhere else.
+`step` absorbs the events of a turn as facts, then runs the rules in one fixed order; no rule is called from elsewhere.
 
     suspect            weigh silence, evidence and accusations
     coordinate         start, advance or abandon a view change
@@ -61,10 +61,11 @@ from phalanx.model.events import (
     Host,
     Leave,
     Multicast,
+    Request,
     SnapshotTaken,
     Unhost,
 )
-from phalanx.model.machine import Drop, LinkDown, LinkUp, Output, Received, Refused, Tick
+from phalanx.model.machine import Drop, LinkDown, LinkUp, Output, Received, Refused
 from phalanx.model.view import Address, Member, Name, View
 
 
@@ -220,24 +221,27 @@ class GroupMachine:
                 for name in self._names_at(address):
                     core.note("gone", name)
                     core.detector.is_gone(name)
-            case Multicast():
-                self._multicast.on_multicast(event)
-            case Consumed():
-                self._multicast.on_consumed(event)
-            case SnapshotTaken():
-                self._transfer.on_snapshot(event)
-            case Barrier():
-                self._reads.on_barrier(event)
-            case Host():
-                self._membership.on_host(event)
-            case Unhost():
-                self._membership.on_unhost(event)
-            case Leave():
-                self._membership.on_leave(event)
-            case Tick():
-                pass
             case _:
-                raise TypeError(f"no event of a group machine: {event!r}")
+                self._absorb_request(event)
+
+    def _absorb_request(self, request: Request) -> None:
+        match request:
+            case Multicast():
+                self._multicast.on_multicast(request)
+            case Consumed():
+                self._multicast.on_consumed(request)
+            case SnapshotTaken():
+                self._transfer.on_snapshot(request)
+            case Barrier():
+                self._reads.on_barrier(request)
+            case Host():
+                self._membership.on_host(request)
+            case Unhost():
+                self._membership.on_unhost(request)
+            case Leave():
+                self._membership.on_leave(request)
+            case _:
+                assert_never(request)
 
     def _names_at(self, address: Address) -> list[Name]:
         core = self._core

@@ -172,17 +172,18 @@ def _continue_group(
     full = {m.name for m in members}
     if not any(name in full for name in stay):
         return None
+    ready = [n for n in group.learners if n in full and n in progress and progress[n].synced]
     if group.spec.is_uniform:  # nobody can have delivered more than each of them has received
         upto = tuple(map(min, zip(*(progress[n].received for n in answered), strict=True)))
-    else:
-        upto = tuple(map(max, zip(*(progress[n].received for n in stay), strict=True)))
-    ready = [n for n in group.learners if n in progress and progress[n].synced]
+    else:  # whoever goes on as a host, promoted learners too, may have delivered all that it has received
+        upto = tuple(map(max, zip(*(progress[n].received for n in (*stay, *ready)), strict=True)))
     hosts = {n for n in (*stay, *ready) if n in full}
     lacking = [
         n for n in (*stay, *ready) if n in hosts and any(a < b for a, b in zip(progress[n].received, upto, strict=True))
     ]
     holders = tuple(
-        next(n for n in answered if progress[n].received[author] >= number) for author, number in enumerate(upto)
+        next(n for n in (*answered, *ready) if progress[n].received[author] >= number)
+        for author, number in enumerate(upto)
     )
     hosts = {n for n in hosts if not _unhosts(n, group, wishes)} or hosts
     here = {m.name for m in everyone}

@@ -127,11 +127,7 @@ class Succession:
             limits = core.config.limits
             channel = core.channels[group_id] = Channel(new.id, group, core.name, limits)
             channel.row_owed = True
-            seat.view_began(m for m in new.everyone if self._goes_on(group, m.name))
-
-    def _goes_on(self, group: Group, name: str) -> bool:
-        """Whether a sender may still complete a large payload: a host; a learner only if it kept its state."""
-        return name in group.hosts or (name in group.learners and group.spec.is_uniform)
+            seat.view_began(m for m in new.everyone if m.name in group.everyone)
 
     def _new_seat(self, old: View | None, new: View, group: Group) -> Seat:
         core = self.core
