@@ -164,7 +164,7 @@ class Observed:
         self._placed: dict[tuple[Member, GroupId, int], int] = {}
         self._stays: dict[tuple[Member, GroupId], int] = {}
         self._highest = 0
-        self._sequences: dict[int, Sequence[bytes]] = {}
+        self._sequences: dict[Log, Sequence[bytes]] = {}
         for position, event in events:
             self._read(position, event)
         for process in self._processes.values():
@@ -305,9 +305,9 @@ class Observed:
 
     def sequence(self, log: Log) -> Sequence[bytes]:
         """The payloads of a log, in order."""
-        found = self._sequences.get(id(log))
+        found = self._sequences.get(log)
         if found is None:
-            found = self._sequences[id(log)] = tuple(log.held)
+            found = self._sequences[log] = tuple(log.held)
         return found
 
     def branches(self, group: GroupId) -> Iterator[Log]:
