@@ -91,6 +91,11 @@ class Ear:
                 self._more.clear()
                 await self._more.wait()
 
+    async def message(self, text: str) -> str:
+        """Wait for a message of that text; who sent it."""
+        found = await self.until(lambda item: not isinstance(item, LinkEvent) and item[1] == text)
+        return str(found[0])
+
     async def event(self, expected: tuple[str, str] | LinkEvent) -> None:
         await self.until(lambda item: type(item) is type(expected) and item == expected)
 

@@ -20,6 +20,7 @@ import asyncio
 import ipaddress
 import random
 import secrets
+import socket
 import ssl
 from collections.abc import Sequence
 
@@ -84,7 +85,8 @@ class TcpTransport:
     def __init__(
         self,
         address: Address,
-        server: asyncio.AbstractServer | None,
+        listener: socket.socket | None,
+        server_tls: ssl.SSLContext | None,
         client_tls: ssl.SSLContext | None,
         *,
         clients_max: int = CLIENTS_MAX,
@@ -93,7 +95,9 @@ class TcpTransport:
     ) -> None:
         self.receiver: Receiver
         self._address = address
-        self._server = server
+        self._listener = listener
+        self._server: asyncio.AbstractServer | None = None
+        self._server_tls = server_tls
         self._client_tls = client_tls
         self._clients_max = clients_max
         self._client_backlog_bytes_max = client_backlog_bytes_max
@@ -136,34 +140,35 @@ class TcpTransport:
             raise ConfigurationError("a node that listens on all interfaces must say which address others dial")
         if advertise is not None and not is_address(advertise):
             raise ConfigurationError(f"{advertise!r} is no address; one looks like host:port or [::1]:port")
-        made: list[TcpTransport] = []
-        server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(made[0], made[0]._drop_log),
-            host or None,
-            port,
-            ssl=server_tls,
-            backlog=LISTEN_BACKLOG,
-            start_serving=False,
+        infos = await asyncio.get_running_loop().getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
+        family, kind, protocol, _, place = infos[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setblocking(False)
+            listener.bind(place)
+        except OSError:
+            listener.close()
+            raise
         if advertise is None:
-            bound = server.sockets[0].getsockname()[1]
+            bound = listener.getsockname()[1]
             advertise = f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
-        made.append(
-            cls(
-                advertise,
-                server,
-                client_tls,
-                clients_max=clients_max,
-                client_backlog_bytes_max=client_backlog_bytes_max,
-                peer_backlog_bytes_max=peer_backlog_bytes_max,
-            )
+        return cls(
+            advertise,
+            listener,
+            server_tls,
+            client_tls,
+            clients_max=clients_max,
+            client_backlog_bytes_max=client_backlog_bytes_max,
+            peer_backlog_bytes_max=peer_backlog_bytes_max,
         )
-        return made[0]
 
     @classmethod
     def client(cls, *, tls: ssl.SSLContext | None = None) -> "TcpTransport":
         """A transport that does not listen: whom it dials knows it by a pseudo-address."""
-        return cls("", None, tls)
+        return cls("", None, None, tls)
 
     # --- Transport ----------------------------------------------------------------------------------------------------
 
@@ -173,8 +178,14 @@ class TcpTransport:
 
     def start(self, receiver: Receiver) -> None:
         self.receiver = receiver
-        if self._server is not None:
-            self._spawn(self._server.start_serving())
+        if self._listener is not None:
+            self._listener.listen(LISTEN_BACKLOG)  # from this line on a dial is not refused, though the loop may lag
+            self._spawn(self._serve(self._listener))
+
+    async def _serve(self, listener: socket.socket) -> None:
+        self._server = await self._loop.create_server(
+            lambda: Connection(self, self._drop_log), sock=listener, ssl=self._server_tls, backlog=LISTEN_BACKLOG
+        )
 
     def connect(self, address: Address) -> None:
         if address not in self._ready:
@@ -216,6 +227,8 @@ class TcpTransport:
                 task.cancel()
             if self._server is not None:
                 self._server.close()
+            if self._listener is not None:
+                self._listener.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # --- dialling -----------------------------------------------------------------------------------------------------
@@ -282,7 +295,7 @@ class TcpTransport:
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            infos = await self._loop.getaddrinfo(host, port, type=1)
+            infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             return list(dict.fromkeys((str(info[4][0]), port) for info in infos))
         return [(host, port)]
 
