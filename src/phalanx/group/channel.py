@@ -58,7 +58,12 @@ class Channel:
         """Learners that have shown to hold the state."""
         self.row_owed = False
         self._kept: list[deque[Data]] = [deque() for _ in range(size)]
-        self._sizes: deque[int] = deque()
+        self._sizes: list[deque[int]] = [deque() for _ in range(size)]
+        self._bytes = [0] * size
+        self.released = [0] * size
+        """Of each author, up to which number we keep nothing any more."""
+        self._learned: dict[Name, tuple[int, ...]] = {name: (0,) * size for name in group.learners if name != me}
+        """What learners have shown: they are not waited for, but batches are kept for them within `slack`."""
         self._early: dict[tuple[int, int], Data] = {}
         self._unstable = 0
         self._own_stable = 0
@@ -82,7 +87,6 @@ class Channel:
         after = tuple(self.held.delivered) if self.group.spec.order is Order.CAUSAL else ()
         data = Data(self.view, self.group.id, self.me, self.last + 1, stamp, row, entry.left, after, entry.payloads)
         self.last += 1
-        self._sizes.append(entry.size)
         self._unstable += entry.size
         self._take(data)
         return data
@@ -145,7 +149,10 @@ class Channel:
 
     def _take(self, data: Data) -> None:
         self.matrix.receive(data.author, data.number, data.stamp)
+        size = sum(map(len, data.payloads))
         self._kept[data.author].append(data)
+        self._sizes[data.author].append(size)
+        self._bytes[data.author] += size
         self.held.add(data)
         self.row_owed = True
 
@@ -153,6 +160,8 @@ class Channel:
         """A row of another host or learner."""
         if name in self.hosts:
             self.matrix.show(self.hosts.index(name), clock, row.last, row.received)
+        elif name in self._learned:
+            self._learned[name] = tuple(map(max, self._learned[name], row.received))
         self.backlogs[name] = row.backlog
         (self.synced.add if row.synced else self.synced.discard)(name)
         if self.me >= 0 and (peer := self.peers.get(name)) is not None:
@@ -164,7 +173,8 @@ class Channel:
     def row(self, backlog: int, synced: bool) -> GroupRow:
         self.row_owed = False
         received = tuple(self.matrix.received)
-        return GroupRow(self.group.id, self.last, received, backlog, synced, bool(self._early))
+        released = self.released[self.me] if self.me >= 0 else 0
+        return GroupRow(self.group.id, self.last, released, received, backlog, synced, bool(self._early))
 
     # --- delivering
 
@@ -180,29 +190,31 @@ class Channel:
         return self.held.ready(limit, self.matrix.frontier(), may if uniform else None)
 
     def release(self) -> None:
-        """Forget what nobody can ask for any more."""
+        """Forget what no full host can ask for any more, and, within `slack`, no learner either."""
         for author, kept in enumerate(self._kept):
             if not kept:
                 continue
-            stable = min(self.matrix.stable(author), self.held.delivered[author])
+            done = min(self.matrix.stable(author), self.held.delivered[author])
             if author == self.me:
-                stable = self._release_own(stable)
-            while kept and kept[0].number <= stable:
-                kept.popleft()
-                if author == self.me:
-                    self._sizes.popleft()
+                self._count_stable(done)
+            sizes = self._sizes[author]
+            wanted = min([row[author] for row in self._learned.values()], default=done)
+            while kept and kept[0].number <= done:
+                if kept[0].number > wanted and self._bytes[author] <= self.limits.slack:
+                    break
+                self.released[author] = kept.popleft().number
+                self._bytes[author] -= sizes.popleft()
 
-    def _release_own(self, stable: int) -> int:
-        first = self._kept[self.me][0].number
-        for number in range(max(first, self._own_stable + 1), stable + 1):
-            self._unstable -= self._sizes[number - first]
-        self._own_stable = max(stable, self._own_stable)
-        lagging = min([stable, *(p.shown for name, p in self.peers.items() if name not in self.hosts)])
-        kept = sum(self._sizes)
-        while lagging < stable and kept > self.limits.slack:
-            kept -= self._sizes[lagging + 1 - first] if lagging + 1 >= first else 0
-            lagging += 1
-        return lagging
+    def _count_stable(self, stable: int) -> None:
+        if stable > self._own_stable:
+            first = self._kept[self.me][0].number
+            sizes = self._sizes[self.me]
+            self._unstable -= sum(sizes[n - first] for n in range(max(first, self._own_stable + 1), stable + 1))
+            self._own_stable = stable
+
+    def missed(self, name: Name, row: GroupRow) -> bool:
+        """A learner has missed batches of that host which are not kept any more: only a snapshot helps."""
+        return self.me < 0 and name in self.hosts and row.released > self.matrix.received[self.hosts.index(name)]
 
     def laggards(self, now: int, demote_after: int) -> set[Name]:
         """Full hosts that for too long have not shown what most others had already shown then (lag is judged against
@@ -252,7 +264,7 @@ class Channel:
             return []
         first = self._kept[self.me][0].number
         return [
-            Entry(data.payloads, self._sizes[data.number - first], data.left)
+            Entry(data.payloads, self._sizes[self.me][data.number - first], data.left)
             for data in self._kept[self.me]
             if data.number > upto[self.me]
         ]
@@ -262,8 +274,9 @@ class Channel:
         for author, number in enumerate(covers):
             self.held.skip_to(author, number)
             if self.matrix.received[author] < number:
-                kept = self._kept[author]
-                kept.clear()
+                self._kept[author].clear()
+                self._sizes[author].clear()
+                self._bytes[author], self.released[author] = 0, number
                 self.matrix.received[author] = number
                 while (following := self._early.pop((author, self.matrix.received[author] + 1), None)) is not None:
                     self._take(following)

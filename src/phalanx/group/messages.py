@@ -77,12 +77,13 @@ class Data(msgspec.Struct, frozen=True, array_like=True, tag="data", gc=False):
 
 
 class GroupRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a member says of one group: its own last batch, for each host the highest batch received without gaps,
-    the bytes that its application has not consumed, whether it holds the state, and whether it lacks something
+    """What a member says of one group: its own last batch, up to which of its own it keeps nothing any more, for each
+    host the highest batch received without gaps, the bytes that its application has not consumed, whether it holds the state, and whether it lacks something
     that it has seen a successor of."""
 
     group: GroupId
     last: int
+    released: int
     received: Vector
     backlog: int
     synced: bool
@@ -236,12 +237,14 @@ class Commit(msgspec.Struct, frozen=True, array_like=True, tag="commit"):
 
 
 class Fetch(msgspec.Struct, frozen=True, array_like=True, tag="fetch", gc=False):
-    """Send the snapshot of the group from `offset` on.  `token` 0: any that is of view `least` or later."""
+    """Send the snapshot of the group from `offset` on.  `token` 0: any that covers at least what `view` and `covers`
+    say, as in `Chunk`."""
 
     group: GroupId
     token: int
     offset: int
-    least: int
+    view: int
+    covers: Vector
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk", gc=False):

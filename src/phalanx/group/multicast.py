@@ -5,6 +5,7 @@ from collections.abc import Callable
 from phalanx.group.channel import Channel
 from phalanx.group.core import Core
 from phalanx.group.messages import Data, GroupRow, Row
+from phalanx.group.seat import Tag
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.events import Consumed, Multicast
 from phalanx.model.view import Name, View
@@ -75,6 +76,10 @@ class Multicasting:
             channel = core.channels.get(group_row.group)
             if channel is not None and len(group_row.received) == len(channel.hosts):
                 channel.show(sender, row.clock, group_row, core.now.mono)
+                if channel.missed(sender, group_row) and core.view is not None:
+                    core.note("missed", group_row.group, sender)
+                    delivered = tuple(channel.held.delivered)
+                    core.seats[group_row.group].lose_state(Tag(core.view.id, delivered))
         if sender in self._fresh:  # what we sent before it had installed the view fell on deaf ears
             self._fresh.discard(sender)
             for channel in core.channels.values():

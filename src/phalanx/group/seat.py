@@ -23,6 +23,12 @@ class Tag(NamedTuple):
     view: int
     covers: tuple[int, ...]
 
+    def reaches(self, other: "Tag") -> bool:
+        """It covers all that `other` covers (whose view may be the earlier one)."""
+        if self.view != other.view:
+            return self.view > other.view
+        return all(have >= need for have, need in zip(self.covers, other.covers, strict=True))
+
 
 class Snapshot(msgspec.Struct, array_like=True):
     """A group's state on the wire: the application's, and the large payloads of which fragments have been delivered."""
@@ -50,8 +56,8 @@ class Seat:
         self._partials: dict[Member, list[bytes]] = {}
         self._suffix: list[tuple[int, Member, Data]] = []
         self._suffix_size = 0
-        self.suffix_from = 0
-        """The view since whose beginning the suffix is complete."""
+        self.suffix_from = Tag(0, ())
+        """The suffix has everything after this: only a snapshot that reaches it is of use."""
 
     # --- what the application multicasts
 
@@ -138,13 +144,13 @@ class Seat:
     def overflowed(self) -> bool:
         return self._suffix_size > self._limits.suffix
 
-    def lose_state(self, view: int) -> None:
-        """What follows in this view is kept for replay; what was before is of no use."""
+    def lose_state(self, after: Tag) -> None:
+        """What follows `after` is kept for replay; what was before is of no use any more."""
         self.synced = False
         self._suffix.clear()
         self._suffix_size = 0
         self._partials.clear()
-        self.suffix_from = view
+        self.suffix_from = after
 
     def pack(self, data: bytes, partials: dict[Member, list[bytes]]) -> bytes:
         return _encode(Snapshot(data, sorted(partials.items())))

@@ -11,7 +11,7 @@ from phalanx.group.core import REMEMBERED, Core
 from phalanx.group.flush import Flush
 from phalanx.group.messages import Decision
 from phalanx.group.reads import Reads
-from phalanx.group.seat import Seat
+from phalanx.group.seat import Seat, Tag
 from phalanx.model.events import Excluded, Founded, GroupLost, Installed
 from phalanx.model.view import Group, View
 
@@ -96,7 +96,7 @@ class Succession:
             successor = value.view.group(group_id)
             if cut is None:
                 if successor is not None:
-                    seat.lose_state(value.view.id)
+                    seat.lose_state(self._beginning(value.view, group_id))
             elif channel.holds(cut.upto) and not channel.beyond(cut.upto):
                 for data in channel.rest(cut.upto):
                     sender = old.named(channel.hosts[data.author])
@@ -106,7 +106,7 @@ class Succession:
             else:
                 assert successor is None or core.name not in successor.hosts, "a host holds the cut"
                 core.note("resync", group_id)
-                seat.lose_state(value.view.id)
+                seat.lose_state(self._beginning(value.view, group_id))
                 seat.put_back(channel.unsent(cut.upto))
         self._reads.end_view(value)
 
@@ -129,6 +129,10 @@ class Succession:
             channel.row_owed = True
             seat.view_began(m for m in new.everyone if m.name in group.everyone)
 
+    def _beginning(self, view: View, group_id: int) -> Tag:
+        group = view.group(group_id)
+        return Tag(view.id, (0,) * len(group.hosts) if group is not None else ())
+
     def _new_seat(self, old: View | None, new: View, group: Group) -> Seat:
         core = self.core
         founded = core.name in group.hosts
@@ -137,7 +141,7 @@ class Succession:
             assert old is None or old.group(group.id) is None, "only founders host without a transfer"
             core.out.deliveries.append(Founded(group.id, group.spec))
         else:
-            seat.lose_state(new.id)
+            seat.lose_state(self._beginning(new, group.id))
         return seat
 
     # --- not in it

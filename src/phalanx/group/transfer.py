@@ -88,11 +88,14 @@ class Transfer:
         if seat is None or channel is None or not seat.synced or channel.me < 0 or core.view is None or core.excluded:
             return
         snap = self._snaps.get(message.group)
-        if snap is not None and (message.token in (0, snap.token)) and snap.tag.view >= message.least:
+        least = Tag(message.view, message.covers)
+        if least.view == core.view.id and len(least.covers) != len(channel.hosts):
+            return
+        if snap is not None and (message.token in (0, snap.token)) and snap.tag.reaches(least):
             self._send_chunk(sender, message.group, snap, message.offset)
             return
         waiting = next((w for w in self._wanted.values() if w.group == message.group), None)
-        if waiting is not None and waiting.tag.view >= message.least:
+        if waiting is not None and waiting.tag.reaches(least):
             waiting.asked.add(sender)
             return
         self._last_token += 1
@@ -127,9 +130,12 @@ class Transfer:
     def on_chunk(self, sender: Name, chunk: Chunk) -> None:
         core = self.core
         seat, fetching = core.seats.get(chunk.group), self._fetching.get(chunk.group)
-        if seat is None or seat.synced or fetching is None or fetching.donor != sender:
+        if seat is None or seat.synced or fetching is None or fetching.donor != sender or core.view is None:
             return
         tag = Tag(chunk.view, chunk.covers)
+        place = core.past[chunk.view - 1].view.group(chunk.group) if chunk.view - 1 in core.past else None
+        if place is not None and len(place.hosts) != len(chunk.covers):
+            return
         if fetching.tag is not None and (fetching.tag, fetching.digest) != (tag, chunk.digest):
             if chunk.offset not in (0, fetching.size):
                 return  # late, from a snapshot that was given up
@@ -163,7 +169,7 @@ class Transfer:
             fetching = self._fetching.setdefault(group, Fetching())
             if seat.overflowed:
                 core.note("transfer.overflow", group)
-                seat.lose_state(core.view.id)
+                seat.lose_state(Tag(core.view.id, tuple(core.channels[group].held.delivered)))
                 fetching.restart()
             self._pursue(group, fetching)
 
@@ -173,7 +179,7 @@ class Transfer:
         assert view is not None
         if channel is None:
             return
-        if fetching.tag is not None and fetching.tag.view < seat.suffix_from:
+        if fetching.tag is not None and not fetching.tag.reaches(seat.suffix_from):
             fetching.restart()  # what follows that snapshot is not here any more
             fetching.donor = None
         if fetching.tag is not None and fetching.size == fetching.total:
@@ -210,8 +216,8 @@ class Transfer:
         assert fetching.donor is not None
         fetching.asked_at = self.core.now.mono
         token = 0 if fresh_donor else fetching.token
-        least = max(self.core.seats[group].suffix_from, fetching.tag.view if fetching.tag else 0)
-        self.core.post([fetching.donor], Fetch(group, token, fetching.size, least))
+        least = fetching.tag or self.core.seats[group].suffix_from
+        self.core.post([fetching.donor], Fetch(group, token, fetching.size, least.view, least.covers))
 
     def _finish(self, group: GroupId, fetching: Fetching) -> None:
         core = self.core
