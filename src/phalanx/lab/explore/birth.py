@@ -11,7 +11,7 @@ from typing import Any
 from phalanx.lab.explore.members import Members, MessageId, Place, Posted, State, StateId
 from phalanx.lab.explore.scenarios import NAMES
 from phalanx.model.clock import SECOND
-from phalanx.model.machine import Received, Tick
+from phalanx.model.machine import Received
 
 SETTLED_NS = 3 * SECOND
 """After this every pause that a new view imposes is over."""
@@ -34,7 +34,7 @@ def births(members: Members) -> tuple[StateId, ...]:
     return tuple(members.add(state) for state in states)
 
 
-def turn(members: Members, states: list[State], now: int, events: Iterable[Any] = (Tick(),)) -> None:
+def turn(members: Members, states: list[State], now: int, events: Iterable[Any] = ()) -> None:
     """Those events reach all at that time, and messages flow until none is left.  Changes the states."""
     links: deque[tuple[Place, Place, MessageId]] = deque()
 

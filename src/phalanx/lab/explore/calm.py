@@ -11,7 +11,7 @@ from phalanx.lab.explore.members import Broken, Members, State, StateId
 from phalanx.lab.explore.scenarios import NAMES
 from phalanx.model.clock import SECOND
 from phalanx.model.history import Sent
-from phalanx.model.machine import Refused, Tick
+from phalanx.model.machine import Refused
 from phalanx.model.view import View
 from phalanx.parts.quorum import is_quorum
 
@@ -45,7 +45,7 @@ class Calm:
         try:
             gone = [Refused(NAMES[place]) for place, state in enumerate(states) if state.machine is None]
             while now < end and not _together(states):
-                turn(self._members, states, now, [*gone, Tick()])
+                turn(self._members, states, now, gone)
                 deadlines = [d for s in states if s.machine is not None and (d := s.machine.deadline) is not None]
                 now = max(now + 1, min(deadlines, default=end))
         except Broken as broken:

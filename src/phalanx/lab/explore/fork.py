@@ -19,7 +19,6 @@ import random
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from functools import cache
 from types import CellType, FunctionType, MethodType
 from typing import Any, TypeVar
 
@@ -50,16 +49,19 @@ class Steady(random.Random):
         return 0
 
 
-@cache
-def _is_shared(kind: type) -> bool:
+_SHARED: dict[type[Any], bool] = {}
+
+
+def _is_shared(kind: type[Any]) -> bool:
     """Values of that type cannot change."""
-    if kind in _ATOMS or issubclass(kind, Enum | Steady | type):
-        return True
-    return issubclass(kind, msgspec.Struct) and kind.__struct_config__.frozen
+    known = _SHARED.get(kind)
+    if known is None:
+        frozen = issubclass(kind, msgspec.Struct) and kind.__struct_config__.frozen
+        known = _SHARED[kind] = frozen or kind in _ATOMS or issubclass(kind, frozenset | Enum | Steady | type)
+    return known
 
 
-@cache
-def _slots(kind: type) -> tuple[str, ...]:
+def _slots(kind: type[Any]) -> tuple[str, ...]:
     names: list[str] = []
     for base in kind.__mro__:
         own = base.__dict__.get("__slots__", ())
@@ -68,7 +70,7 @@ def _slots(kind: type) -> tuple[str, ...]:
 
 
 def _fields(value: object) -> list[tuple[str, Any]]:
-    kind = type(value)
+    kind: type[Any] = type(value)
     if not kind.__module__.startswith("phalanx."):
         raise TypeError(f"{kind} is unknown to the explorer")
     found = [(name, getattr(value, name)) for name in _slots(kind) if hasattr(value, name)]
@@ -87,8 +89,8 @@ def fork(value: T) -> T:
 
 
 def _copy(value: Any, memo: dict[int, Any]) -> Any:
-    kind = type(value)
-    if kind in _ATOMS or _is_shared(kind) or kind is frozenset:
+    kind: type[Any] = type(value)
+    if kind in _ATOMS or _is_shared(kind):
         return value
     found = memo.get(id(value))
     if found is not None:
@@ -96,8 +98,8 @@ def _copy(value: Any, memo: dict[int, Any]) -> Any:
     copier = _COPIERS.get(kind)
     if copier is not None:
         return copier(value, memo)
-    if issubclass(kind, tuple):
-        return kind._make(_copy(x, memo) for x in value)
+    if isinstance(value, tuple):  # a named one
+        return tuple.__new__(kind, [_copy(x, memo) for x in value])
     made = memo[id(value)] = object.__new__(kind)
     for name, part in _fields(value):
         setattr(made, name, _copy(part, memo))

@@ -33,7 +33,7 @@ from phalanx.model.events import (
     SnapshotWanted,
 )
 from phalanx.model.history import GroupEvent, SawFounding, SawMessage, SawState, SawView, Sent, Stopped
-from phalanx.model.machine import Output, Received, Refused, Tick
+from phalanx.model.machine import Output, Received, Refused
 from phalanx.model.view import Address, Group, View
 from phalanx.parts.quorum import is_quorum
 
@@ -219,7 +219,7 @@ class Members:
         if deadline is None:
             return ()
         state.mono = max(state.mono, deadline)
-        return self.step(state, [Tick()])
+        return self.step(state, [])
 
     def _crash(self, state: State, _: int) -> Posted:
         assert state.machine is not None
