@@ -271,8 +271,11 @@ class Membership:
         core = self.core
         if core.excluded:
             return None
-        times = [] if self._granted() or (core.view is not None and not core.live) else [self._wish_at]
+        times = []
         if core.view is not None:
             times.append(core.installed_at + core.timing.heartbeat // 2)
             times += [until for _, until in self._penalties.values()]
-        return min((t for t in times if t > core.now.mono or t == self._wish_at), default=None)
+        due = [t for t in times if t > core.now.mono]
+        if not self._granted() and (core.view is None or core.live):
+            due.append(self._wish_at)
+        return min(due, default=None)
