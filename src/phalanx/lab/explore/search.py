@@ -26,6 +26,7 @@ from phalanx.lab.explore.calm import Calm
 from phalanx.lab.explore.members import Broken, Members, MessageId, Place, Posted, StateId
 from phalanx.lab.explore.oracle import Oracle
 from phalanx.lab.explore.scenarios import NAMES, Scenario
+from phalanx.lab.explore.story import say_changes, say_message
 
 Link = int
 LINKS = tuple((i, j) for i in range(3) for j in range(3) if i != j)
@@ -35,8 +36,21 @@ _LINK_OF = {pair: number for number, pair in enumerate(LINKS)}
 _FIELD = 24
 """Bits of a number in the integer of a whole state: up to 16 million states of members, and as many queues."""
 
+_PHRASES = {
+    "send": "is to multicast",
+    "release": "has its votes on the disk",
+    "tick": "has its clock jump to its deadline",
+    "crash": "crashes",
+    "restart": "starts again",
+    "refused": "gets evidence that {} is gone",
+    "suspect": "gets false evidence that {} is gone",
+}
+
 REPORT_EVERY = 5_000
 """States between two calls of `progress`."""
+
+SHORTEST_MAX = 1_000_000
+"""States to visit for a shorter path than the one that was found."""
 
 
 class Left(NamedTuple):
@@ -80,6 +94,27 @@ class Report(NamedTuple):
     complete: bool
     violation: str | None = None
     path: tuple[str, ...] = ()
+
+
+def explore(
+    scenario: Scenario,
+    states_max: int | None = None,
+    progress: Callable[[Report], None] | None = None,
+    *,
+    every: bool = False,
+) -> Report:
+    """Explore a scenario up to equivalence; after a violation, again without the reduction, for a shortest path.
+
+    states_max: visit at most so many states (None: all).
+    progress: called every `REPORT_EVERY` states.
+    every: visit every state, those too that the reduction would leave out.
+    """
+    report = Explorer(scenario, reduce=not every).run(states_max, progress)
+    if report.violation is not None and not every:
+        shortest = Explorer(scenario).run(SHORTEST_MAX, progress)
+        if shortest.violation is not None:
+            return shortest
+    return report
 
 
 class Explorer:
@@ -319,10 +354,13 @@ class Explorer:
             actions.append(self._actions[self._taken[number]])
             number = self._parents[number]
         state = self._first()
-        lines = []
+        lines: list[str] = []
         for action in reversed(actions):
             lines.append(self._text(state, action))
-            state = next(after for a, after in self._successors(state) if a == action)
+            after = next(after for a, after in self._successors(state) if a == action)
+            for old, new in zip(state.members, after.members, strict=True):
+                lines += say_changes(self.members.states[old], self.members.states[new])
+            state = after
         return (*lines, *([self._text(state, last)] if last is not None else []))
 
     def _text(self, state: Whole, action: Action) -> str:
@@ -330,9 +368,8 @@ class Explorer:
         if what in ("deliver", "lose"):
             source, to = LINKS[where]
             body = self.members.messages[self._queues[state.links[where]][0]][1].body
-            text = f"{NAMES[source]} -> {NAMES[to]}  {body}"
-            return text if what == "deliver" else f"lost: {text}"
-        return f"{NAMES[where]} {what}" + (f"s {NAMES[whom]}" if what in ("refused", "suspect") else "")
+            return f"{NAMES[source]} -> {NAMES[to]}  {say_message(body)}{'  is lost' if what == 'lose' else ''}"
+        return f"{NAMES[where]} " + _PHRASES[what].format(NAMES[whom])
 
 
 def _pack(state: Whole) -> int:
