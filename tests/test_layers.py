@@ -59,6 +59,7 @@ EXCEPTIONS = {
     ("phalanx.sim.campaign", "multiprocessing"): "drives worker processes; each runs whole worlds in virtual time",
     ("phalanx.sim.campaign", "os"): "counts the cores for its workers",
     ("phalanx.sim.campaign", "time"): "stops starting worlds when the time it was given is used up",
+    ("phalanx.lab.explore.fork", "id"): "keeps track of objects met before while it copies them, as deepcopy does",
 }
 """(module, what it uses): why it may.  An entry that its module no longer needs fails the test."""
 
@@ -90,7 +91,7 @@ def layers_in(document: str) -> Layers:
     assert words, "ARCHITECTURE.md has no layer table that this test can read"
     assert sentence, "ARCHITECTURE.md does not say which layers alone import asyncio"
     worldly = frozenset(re.findall(r"`([a-z]+)`", sentence[1]))
-    pure = frozenset(words) - worldly - {"sim", "node", "tests", "bench", "examples"}
+    pure = frozenset(words) - worldly - {"sim", "lab", "node", "tests", "bench", "examples"}
     may_import: dict[str, frozenset[str] | None] = {}
     for layer, text in words.items():
         if text == "anything":
@@ -203,6 +204,16 @@ def test_every_exception_is_written_down_in_the_architecture() -> None:
 def test_every_package_is_a_layer_of_the_table() -> None:
     strangers = {layer_of(m.name) for m in package_modules()} - LAYERS.may_import.keys() - {"errors"}
     assert not strangers, f"without a row in ARCHITECTURE.md: {sorted(strangers)}"
+
+
+def test_the_package_only_hands_on_the_names_that_the_architecture_allows() -> None:
+    [sentence] = re.findall(r"only hands on names from (.*?);", ARCHITECTURE, re.DOTALL)
+    allowed = tuple(f"{PACKAGE}.{name}" for name in re.findall(r"`([a-z.]+)`", sentence))
+    [package] = [module for module in package_modules() if module.name == PACKAGE]
+    used = {used.target for used in imports_of(package) if used.top == PACKAGE}
+    strangers = [name for name in used if not f"{name}.".startswith(tuple(f"{each}." for each in allowed))]
+    assert used
+    assert not strangers
 
 
 def test_every_library_is_declared_and_explained() -> None:
