@@ -1,0 +1,213 @@
+"""Partial partitions, flapping links, pauses, partitions that heal at a bad moment (SCENARIOS 14 to 18)."""
+
+import pytest
+
+from phalanx.group.messages import Prepare
+from phalanx.model.view import Order
+from tests.group.cluster import Cluster, group_of
+
+VIEWS_MAX = 6
+"""Views of a cluster whose network breaks once and stays broken: birth, eviction or demotion, the evicted return as
+learners.  More would be oscillation."""
+
+
+def settled(cluster: Cluster, at: str, seconds: float = 10.0) -> str:
+    """The full members that `at` ends up with, after it was shown that views have stopped changing."""
+    cluster.run(5)
+    views = len(cluster.views())
+    assert views <= VIEWS_MAX, cluster.status()
+    cluster.run(seconds)
+    assert len(cluster.views()) == views, f"views still change: {cluster.status()}"
+    return cluster.members(at)
+
+
+# --- 14: partial partitions -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "cuts", "kept"),
+    [
+        ("abc", ["ab"], "ac"),
+        ("abc", ["bc"], "ab"),
+        ("abcde", ["ab"], "acde"),
+        ("abcde", ["ac", "bc"], "abde"),
+        ("abcde", ["ad", "ae", "bd", "be"], "abc"),
+        ("abcd", ["ab", "bc", "cd", "da"], "ac"),
+    ],
+    ids=["cut from the eldest", "cut of the young", "one of five", "two cuts at one", "bridge", "ring of 4"],
+)
+def test_a_partial_partition_costs_the_smallest_eviction(names: str, cuts: list[str], kept: str) -> None:
+    """SCENARIOS 14; DESIGN section 6: the largest set that can all talk, elders preferred, and no endless changes."""
+    with Cluster(names) as cluster:
+        cluster.until_members(names)
+        for link in cuts:
+            cluster.cut(*link)
+        assert settled(cluster, "a") == kept
+        cluster.send(kept[-1], "amid")
+        cluster.until_all_deliver(kept, "amid")
+        cluster.heal()
+        cluster.converge(names)
+
+
+def test_a_ring_of_cuts_in_which_no_quorum_can_talk_changes_no_view() -> None:
+    """SCENARIOS 14: of five in a ring of cuts no three can all talk."""
+    with Cluster("abcde") as cluster:
+        cluster.until_members("abcde")
+        for link in ("ab", "bc", "cd", "de", "ea"):
+            cluster.cut(*link)
+        cluster.run(10)
+        assert [len(v.members) for v in cluster.views()] == [5]
+        cluster.heal()
+        cluster.converge("abcde")
+
+
+@pytest.mark.parametrize(("names", "way", "kept"), [("abc", "ab", "ac"), ("abc", "ba", "ac"), ("abcde", "ed", "abcd")])
+def test_one_way_loss_is_a_cut_link(names: str, way: str, kept: str) -> None:
+    """SCENARIOS 14: a member that is heard but does not hear, or the other way round, cannot stay full."""
+    with Cluster(names) as cluster:
+        cluster.until_members(names)
+        cluster.one_way(way[0], way[1])
+        assert settled(cluster, "a") == kept
+        cluster.send(kept[-1], "amid")
+        cluster.until_all_deliver(kept, "amid")
+        cluster.heal()
+        cluster.converge(names)
+
+
+@pytest.mark.parametrize("deaf", ["a", "e"])
+def test_a_member_that_hears_nobody_freezes_nobody(deaf: str) -> None:
+    """SCENARIOS 14; DESIGN counter-example 16: it can send, and asks for ballots, and must not get them for ever."""
+    with Cluster("abcde") as cluster:
+        cluster.until_members("abcde")
+        for other in "abcde":
+            if other != deaf:
+                cluster.one_way(other, deaf)
+        rest = "abcde".replace(deaf, "")
+        cluster.until_members(rest)
+        assert settled(cluster, rest[0]) == rest
+        cluster.send(rest[0], "amid")
+        cluster.until_all_deliver(rest, "amid")
+        cluster.heal()
+        cluster.converge("abcde")
+
+
+def test_a_minority_installs_no_view_and_is_fenced() -> None:
+    """SCENARIOS 14; DESIGN section 7."""
+    with Cluster("abcde") as cluster:
+        cluster.until_members("abcde")
+        cluster.partition("ab", "cde")
+        cluster.until_members("cde")
+        cluster.run(3)
+        assert cluster.machine("a").is_fenced and cluster.machine("b").is_fenced
+        assert cluster.members("a") == cluster.members("b") == "abcde"
+        lost = cluster.send("a", "of the minority")
+        cluster.run(3)
+        assert all(lost not in cluster.deliveries(n) for n in "abcde")
+        cluster.heal()
+        cluster.converge("abcde")
+
+
+# --- 15: flapping -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("half_period", "views_max"), [(0.1, 1), (0.3, 6), (0.8, 12), (2.0, 14)])
+def test_a_flapping_link_does_not_make_the_group_oscillate(half_period: float, views_max: int) -> None:
+    """SCENARIOS 15; DESIGN section 7: flapping counts against a member."""
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        for i in range(int(24 / half_period / 2)):
+            cluster.cut("b", "c")
+            cluster.run(half_period)
+            cluster.heal()
+            cluster.run(half_period)
+            if i % 4 == 0 and "a" in cluster.members("a"):
+                cluster.send("a", f"amid {i}")
+        assert len(cluster.views()) <= views_max, cluster.status()
+        cluster.converge("abc", within=60)
+
+
+# --- 16, 17: pauses ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("paused", ["a", "c"])
+@pytest.mark.parametrize("lease_ms", [0, 300])
+@pytest.mark.parametrize("length", [0.35, 0.9, 3.0])
+def test_a_member_paused_past_its_lease_serves_no_stale_read(paused: str, lease_ms: int, length: float) -> None:
+    """SCENARIOS 16: the cluster checks each answered read against what was acknowledged before it began."""
+    with Cluster("abc", group_of(Order.TOTAL, lease_ms=lease_ms)) as cluster:
+        cluster.until_members("abc")
+        cluster.send("b", "before")
+        cluster.until_all_deliver("abc", "before")
+        process = cluster.machine(paused).me
+        rest = "abc".replace(paused, "")
+        cluster.pause(paused)
+        cluster.run(0.3)
+        cluster.send(rest[0], "while it sleeps")
+        cluster.run(length - 0.3)
+        in_the_pause = cluster.read(paused)
+        cluster.send(paused, "of one that sleeps")
+        cluster.resume(paused)
+        after_it = cluster.read(paused)
+        cluster.converge("abc")
+        assert all(r.reached is not None or cluster.machine(paused).me != process for r in (in_the_pause, after_it))
+        if length > 2:
+            assert cluster.machine(paused).me.incarnation > process.incarnation, "it learnt that it was out"
+            assert in_the_pause.reached is not True
+
+
+def test_a_member_with_long_callbacks_is_demoted_and_nobody_is_evicted() -> None:
+    """SCENARIOS 17: pauses shorter than `suspect_after` and longer than `demote_after`, under load."""
+    with Cluster("abcd") as cluster:
+        cluster.until_members("abcd")
+        processes = {n: cluster.machine(n).me for n in "abcd"}
+        for i in range(20):
+            cluster.pause("d")
+            for k in range(30):
+                cluster.send("a", f"{i}.{k}")
+                cluster.run(0.01)
+            cluster.resume("d")
+            cluster.run(0.1)
+        assert {n: cluster.machine(n).me for n in "abcd"} == processes, "nobody was evicted"
+        for view in cluster.views():
+            assert {m.name for m in view.everyone} == set("abcd")
+            assert {m.name for m in view.members} >= set("abc"), "the healthy ones stay full members"
+        assert any(m.name == "d" for view in cluster.views() for m in view.learners), "it was demoted"
+        cluster.converge("abcd", within=60)
+
+
+def test_one_long_pause_short_of_suspicion_costs_no_view_while_nothing_is_sent() -> None:
+    """SCENARIOS 17."""
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        for _ in range(5):
+            cluster.pause("c")
+            cluster.run(0.4)
+            cluster.resume("c")
+            cluster.run(0.2)
+        assert len(cluster.views()) == 1
+
+
+# --- 18: heals at the moment a view change starts ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sides", [("abc", "de"), ("de", "abc"), ("ab", "cd", "e")])
+def test_a_partition_may_heal_at_any_moment_of_the_view_change_that_it_caused(sides: tuple[str, ...]) -> None:
+    """SCENARIOS 18: minority and majority must not wait for each other."""
+    for heal_ms in (480, 490, 495, 500, 505, 510, 520, 540, 560, 600, 650, 700):
+        with Cluster("abcde") as cluster:
+            cluster.until_members("abcde")
+            cluster.partition(*sides)
+            cluster.run(heal_ms / 1000)
+            cluster.heal()
+            cluster.converge("abcde")
+
+
+def test_a_partition_that_heals_with_the_first_prepare_is_survived() -> None:
+    """SCENARIOS 18."""
+    with Cluster("abcde") as cluster:
+        cluster.until_members("abcde")
+        cluster.partition("ab", "cde")
+        asked = cluster.copy(Prepare, source="c")
+        cluster.until(lambda: bool(asked.caught), "a ballot")
+        cluster.heal()
+        cluster.converge("abcde")

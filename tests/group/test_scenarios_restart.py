@@ -1,0 +1,204 @@
+"""Votes across restarts, shrinking and total crash, wrong addresses (SCENARIOS 2, 20, 21)."""
+
+import pytest
+
+from phalanx.group.messages import Accepted, Commit, Nack, Prepare, Promise, Votes
+from tests.group.cluster import Cluster
+
+
+def votes(cluster: Cluster, name: str) -> Votes:
+    durable = cluster.world.nodes[name].durable
+    assert isinstance(durable, Votes)
+    return durable
+
+
+# --- 2: promises and votes outlive their process ----------------------------------------------------------------------
+
+
+def test_a_promise_outlives_its_process_and_an_older_ballot_is_refused() -> None:
+    """SCENARIOS 2."""
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        older = cluster.hold(Prepare, source="a", target="b")
+        cluster.crash("c", host=True)
+        cluster.until(lambda: bool(older.caught), "a ballot of a")
+        older.active = False
+        cluster.until(lambda: votes(cluster, "b").promised is not None or cluster.members("b") == "ab", "a promise")
+        promised = votes(cluster, "b").promised
+        cluster.crash("b")
+        cluster.restart("b")
+        cluster.run(0.001)
+        assert promised is None or votes(cluster, "b").promised == promised
+        cluster.restart("c")
+        cluster.converge("abc")
+
+
+def test_one_asked_again_in_the_ballot_that_it_promised_before_its_crash_promises_again() -> None:
+    """SCENARIOS 2: the same ballot, not another answer to it."""
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        asked = cluster.copy(Prepare, source="a", target="b")
+        unheard = cluster.drop(Promise, source="b")
+        cluster.crash("c", host=True)
+        cluster.until(lambda: votes(cluster, "b").promised is not None, "a promise")
+        promised = votes(cluster, "b").promised
+        cluster.crash("b", host=True)
+        cluster.restart("b")
+        cluster.run(0.002)
+        assert votes(cluster, "b").promised == promised, "the restart kept it"
+        refused = cluster.copy(Nack, source="b")
+        again = len(unheard.caught)
+        cluster.let_go(asked)
+        cluster.run(0.01)
+        assert len(unheard.caught) > again or refused.caught, "it answers"
+        assert all(r.message.body.ballot != promised or r.message.body.promised != promised for _, r in refused.caught)
+        unheard.lift()
+        cluster.restart("c")
+        cluster.converge("abc")
+
+
+def test_a_value_accepted_by_a_quorum_that_crashes_is_what_its_successors_install() -> None:
+    """SCENARIOS 2: both of the members that accepted restart before anybody learnt of the decision."""
+    with Cluster("abcd") as cluster:
+        cluster.until_members("abcd")
+        silence = cluster.drop(Accepted, Commit)
+        cluster.crash("d")
+        cluster.until(lambda: all(votes(cluster, n).accepted for n in "abc"), "acceptances")
+        accepted = votes(cluster, "b").accepted
+        assert accepted is not None
+        cluster.crash("a", "b", host=True)
+        silence.lift()
+        cluster.restart("a", "b", "d")
+        cluster.converge("abcd")
+        assert cluster.views()[1] == accepted.value.view
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+@pytest.mark.parametrize("step", range(1, 16))
+def test_a_member_may_crash_and_restart_after_any_step_of_a_view_change(name: str, step: int) -> None:
+    """SCENARIOS 2, 11: with no pause between, so it is asked again by those who asked its former life."""
+    with Cluster("abcd") as cluster:
+        cluster.until_members("abcd")
+        died = cluster.crash_after(name, step)
+        cluster.crash("d")
+        cluster.world.run_while(lambda: not died(), 10**9, 10**5)
+        cluster.run(0.0001)
+        cluster.spare()
+        cluster.restart(name, "d")
+        cluster.converge("abcd")
+
+
+# --- 20: down to one ----------------------------------------------------------------------------------------------
+
+
+def shrink(cluster: Cluster, names: str) -> None:
+    """Crash all but the first, the youngest first."""
+    cluster.until_members(names)
+    for count in range(len(names) - 1, 0, -1):
+        cluster.crash(names[count])
+        cluster.until_members(names[:count])
+
+
+def test_after_shrinking_to_one_and_a_total_crash_only_that_one_brings_the_group_back() -> None:
+    """SCENARIOS 20: the others voted in views that may have been succeeded, and wait."""
+    with Cluster("abcd") as cluster:
+        shrink(cluster, "abcd")
+        last = len(cluster.views())
+        cluster.crash("a")
+        cluster.restart("b", "c", "d")
+        cluster.run(10)
+        assert len(cluster.views()) == last, "nobody makes a view that a may not know of"
+        assert all(cluster.view(n) is None and cluster.machine(n).is_fenced for n in "bcd")
+        cluster.restart("a")
+        cluster.converge("abcd")
+        assert cluster.views()[last].members[0].name == "a", "it goes on from its own view"
+
+
+def test_the_last_one_comes_back_alone() -> None:
+    """SCENARIOS 20."""
+    with Cluster("abc") as cluster:
+        shrink(cluster, "abc")
+        cluster.crash("a", host=True)
+        cluster.restart("a")
+        cluster.until_members("a")
+        cluster.restart("b", "c")
+        cluster.converge("abc")
+
+
+def test_after_a_total_crash_a_quorum_of_the_last_view_suffices() -> None:
+    """SCENARIOS 20; DESIGN section 8: the rest joins later."""
+    with Cluster("abcde") as cluster:
+        cluster.until_members("abcde")
+        cluster.crash(*"abcde", host=True)
+        cluster.restart("b", "c")
+        cluster.run(5)
+        assert len(cluster.views()) == 1
+        cluster.restart("e")
+        cluster.until_members("bce")
+        assert [m.name for m in cluster.views()[1].members] == ["b", "c", "e"], "in the old seniority"
+        cluster.restart("a", "d")
+        cluster.converge("abcde")
+
+
+def test_a_wiped_disk_counts_for_nothing_of_the_old_one() -> None:
+    """SCENARIOS 7, 20: without the vote of c, a restarted b alone is no quorum."""
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        cluster.crash("a", "b", "c", host=True)
+        cluster.world.nodes["c"].durable = None
+        cluster.founders.pop("c")  # it is not told to found a cluster again
+        cluster.restart("b", "c")
+        cluster.run(5)
+        assert len(cluster.views()) == 1, "b and a c without memory are no quorum"
+        cluster.restart("a")
+        cluster.converge("abc")
+
+
+# --- 21: addresses ----------------------------------------------------------------------------------------------------
+
+
+def test_a_joiner_with_stale_seeds_gets_in_by_the_one_that_is_right() -> None:
+    """SCENARIOS 21."""
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        cluster.crash("c")
+        cluster.world.readdress("c", "new")
+        cluster.restart("c")
+        cluster.until_members("abc")
+        cluster.join("d", seeds="cxyb")
+        cluster.converge("abcd")
+
+
+def test_a_node_that_comes_back_at_another_address_is_known_by_it() -> None:
+    """SCENARIOS 21."""
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        for name in "abc":
+            cluster.crash(name)
+            cluster.until_members("abc".replace(name, ""))
+            cluster.world.readdress(name, name.upper())
+            cluster.restart(name)
+            cluster.until_members("abc")
+        view = cluster.view("a")
+        assert view is not None and {m.address for m in view.members} == set("ABC")
+        cluster.converge("abc")
+
+
+def test_two_clusters_that_meet_by_a_wrong_address_refuse_each_other() -> None:
+    """SCENARIOS 21; DESIGN section 4: the cluster id is in every frame.  z comes back where a and c look for b."""
+    with Cluster("abcxyz", founders="abc xyz") as cluster:
+        cluster.until_members("abc")
+        cluster.until_members("xyz")
+        cluster.crash("b", "z", host=True)
+        cluster.world.readdress("b", "elsewhere")
+        cluster.world.readdress("z", "b")
+        cluster.restart("z")
+        cluster.until_members("xyz")
+        cluster.until_members("ac")
+        cluster.run(3)
+        assert cluster.world.notes["foreign"] > 0, "they met"
+        cluster.restart("b")
+        cluster.until_members("abc")
+        cluster.converge("xyz")
+        of_abc, of_xyz = cluster.view("a"), cluster.view("x")
+        assert of_abc is not None and of_xyz is not None and of_abc.cluster != of_xyz.cluster

@@ -1,0 +1,234 @@
+"""View changes: coordinators that die at every step, duels, herds of joins (SCENARIOS 10 to 13)."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from phalanx.group.config import Limits
+from phalanx.group.messages import Accept, Accepted, Chunk, Commit, Decision, Prepare, Promise, Votes
+from tests.group.cluster import Cluster
+
+
+def accepted(cluster: Cluster, name: str) -> Decision | None:
+    """The value that the node's disk says it has accepted in its view."""
+    votes = cluster.world.nodes[name].durable
+    assert isinstance(votes, Votes)
+    return votes.accepted.value if votes.accepted is not None else None
+
+
+# --- 10: the coordinator dies after a quorum accepted its value -------------------------------------------------------
+
+
+def test_a_coordinator_that_dies_after_a_quorum_accepted_is_succeeded_by_that_value() -> None:
+    """SCENARIOS 10; DESIGN section 6: never a blend."""
+    with Cluster("abcde") as cluster:
+        cluster.until_members("abcde")
+        silence = cluster.drop(Accepted, Commit)
+        cluster.crash("e")
+        cluster.until(lambda: all(accepted(cluster, n) for n in "abcd"), "acceptances")
+        value = accepted(cluster, "b")
+        assert value is not None
+        cluster.crash("a")
+        silence.lift()
+        cluster.until_members("bcd")
+        first, second, third = cluster.views()
+        assert second == value.view, "the accepted value as it stands"
+        assert ["".join(m.name for m in view.members) for view in (first, second, third)] == ["abcde", "abcd", "bcd"]
+        cluster.restart("a", "e")
+        cluster.converge("abcde")
+
+
+def test_a_value_that_one_member_accepted_is_adopted_if_its_promise_is_counted() -> None:
+    """SCENARIOS 10: it may have been decided, so it must not be replaced."""
+    with Cluster("abcde") as cluster:
+        cluster.until_members("abcde")
+        rules = [cluster.drop(Accept, target="cd"), cluster.drop(Accepted)]
+        cluster.crash("e")
+        cluster.until(lambda: accepted(cluster, "b") is not None, "an acceptance")
+        for rule in rules:
+            rule.lift()
+        value = accepted(cluster, "b")
+        assert accepted(cluster, "c") is None
+        assert value is not None
+        cluster.crash("a")
+        cluster.until_members("bcd")
+        assert cluster.views()[1] == value.view
+
+
+# --- 11: the coordinator dies after each single step ------------------------------------------------------------------
+
+
+def by_a_join(cluster: Cluster) -> None:
+    cluster.join("z")
+
+
+def by_a_crash(cluster: Cluster) -> None:
+    cluster.crash(cluster.names[-1])
+
+
+def by_a_leave(cluster: Cluster) -> None:
+    cluster.leave(cluster.names[-1])
+
+
+def change_with_a_death(size: int, change: Callable[[Cluster], None], steps: int) -> str:
+    """Run a view change whose coordinator dies after so many steps.  Returns the last step ("" if it lived on)."""
+    with Cluster("abcde"[:size]) as cluster:
+        cluster.until_members(cluster.names)
+        cluster.send("a", "before")
+        cluster.until_all_deliver(cluster.names, "before")
+        old = cluster.names
+        died = cluster.crash_after("a", steps)
+        cluster.send("b", "meanwhile")
+        change(cluster)
+        cluster.run(0.4)
+        survivors = "".join(n for n in cluster.names if cluster.is_up(n) and n not in ("a", *cluster.leavers))
+        if died() and 2 * len(set(survivors) & set(old)) > size:
+            cluster.until_members(survivors)
+            cluster.until_all_deliver(survivors, "before")
+        step = died()
+        cluster.spare()
+        for name in cluster.names:
+            if name not in cluster.leavers:
+                cluster.restart(name)
+        cluster.converge("".join(n for n in cluster.names if n not in cluster.leavers))
+        return step
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+@pytest.mark.parametrize("change", [by_a_join, by_a_crash, by_a_leave])
+def test_a_coordinator_may_die_after_any_single_step(change: Callable[[Cluster], None], size: int) -> None:
+    """SCENARIOS 11: after each message to each receiver, and each write; survivors that are enough go on without it,
+    and once it is back all are one view again."""
+    died: list[str] = []
+    while (step := change_with_a_death(size, change, len(died) + 1)) and len(died) < 100:
+        died.append(step)
+    kinds = {step.split()[0] for step in died}
+    assert kinds >= {"write", "Prepare", "Promise", "Accept", "Accepted", "Commit"}
+    assert len(died) < 100
+
+
+# --- 12: duels --------------------------------------------------------------------------------------------------------
+
+
+def test_two_coordinators_that_duel_and_are_paused_agree_when_they_resume() -> None:
+    """SCENARIOS 12."""
+    with Cluster("abcde") as cluster:
+        cluster.until_members("abcde")
+        to_a = cluster.hold(Promise, target="a")
+        cluster.crash("e", host=True)
+        cluster.until(lambda: bool(to_a.caught), "a ballot of a")
+        cluster.pause("a")
+        of_b = cluster.copy(Prepare, source="b")
+        cluster.until(lambda: bool(of_b.caught), "a ballot of b")
+        cluster.pause("b")
+        cluster.run(0.1)
+        cluster.let_go(to_a)
+        cluster.resume("a")
+        cluster.run(0.3)
+        cluster.resume("b")
+        cluster.restart("e")
+        cluster.converge("abcde")
+        assert len(cluster.views()) <= 10, "no endless duel"
+
+
+@pytest.mark.parametrize("pause", [0.05, 0.3, 0.55, 0.7, 1.2])
+def test_a_coordinator_paused_in_its_view_change_is_outbid_and_gives_in(pause: float) -> None:
+    """SCENARIOS 12: whether the others had time to replace it or not."""
+    with Cluster("abcde") as cluster:
+        cluster.until_members("abcde")
+        asked = cluster.copy(Prepare, source="a")
+        cluster.crash("e")
+        cluster.until(lambda: bool(asked.caught), "a ballot of a")
+        cluster.pause("a")
+        cluster.run(pause)
+        cluster.resume("a")
+        cluster.restart("e")
+        cluster.converge("abcde")
+
+
+# --- 13: joins --------------------------------------------------------------------------------------------------------
+
+
+def test_a_herd_joins_at_once_and_views_batch_it() -> None:
+    """SCENARIOS 13; DESIGN section 4: at most as many are promoted at once as there are full members."""
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        cluster.send("a", "before")
+        for name in "defghijk":
+            cluster.join(name)
+        cluster.until_members("abcdefghijk")
+        assert all(cluster.deliveries(name) == ["before"] for name in cluster.names)
+        views = cluster.views()
+        assert len(views) <= 8
+        for old, new in pairwise(views):
+            assert len(new.members) <= 2 * len(old.members)
+        cluster.converge("abcdefghijk")
+
+
+def test_a_joiner_that_dies_while_joining_is_removed_and_holds_nothing_up() -> None:
+    """SCENARIOS 13."""
+    with Cluster("abc", limits=Limits(chunk=100)) as cluster:
+        cluster.until_members("abc")
+        cluster.send("a", *(f"{i}" * 200 for i in range(10)))
+        chunks = cluster.copy(Chunk, target="d")
+        cluster.join("d")
+        cluster.until(lambda: len(chunks.caught) > 3, "a transfer")
+        cluster.crash("d")
+        cluster.send("b", "meanwhile")
+        cluster.until_all_deliver("abc", "meanwhile", within=1.0)
+        cluster.until(lambda: cluster.members("a") + cluster.learners("a") == "abc", "its removal")
+        cluster.restart("d")
+        cluster.converge("abcd")
+
+
+def test_a_joiner_may_ask_any_member() -> None:
+    """SCENARIOS 13: one that is not the coordinator passes the wish on."""
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        cluster.join("d", seeds="c")
+        cluster.converge("abcd")
+
+
+def test_a_joiner_that_arrives_before_the_first_view_gets_in_later() -> None:
+    """SCENARIOS 13."""
+    with Cluster("abc", late="c") as cluster:
+        cluster.join("d")
+        cluster.run(2)
+        assert cluster.views() == [], "all of the founders are needed"
+        cluster.restart("c")
+        cluster.converge("abcd")
+        assert {m.name for m in cluster.views()[0].members} == set("abc")
+
+
+def test_a_transfer_goes_on_with_another_donor_when_the_first_dies() -> None:
+    """SCENARIOS 13; DESIGN section 8."""
+    with Cluster("abcd", limits=Limits(chunk=100)) as cluster:
+        cluster.until_members("abcd")
+        cluster.send("a", *(f"{i}" * 200 for i in range(20)))
+        chunks = cluster.copy(Chunk, target="e")
+        cluster.join("e")
+        cluster.until(lambda: len(chunks.caught) > 5, "a transfer")
+        donor = chunks.caught[0][1].source
+        cluster.crash(donor)
+        rest = "".join(n for n in "abcde" if n != donor)
+        cluster.until_members(rest)
+        assert cluster.deliveries("e") == cluster.deliveries(rest[0])
+        assert {received.source for _, received in chunks.caught} > {donor}
+        cluster.restart(donor)
+        cluster.converge("abcde")
+
+
+def test_what_is_sent_while_a_joiner_fetches_reaches_it_once() -> None:
+    """SCENARIOS 13, 19: a send that races with a join; what the snapshot covers is not delivered again."""
+    with Cluster("abc", limits=Limits(chunk=50, batch=40)) as cluster:
+        cluster.until_members("abc")
+        cluster.send("a", *(f"early {i}" for i in range(50)))
+        cluster.join("d")
+        for i in range(40):
+            cluster.send("abc"[i % 3], f"racing {i}", f"large {i} " + "." * 100)
+            cluster.run(0.001)
+        cluster.until_members("abcd")
+        cluster.converge("abcd")
+        assert cluster.deliveries("d") == cluster.deliveries("a")
+        assert len(cluster.deliveries("d")) == 50 + 80 + 4
