@@ -10,6 +10,7 @@ if not __debug__:
 
 from phalanx.api.client import Client, Replicated, Store, connect
 from phalanx.api.groups import Changed, Group, Message
+from phalanx.api.local import Cluster, local
 from phalanx.api.process import Process, join
 from phalanx.errors import (
     ConfigurationError,
@@ -36,6 +37,7 @@ __all__ = [
     "OUTSIDE",
     "Changed",
     "Client",
+    "Cluster",
     "CommandFailed",
     "ConfigurationError",
     "Context",
@@ -61,6 +63,7 @@ __all__ = [
     "command",
     "connect",
     "join",
+    "local",
     "query",
     "run",
 ]

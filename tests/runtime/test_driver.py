@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from phalanx.model.clock import MILLISECOND, Instant
-from phalanx.model.machine import LinkDown, Output, ProtocolViolation, Received, Send
+from phalanx.model.machine import Drop, LinkDown, Output, Received, Send
 from phalanx.runtime.clock import system_clock
 from phalanx.runtime.contract import Receiver
 from phalanx.runtime.disk import MemoryDisk
@@ -180,23 +180,21 @@ def test_a_failed_fsync_stops_the_driver_and_nothing_held_ever_leaves(other_erro
     on_loop(work)
 
 
-def test_a_violation_costs_the_connection_it_came_from_and_the_others_of_that_turn_are_heard() -> None:
-    """model/machine.py: ProtocolViolation leaves the machine unchanged."""
+def test_what_a_machine_drops_costs_the_connection_it_came_from_and_the_others_of_that_turn_are_heard() -> None:
+    """model/machine.py: `Output.drops`."""
 
     async def work() -> None:
         def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001
-            for event in events:
-                if event.message.text == "lie":
-                    raise ProtocolViolation(None, "a lie")
+            output.drops += [Drop(event.source, "a lie") for event in events if event.message.text == "lie"]
 
         machine, transport = Scripted(step), Outbox()
         driver = Driver(machine, TEXT, transport, MemoryDisk(), print)
         driver.start()
         for source, text in (("a:1", "one"), ("b:1", "lie"), ("c:1", "two")):
             driver.received(source, TEXT.encode(Text(text)))
-        await turns(machine, 2)
-        assert transport.dropped == [("b:1", "a stranger: a lie")]
-        assert [event.source for turn in machine.turns for event in turn] == ["a:1", "c:1"]
+        await turns(machine, 1)
+        assert transport.dropped == [("b:1", "a lie")]
+        assert [event.source for turn in machine.turns for event in turn] == ["a:1", "b:1", "c:1"]
         with pytest.raises(CodecError):
             driver.received("d:1", b"\xc1")
         await driver.close()

@@ -34,8 +34,9 @@ class Group:
         await group.send(b"hello")
 
     The state is the application's: `snapshot` gives it as bytes, `restore` replaces it; both are called between two
-    messages of the iteration, so a snapshot is exactly what the messages handed out so far have made.  Without them a
-    new member begins with what is sent after it has come.
+    messages of the iteration, so a snapshot is exactly what the messages handed out so far have made (a process that
+    does not iterate cannot give its state to a new member).  Without them a new member begins with what is sent after
+    it has come.
     """
 
     def __init__(
@@ -116,7 +117,8 @@ class Group:
                         case Changed():
                             yield item
                         case SnapshotWanted(group, token):
-                            self._submit(SnapshotTaken(group, token, self._snapshot() if self._snapshot else b""))
+                            assert self._snapshot is not None
+                            self._submit(SnapshotTaken(group, token, self._snapshot()))
                         case Restored(_, data):
                             if self._restore is not None:
                                 self._restore(data)
@@ -131,6 +133,9 @@ class Group:
 
     def take(self, item: Any, me: Member) -> None:
         """Something delivered, in order."""
+        if isinstance(item, SnapshotWanted) and self._snapshot is None:
+            self._submit(SnapshotTaken(item.group, item.token, b""))  # no state: nothing to wait for
+            return
         self._stream.append(item)
         self._arrived.set()
         if isinstance(item, Delivered) and item.sender == me:

@@ -16,6 +16,7 @@ from phalanx.group.messages import Votes
 from phalanx.model.events import (
     Delivered,
     Excluded,
+    Founded,
     GroupLost,
     Host,
     HostRefused,
@@ -244,8 +245,8 @@ class Process:
                 future = self._refused.get(spec.name)
                 if future is not None and not future.done():
                     future.set_exception(Refused(reason))
-            case Writable():
-                pass  # `drained` looks after every turn
+            case Writable() | Founded():
+                pass  # `drained` looks after every turn; a new group's state is empty
             case Refusal(reason):
                 log.warning("%s is not let in: %s", self.name, reason)
             case _:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from phalanx.model.clock import Instant
-from phalanx.model.view import Address, Member
+from phalanx.model.view import Address
 
 
 class Send(NamedTuple):
@@ -94,10 +94,6 @@ class Refused(NamedTuple):
     address: Address
 
 
-class Tick(NamedTuple):
-    """Time has reached the machine's deadline, and nothing else happened."""
-
-
 class Machine(Protocol):
     """See the module's text."""
 
@@ -107,13 +103,3 @@ class Machine(Protocol):
     @property
     def deadline(self) -> int | None:
         """Monotonic nanoseconds at which to step next even if nothing happens; derived from state.  None: never."""
-
-
-class ProtocolViolation(Exception):
-    """A peer sent what no correct peer sends.  The driver drops that connection, logs the reason, and goes on; the
-    machine that raised it is unchanged."""
-
-    def __init__(self, member: Member | None, reason: str) -> None:
-        super().__init__(f"{member or 'a stranger'}: {reason}")
-        self.member = member
-        self.reason = reason

@@ -12,9 +12,9 @@ Release (the rules are those of model/machine.py):
                       sends, deliveries                         -> when no earlier output is held, and own writes are
                                                                    durable
 
-Three kinds of wrong: a message that is none, or a `ProtocolViolation`, costs its connection; a store that fails or any
-other exception stops the driver for good and is what `closed` raises.  A machine of which only half a step is done is
-never stepped again.
+Three kinds of wrong: a message that is none, or that the machine says to `Drop`, costs its connection; a store that
+fails, or any exception, stops the driver for good and is what `closed` raises.  A machine of which only half a step is
+done is never stepped again.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from phalanx.model.clock import MILLISECOND, Instant
-from phalanx.model.machine import Machine, Note, Output, ProtocolViolation, Received, Send
+from phalanx.model.machine import Machine, Note, Output, Received, Send
 from phalanx.runtime.clock import Clock, system_clock
 from phalanx.runtime.contract import Disk, LinkEvent, Transport
 from phalanx.wire.codec import Codec
@@ -134,39 +134,19 @@ class Driver:
         events, self._events = self._events, []
         now = self._clock()
         try:
-            self._step(events, now)
+            self._take(self._machine.step(events, now), now)
             self._transport.flush()
             self._arm(now)
         except Exception as error:
             self._fail(error)
-
-    def _step(self, events: list[Any], now: Instant) -> None:
-        try:
-            output = self._machine.step(events, now)
-        except ProtocolViolation as violation:
-            self._step_apart(events, now, violation)
-        else:
-            self._take(output, now)
-
-    def _step_apart(self, events: list[Any], now: Instant, violation: ProtocolViolation) -> None:
-        """One of the events breaks the protocol, and the machine is as it was: step them one by one to find it."""
-        for event in events:
-            try:
-                output = self._machine.step([event], now)
-            except ProtocolViolation as found:
-                if not isinstance(event, Received) or event.source == self._own:
-                    raise RuntimeError(f"the machine accuses its own driver: {found.reason}") from found
-                self._transport.drop(event.source, str(found))
-            else:
-                self._take(output, now)
-        if not events:
-            raise RuntimeError("the machine accuses a peer without having heard one") from violation
 
     def _take(self, output: Output, now: Instant) -> None:
         if output.notes and self._on_notes is not None:
             self._on_notes(output.notes, now)
         if output.eager:
             self._send(output.eager)
+        for source, reason in output.drops:
+            self._transport.drop(source, reason)
         if output.writes:
             self._record = output.writes[-1]
             self._written += 1

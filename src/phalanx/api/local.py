@@ -1,0 +1,111 @@
+"""A whole cluster inside one program, on the same code, without sockets: for tests, notebooks, and to try things out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from phalanx.api.client import TIMEOUT_S, Client
+from phalanx.api.process import Process
+from phalanx.errors import ConfigurationError
+from phalanx.group.config import Config, Limits, Timing
+from phalanx.group.messages import Votes
+from phalanx.model.view import Name
+from phalanx.runtime.disk import MemoryDisk
+from phalanx.runtime.memory import MemoryNetwork
+
+
+class Cluster:
+    """Processes on an in-memory network that can be cut and healed, and that can be killed and started again."""
+
+    def __init__(self, names: list[Name], objects: Mapping[str, tuple[type[Any], int]], timing: Timing, limits: Limits):
+        self._network = MemoryNetwork()
+        self._peers = tuple((name, name) for name in names)
+        self._objects = dict(objects)
+        self._timing = timing
+        self._limits = limits
+        self._disks: dict[Name, MemoryDisk] = {name: MemoryDisk() for name in names}
+        self._running: dict[Name, Process] = {}
+        self._clients: list[Client] = []
+
+    @property
+    def processes(self) -> list[Process]:
+        """Those that run, in the order of their names."""
+        return [self._running[name] for name, _ in self._peers if name in self._running]
+
+    def __getitem__(self, name: Name) -> Process:
+        """The running process of that name.  Raises KeyError if it is down."""
+        return self._running[name]
+
+    def start(self, name: Name) -> Process:
+        """Start the process of that name, which is down, with what its disk holds."""
+        if name in self._running or name not in self._disks:
+            raise ConfigurationError(f"{name} runs already, or is not of this cluster")
+        votes = self._disks[name].record
+        assert votes is None or isinstance(votes, Votes)
+        config = Config(name, name, (), self._peers, (), self._timing, self._limits)
+        transport = self._network.transport(name)
+        process = Process(config, transport, self._disks[name], votes, self._network.client, self._objects)
+        self._running[name] = process
+        process.start()
+        return process
+
+    async def kill(self, name: Name) -> None:
+        """End the process of that name as `kill -9` does.  What it had on its disk stays."""
+        process = self._running.pop(name)
+        self._network.kill(name)
+        await process.close()
+
+    def cut(self, one: Name, other: Name) -> None:
+        """Lose everything between two processes, without telling either."""
+        self._network.cut(one, other)
+
+    def heal(self, one: Name, other: Name) -> None:
+        """Undo `cut`."""
+        self._network.heal(one, other)
+
+    async def joined(self) -> None:
+        """Wait until all that run are full members of one view."""
+        while True:
+            views = [process.view for process in self.processes]
+            full = {name for view in views[:1] if view is not None for name in (m.name for m in view.members)}
+            if full == set(self._running) and all(view == views[0] for view in views):
+                return
+            await asyncio.sleep(0.005)
+
+    def client(self, timeout_s: float = TIMEOUT_S) -> Client:
+        """A client that knows all processes; closed with the cluster."""
+        client = Client(tuple(self._disks), self._network.client(), timeout_s)
+        self._clients.append(client)
+        return client
+
+    async def close(self) -> None:
+        """End everything, as it stands."""
+        for client in self._clients:
+            await client.close()
+        for name in list(self._running):
+            await self._running.pop(name).close()
+
+
+@asynccontextmanager
+async def local(
+    count: int = 3,
+    *,
+    objects: Mapping[str, tuple[type[Any], int]] | None = None,
+    timing: Timing = Timing(),
+    limits: Limits = Limits(),
+) -> AsyncIterator[Cluster]:
+    """A cluster of `count` processes named a, b, c, ... inside this program, all full members when the block begins.
+
+    objects, timing, limits: as for `join`.  Raises ConfigurationError if `count` is not from 1 to 26.
+    """
+    if not 1 <= count <= 26:
+        raise ConfigurationError(f"a local cluster has 1 to 26 processes, not {count}")
+    cluster = Cluster([chr(ord("a") + i) for i in range(count)], objects or {}, timing, limits)
+    try:
+        for name in cluster._disks:
+            cluster.start(name)
+        await cluster.joined()
+        yield cluster
+    finally:
+        await cluster.close()
