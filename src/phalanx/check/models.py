@@ -79,11 +79,6 @@ class Model(ABC, Generic[A]):
         del action
         return False
 
-    def overwrites(self, action: A) -> bool:
-        """Whether the action can take place in every state, and always leads to the same one."""
-        del action
-        return False
-
     def pinned(self, action: A, keys: frozenset[Hashable]) -> State | None:
         """The state of those keys right after the action, if the action alone tells it."""
         del action, keys
@@ -133,9 +128,6 @@ class _Cell(Model[CellAction]):
 
     def reads_only(self, action: CellAction) -> bool:
         return isinstance(action, Read | Differs)
-
-    def overwrites(self, action: CellAction) -> bool:
-        return isinstance(action, Write)
 
     def pinned(self, action: CellAction, keys: frozenset[Hashable]) -> State | None:
         del keys
@@ -286,9 +278,6 @@ class Kv(Model[TextAction]):
 
     def reads_only(self, action: TextAction) -> bool:
         return isinstance(action, Read)
-
-    def overwrites(self, action: TextAction) -> bool:
-        return isinstance(action, Write)
 
     def pinned(self, action: TextAction, keys: frozenset[Hashable]) -> State | None:
         del keys

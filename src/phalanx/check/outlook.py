@@ -12,7 +12,7 @@ Positions are ranks of returns: position p is the return of the p-th completed o
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
 from phalanx.check.actions import Append, Cas, Differs, Read, Transaction, Write
@@ -22,6 +22,9 @@ A = TypeVar("A", bound=Hashable)
 
 FOREVER = 1 << 62
 """The rank of an operation that has no return."""
+
+READS_AHEAD = 16
+"""Reads of a text that are looked at in advance, each time it changes: about as many as there are clients."""
 
 
 class Timed(NamedTuple, Generic[A]):
@@ -43,18 +46,18 @@ class Outlook(Generic[A]):
         return state
 
     def useful(self, action: A, position: int) -> bool:
-        """Whether the change that a pending action makes could be observed at `position` or later.
+        """Whether the change that an action makes could be observed at `position` or later.
 
-        Sound if a pending action that is not useful can be taken out of any linearization: what stood between it and
-        the next overwriting of its effect cannot have depended on it."""
+        Sound if a change that is not useful can be taken out of any linearization: what stood between it and the next
+        overwriting of its effect cannot have depended on it."""
         del action, position
         return True
 
-    def rescuers(self, old: Hashable, new: Hashable, position: int) -> Sequence[int] | None:
+    def rescuers(self, old: Hashable, new: Hashable, position: int, done: int) -> Sequence[int] | None:
         """Operations (their indices, latest return first) of which at least one must still be to come now that the
-        state has gone from `old` to `new`, since an operation that has not even begun demands it; None if nothing is
-        missing."""
-        del old, new, position
+        state has gone from `old` to `new`, since an operation that has not taken effect demands it; None if nothing is
+        missing.  Bit i of `done`: the completed operation of rank `position + i` has taken effect."""
+        del old, new, position, done
         return None
 
 
@@ -99,8 +102,9 @@ class CellOutlook(Outlook[Write | Read | Cas | Differs]):
                 return self.settle(value, position) is not UNSEEN
         return False
 
-    def rescuers(self, old: Hashable, new: Hashable, position: int) -> Sequence[int] | None:
+    def rescuers(self, old: Hashable, new: Hashable, position: int, done: int) -> Sequence[int] | None:
         """The value that was overwritten, if an operation that begins later expects it, must be made again."""
+        del done
         if old != new and self._demanded_until.get(old, -1) > position:
             return self._makers.get(old, ())
         return None
@@ -118,12 +122,13 @@ class TextOutlook(Outlook[Write | Read | Append]):
 
     def __init__(self, steps: Sequence[Timed[Write | Read | Append]]) -> None:
         latest: dict[str, int] = {}
-        reads: list[tuple[int, int, str]] = []
-        for action, opened, rank in steps:
+        reads: list[tuple[int, str]] = []
+        for action, _, rank in steps:
             if isinstance(action, Read):
                 text = str(action.value)
                 latest[text] = max(rank, latest.get(text, -1))
-                reads.append((opened, rank, text))
+                if rank != FOREVER:
+                    reads.append((rank, text))
         self._texts = sorted(latest)
         self._ranks = [latest[text] for text in self._texts]
         longest = [text for text, after in pairwise([*self._texts, ""]) if not after.startswith(text)]
@@ -133,7 +138,6 @@ class TextOutlook(Outlook[Write | Read | Append]):
         writes = [index for index, step in enumerate(steps) if isinstance(step.action, Write)]
         self._writes = sorted(writes, key=lambda index: -steps[index].rank)
         self._reads = sorted(reads)
-        self._first_of_rest = list(accumulate(((rank, text) for _, rank, text in reversed(self._reads)), min))[::-1]
         self._makers: dict[int, list[int]] = {}
 
     def settle(self, state: Hashable, position: int) -> Hashable:
@@ -156,19 +160,19 @@ class TextOutlook(Outlook[Write | Read | Append]):
                 return text in self._contents
         return False
 
-    def rescuers(self, old: Hashable, new: Hashable, position: int) -> Sequence[int] | None:
-        """Of the reads that have not begun, the first to return sees a text that begins with `new`, or else with one
-        that was written in between, by an operation that began before that return."""
+    def rescuers(self, old: Hashable, new: Hashable, position: int, done: int) -> Sequence[int] | None:
+        """Each of the next reads sees a text that begins with `new`, or else with one that is written in between, by an
+        operation that begins before that read returns."""
         del old
-        following = bisect_right(self._reads, position, key=lambda read: read[0])
-        if following == len(self._reads):
-            return None
-        rank, text = self._first_of_rest[following]
-        if isinstance(new, str) and text.startswith(new):
-            return None
-        if (makers := self._makers.get(position)) is None:
-            makers = self._makers[position] = [each for each in self._writes if self._makes(each, rank, text)]
-        return makers
+        following = bisect_left(self._reads, (position,))
+        for rank, text in self._reads[following : following + READS_AHEAD]:
+            fits = isinstance(new, str) and text.startswith(new)
+            if fits or done >> rank - position & 1:
+                continue
+            if (makers := self._makers.get(rank)) is None:
+                makers = self._makers[rank] = [each for each in self._writes if self._makes(each, rank, text)]
+            return makers
+        return None
 
     def _makes(self, index: int, rank: int, text: str) -> bool:
         action, opened, _ = self._steps[index]

@@ -16,8 +16,8 @@ Where we go beyond the paper:
    - a configuration is not entered if the same one with fewer pending operations used up was seen: whatever the former
      can do, the latter can.  Sequences are tried shortest first, so that these come early.
 3. The model's `Outlook` merges the states that no remaining operation can tell apart, and cuts off those that a
-   remaining operation is sure to refuse.  While nobody can see the state, overwriting it unseen costs nothing, so open
-   writes that nobody will see take effect at once.
+   remaining operation is sure to refuse.  While nobody can see the state, open changes that nobody will see either
+   take effect at once: wherever else they stood in an order, they could be taken out of it (`Outlook.useful`).
 
 Completed operations are numbered by the rank of their return; a set of open ones is a bit mask relative to the current
 rank, so it stays as short as the concurrency is high.  Pending operations come after, with a mask of their own.
@@ -148,7 +148,7 @@ class Search(Generic[A]):
         return False
 
     def _absorb(self, position: int, done: int, state: State) -> int:
-        """Let take effect what loses nothing: reads that fit, and writes that nobody sees over what nobody sees."""
+        """Let take effect what loses nothing: reads that fit, and changes that nobody sees to what nobody sees."""
         step = self._model.step
         for rank in self._open_reads[position]:
             bit = 1 << rank - position
@@ -156,10 +156,9 @@ class Search(Generic[A]):
                 done |= bit
         if state is UNSEEN:
             for rank in self._open_changes[position]:
-                if self._model.overwrites(self._actions[rank]):
-                    written = step(state, self._actions[rank])
-                    if self._outlook.settle(written, position) is UNSEEN:
-                        done |= 1 << rank - position
+                action = self._actions[rank]
+                if not self._outlook.useful(action, position) and step(state, action) is not None:
+                    done |= 1 << rank - position
         return done
 
     def _is_new(self, position: int, done: int, used: int, state: State) -> bool:
@@ -210,15 +209,14 @@ class Search(Generic[A]):
                 self._enter(position, _Configuration(done, used | free & -free, settle(after, position)), state, into)
 
     def _enter(self, position: int, reached: _Configuration, before: State, into: deque[_Configuration]) -> None:
-        if self._is_lost(position, reached, before):
-            return
         done = self._absorb(position, reached.done, reached.state)
-        if self._is_new(position, done, reached.used, reached.state):
-            into.append(_Configuration(done, reached.used, reached.state))
+        reached = reached._replace(done=done)
+        if not self._is_lost(position, reached, before) and self._is_new(position, *reached):
+            into.append(reached)
 
     def _is_lost(self, position: int, reached: _Configuration, before: State) -> bool:
         """Whether an operation to come needs a state that no remaining operation can bring about."""
-        rescuers = self._outlook.rescuers(before, reached.state, position)
+        rescuers = self._outlook.rescuers(before, reached.state, position, reached.done)
         if rescuers is None:
             return False
         end = len(self._completed)
