@@ -43,7 +43,7 @@ class Scenario(NamedTuple):
     restarts: int = 0
     """Crashed members that come back with their votes."""
     suspicions: tuple[tuple[int, int], ...] = ()
-    """(who, whom): false evidence that may come; it is withdrawn as soon as its object is heard."""
+    """(who, whom): false evidence that may come, once; it is withdrawn as soon as its object is heard."""
     suspicions_max: int = 0
     losses: int = 0
     """PREPAREs that get lost."""

@@ -11,7 +11,7 @@ Reductions that lose no state:
 - What `fork` leaves out of a state, and the bounds that are used up, say nothing about the future.
 
 A reduction that leaves out states, on request (Godefroid, "Partial-Order Methods for the Verification of Concurrent
-Systems", 1996): once no fault is left to strike, the steps of different members commute, but for what one sends another.
+Systems", 1996): where faults of different members share no bound, their steps commute, but for what one sends another.
 Of all orders of such steps that differ in nothing else at least one is taken to its end, and the same steps of the same
 code run in it.  What the judges find wrong stays wrong in all that follows, so it is seen at the end of that order at
 the latest; only the path to it may not be a shortest one, and quiet states are judged where nobody can do anything.
@@ -59,6 +59,8 @@ class Left(NamedTuple):
     crashes: int
     restarts: int
     suspicions: int
+    pairs: tuple[tuple[Place, Place], ...]
+    """Who may still get false evidence against whom."""
     losses: int
     ticks: int
 
@@ -187,7 +189,8 @@ class Explorer:
     def _first(self) -> Whole:
         s = self.scenario
         a, b, c = births(self.members)
-        left = Left(s.crashes, s.restarts, s.suspicions_max, s.losses, s.ticks)
+        pairs = s.suspicions if s.suspicions_max else ()
+        left = Left(s.crashes, s.restarts, s.suspicions_max, pairs, s.losses, s.ticks)
         return Whole((a, b, c), (0,) * len(LINKS), self._left(left))
 
     def _judge(self, state: Whole) -> str | None:
@@ -206,16 +209,28 @@ class Explorer:
     def _enough(self, state: Whole, seen: set[int]) -> list[tuple[Action, Whole]]:
         """The steps of one member, if all others commute with them for ever; else all steps.
 
-        Once the bounds are used up, what other members do changes nothing at this one but by a message that arrives on
-        an empty link: if none of its links is empty, but for those that can never carry one again, its steps are a
-        persistent set.  One that leads to nothing new is not enough, so nobody is put off for ever round a cycle."""
-        if self._reduce and not any(self._lefts[state.left]):
+        Where no bound is shared (`_is_alone`), what other members do changes nothing at this one but by a message that
+        arrives on an empty link: if none of its links is empty, but for those that can never carry one again, its steps
+        are a persistent set.  One that leads to nothing new is not enough, so nobody is put off for ever in a cycle."""
+        if self._reduce:
+            left = self._lefts[state.left]
             for place in range(3):
-                if self._hears_no_more(state, place):
+                if self._is_alone(left, place) and self._hears_no_more(state, place):
                     steps = list(self._steps_at(state, place))
                     if any(_pack(after) not in seen for _, after in steps):
                         return steps
         return self._successors(state)
+
+    def _is_alone(self, left: Left, place: Place) -> bool:
+        """No fault elsewhere uses up a bound of this member, or is evidence for it.  (A crash or a restart elsewhere is;
+        its own crash is evidence for others, but none that they could have had before.)"""
+        return (
+            not left.restarts
+            and not left.losses
+            and (not left.crashes or self.scenario.victims == (place,))
+            and left.suspicions >= len(left.pairs)
+            and (not left.ticks or len(self.scenario.tickers) == 1)
+        )
 
     def _hears_no_more(self, state: Whole, place: Place) -> bool:
         """Nothing can arrive there that is not at the head of a link already."""
@@ -256,12 +271,12 @@ class Explorer:
             return
         for whom in range(3):
             real = self.members.states[members[whom]].machine is None
-            if whom == place or not (real or (left.suspicions and (place, whom) in self.scenario.suspicions)):
+            if whom == place or not (real or (place, whom) in left.pairs):
                 continue
             self._last = action = Action("refused" if real else "suspect", place, whom)
             after, posted = self.members.refused(number, whom)
             if after != number or posted:
-                spent = left_id if real else self._left(left._replace(suspicions=left.suspicions - 1))
+                spent = left_id if real else self._left(_doubt(left, (place, whom)))
                 yield action, self._arrive(members, links, spent, place, after, posted)
 
     def _choices(
@@ -370,6 +385,12 @@ class Explorer:
             body = self.members.messages[self._queues[state.links[where]][0]][1].body
             return f"{NAMES[source]} -> {NAMES[to]}  {say_message(body)}{'  is lost' if what == 'lose' else ''}"
         return f"{NAMES[where]} " + _PHRASES[what].format(NAMES[whom])
+
+
+def _doubt(left: Left, pair: tuple[Place, Place]) -> Left:
+    """What is left after that false evidence."""
+    pairs = tuple(p for p in left.pairs if p != pair) if left.suspicions > 1 else ()
+    return left._replace(suspicions=left.suspicions - 1, pairs=pairs)
 
 
 def _pack(state: Whole) -> int:
