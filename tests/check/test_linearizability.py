@@ -84,6 +84,15 @@ def test_a_pending_write_may_take_effect_long_after_its_client_gave_up_but_only_
     assert not ok([*late, op(1, "read", None, 1, 6, 7), op(1, "read", None, 2, 8, 9)])
 
 
+def test_which_of_two_pending_operations_explains_a_value_is_left_open() -> None:
+    """Lowe 2017: configurations that agree in the state still differ in what has taken effect."""
+    pending = [op(0, "write", 1, None, 1, None), op(1, "cas", [0, 1], None, 2, None)]
+    seen = [op(2, "read", None, 1, 3, 4), op(2, "write", 2, None, 5, 6), op(2, "read", None, 1, 7, 8)]
+    assert ok(pending + seen, CasRegister(initial=0))
+    assert ok(pending[::-1] + seen, CasRegister(initial=0))
+    assert not ok([*pending, *seen, op(2, "write", 0, None, 9, 10), op(2, "read", None, 1, 11, 12)], CasRegister(0))
+
+
 def test_a_failed_operation_never_happened() -> None:
     assert not ok([op(0, "write", 1, None, 1, 2, how="fail"), op(1, "read", None, 1, 3, 4)])
 

@@ -133,6 +133,7 @@ class TextOutlook(Outlook[Write | Read | Append]):
         self._ranks = [latest[text] for text in self._texts]
         longest = [text for text, after in pairwise([*self._texts, ""]) if not after.startswith(text)]
         self._contents = "\0".join(longest)
+        self._contained: dict[str, bool] = {}
         self._seen_until: dict[Hashable, int] = {}
         self._steps = steps
         writes = [index for index, step in enumerate(steps) if isinstance(step.action, Write)]
@@ -157,7 +158,9 @@ class TextOutlook(Outlook[Write | Read | Append]):
             case Write(value):
                 return self.settle(value, position) is not UNSEEN
             case Append(text):
-                return text in self._contents
+                if (seen := self._contained.get(text)) is None:
+                    seen = self._contained[text] = text in self._contents
+                return seen
         return False
 
     def rescuers(self, old: Hashable, new: Hashable, position: int, done: int) -> Sequence[int] | None:
