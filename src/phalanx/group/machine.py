@@ -254,6 +254,10 @@ class GroupMachine:
         if isinstance(body, Wish):
             if envelope.cluster in (0, core.cluster):
                 self._membership.on_wish(source, body)
+            elif core.view is not None and core.view.id > 0:
+                core.note("join.foreign", str(sender), envelope.cluster)
+                reason = f"{sender.name} belongs to cluster {envelope.cluster:x}, and this is {core.cluster:x}"
+                core.post_to([sender.address], Refuse(sender, reason, 0))
         elif isinstance(body, Commit):
             if envelope.cluster == body.value.view.cluster:
                 self._on_commit(body)

@@ -139,7 +139,7 @@ class Membership:
             return
         self._wish_at = core.now.mono + self._wish_pause // 2 + core.rng.randrange(self._wish_pause)
         if core.view is None:
-            core.post_to(seeds(), self.wish(), 0)
+            core.post_to(seeds(), self.wish())
         elif core.view.id > 0 and core.live:
             first = next((m.name for m in core.view.members if m.name not in core.suspects), None)
             if first == core.name:

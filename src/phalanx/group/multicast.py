@@ -102,7 +102,7 @@ class Multicasting:
     def send(self) -> None:
         """Form batches from what is queued, as far as the window allows; send what peers lack."""
         core = self.core
-        if not core.active:
+        if not core.active or not core.clock.knows_median:
             return
         for group_id, channel in core.channels.items():
             if channel.me < 0:

@@ -71,7 +71,7 @@ class Succession:
         core.installed_at = core.now.mono
         self._remember(value)
         core.clock.restart(value.clock)
-        core.clock.watch([m.name for m in new.everyone])
+        core.clock.watch((m.name for m in new.members), core.name)
         core.flush = Flush(new, None, None)
         core.detector.begin(new, core.now.mono)
         core.dead.clear()

@@ -4,43 +4,61 @@ It is a Lamport clock, so the order of stamps contains causality; it is near phy
 members' clocks is.  A node whose clock is wrong stamps at most `max_offset` beyond the median (counter-example 11).
 """
 
+from collections.abc import Iterable
+
 from phalanx.model.clock import MILLISECOND, Instant, Stamp, stamp_of
 from phalanx.model.view import Name
 
 
 class HybridClock:
-    __slots__ = ("_walls", "max_offset", "now")
+    __slots__ = ("_members", "_others", "_walls", "max_offset", "now")
 
     def __init__(self, max_offset: int) -> None:
         self.max_offset = max_offset
         self.now: Stamp = 0
         """The greatest stamp given, merged or shown."""
+        self._members = 1
+        self._others: frozenset[Name] = frozenset()
         self._walls: dict[Name, int] = {}
+        """Of the other members whose clock was shown: its offset to our monotonic one, so that it ages with time."""
 
     def restart(self, at_least: Stamp) -> None:
         """A new view: go on above everything of the old one."""
         self.now = max(self.now, at_least) + 1
 
-    def watch(self, names: list[Name]) -> None:
-        self._walls = {name: self._walls[name] for name in names if name in self._walls}
+    def watch(self, members: Iterable[Name], me: Name) -> None:
+        """The full members of the view, whose median counts."""
+        names = set(members)
+        self._members = len(names)
+        self._others = frozenset(names - {me})
+        self._walls = {name: wall for name, wall in self._walls.items() if name in names}
 
     def shown(self, name: Name, wall_ms: int, now: Instant) -> None:
-        """A member showed its physical clock: keep its offset to our monotonic one, so that it ages with time."""
-        self._walls[name] = wall_ms * MILLISECOND - now.mono
+        """A member showed its physical clock."""
+        if name in self._others:
+            self._walls[name] = wall_ms * MILLISECOND - now.mono
+
+    @property
+    def knows_median(self) -> bool:
+        """The clocks of more than half of the members are known, ours included.  Until then nothing may be stamped:
+        ours may be the wrong one."""
+        return 2 * (len(self._walls) + 1) > self._members
 
     def _limit(self, now: Instant) -> int:
-        """Nanoseconds since the epoch that are max_offset beyond the median (the later of two middles)."""
+        """Nanoseconds since the epoch that are max_offset beyond the median (of two middles, the earlier)."""
         walls = sorted([now.wall, *(offset + now.mono for offset in self._walls.values())])
-        return walls[len(walls) // 2] + self.max_offset
+        return walls[(len(walls) - 1) // 2] + self.max_offset
 
     def read(self, now: Instant) -> Stamp:
-        """Advance to physical time, and read: all that is stamped later is later."""
-        wall = now.wall if not self._walls else min(now.wall, self._limit(now))
-        self.now = max(self.now, stamp_of(wall))
+        """Advance to physical time, as far as the median allows, and read: all that is stamped later is later."""
+        if self.knows_median:
+            wall = min(now.wall, self._limit(now)) if self._walls else now.wall
+            self.now = max(self.now, stamp_of(wall))
         return self.now
 
     def tick(self, now: Instant) -> Stamp:
         """A stamp for a new batch: later than everything seen."""
+        assert self.knows_median, "nobody stamps before it knows what time the others have"
         self.now = self.read(now) + 1
         return self.now
 
@@ -50,4 +68,6 @@ class HybridClock:
     def is_ahead(self, stamp: Stamp, now: Instant) -> bool:
         """No correct member gives such a stamp.  Twice the bound, because medians differ a little between members;
         a logical clock may always be near our own, whatever the physical ones say."""
+        if not self.knows_median:
+            return False
         return stamp > max(stamp_of(self._limit(now) + self.max_offset), self.now + stamp_of(self.max_offset))

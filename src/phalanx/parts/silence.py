@@ -22,8 +22,8 @@ class Silence:
         self._gap: dict[Name, float] = {}
 
     def watch(self, names: Iterable[Name], now: int) -> None:
-        """Watch exactly these; those not watched before count as heard now."""
-        self._heard = {name: self._heard.get(name, now) for name in names}
+        """Watch exactly these, from now on: all of them count as heard now."""
+        self._heard = dict.fromkeys(names, now)
         self._gap = {name: self._gap.get(name, 0.0) for name in self._heard}
 
     def heard(self, name: Name, now: int) -> None:
