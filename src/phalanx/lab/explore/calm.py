@@ -5,6 +5,8 @@ on in virtual time, every message arrives at once, and evidence of crashes comes
 last view, they must reach a view in common, nobody frozen, with all that was multicast delivered.
 """
 
+from collections.abc import Iterable
+
 from phalanx.lab.explore.birth import turn
 from phalanx.lab.explore.fork import fork
 from phalanx.lab.explore.members import Broken, Members, State, StateId
@@ -31,6 +33,11 @@ class Calm:
         if state not in self._verdicts:
             self._verdicts[state] = self._verdict([self._members.states[i] for i in state])
         return self._verdicts[state]
+
+    @property
+    def judged(self) -> Iterable[tuple[StateId, ...]]:
+        """The quiet states that were asked."""
+        return self._verdicts.keys()
 
     def _verdict(self, states: list[State]) -> str | None:
         if _together(states):
