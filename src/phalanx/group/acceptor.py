@@ -30,6 +30,8 @@ from phalanx.model.view import Name, View
 
 
 class Acceptor:
+    """The part of a node that answers a coordinator."""
+
     def __init__(self, core: Core, wish: Callable[[], Wish], may_accept_at: Callable[[Decision], int]) -> None:
         """`wish`: what this node wants of the next view; `may_accept_at`: when the read leases granted allow a value."""
         self.core = core
@@ -186,4 +188,5 @@ class Acceptor:
 
 
 def cut_for(cuts: tuple[Cut, ...], group: int) -> Cut | None:
+    """The cut of that group; None if it is lost, or not of the view that ends."""
     return next((cut for cut in cuts if cut.group == group), None)

@@ -42,6 +42,8 @@ class Peer:
 
 
 class Channel:
+    """See the module's text."""
+
     def __init__(self, view: int, group: Group, me: Name, limits: Limits) -> None:
         self.view = view
         self.group = group

@@ -12,6 +12,8 @@ from phalanx.parts.quorum import is_quorum
 
 
 class Coordinator:
+    """The part of a node that makes views."""
+
     def __init__(self, core: Core, membership: Membership, new_cluster: Callable[[], int]) -> None:
         self.core = core
         self.membership = membership

@@ -30,6 +30,8 @@ REMEMBERED = 32
 
 
 class Core:
+    """What a node knows, and its mouth.  Written by the parts, each in its own fields."""
+
     def __init__(self, config: Config, me: Member, votes: Votes, rng: random.Random, now: Instant) -> None:
         self.config = config
         self.timing = config.timing

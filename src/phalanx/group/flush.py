@@ -57,6 +57,8 @@ class Flush:
 
 
 class Phase(Enum):
+    """How far an attempt has come."""
+
     PREPARE = "prepare"
     GATHER = "gather"
     ACCEPT = "accept"

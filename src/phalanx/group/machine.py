@@ -12,21 +12,17 @@
     transfer           fetch the state of groups we learn
     show rows          acknowledge, claim, show that we live
     wish               ask for what the next view should have
-
-Where it begins: a node with a history votes in its last view for its former incarnation; one that is to found a cluster
-votes in view 0, whose members are all the founders; any other asks its seeds to be let in.
 """
 
 import random
 from collections.abc import Iterable
-from hashlib import blake2b
 from typing import Any, assert_never
 
+from phalanx.group import birth
 from phalanx.group.acceptor import Acceptor
 from phalanx.group.config import Config
 from phalanx.group.coordinator import Coordinator
 from phalanx.group.core import Core
-from phalanx.group.flush import Flush
 from phalanx.group.membership import Membership
 from phalanx.group.messages import (
     Accept,
@@ -53,7 +49,7 @@ from phalanx.group.multicast import Multicasting
 from phalanx.group.reads import Reads
 from phalanx.group.succession import Succession
 from phalanx.group.transfer import Transfer
-from phalanx.model.clock import MILLISECOND, Instant
+from phalanx.model.clock import Instant
 from phalanx.model.events import (
     Barrier,
     Consumed,
@@ -69,26 +65,14 @@ from phalanx.model.machine import Drop, LinkDown, LinkUp, Output, Received, Refu
 from phalanx.model.view import Address, Member, Name, View
 
 
-def genesis(peers: Iterable[tuple[Name, Address]]) -> View:
-    """View 0: the names that must found the cluster together.  Its cluster id is a digest of them, so two lists of
-    founders never vote in one decree."""
-    members = tuple(Member(name, address, 0) for name, address in sorted(peers))
-    text = "\n".join(f"{m.name} {m.address}" for m in members).encode()
-    return View(int.from_bytes(blake2b(text, digest_size=7).digest(), "big"), 0, members)
-
-
 class GroupMachine:
     """See the module's text.  Raises ValueError for a configuration that cannot be meant."""
 
     def __init__(self, config: Config, votes: Votes | None, rng: random.Random, now: Instant) -> None:
         if config.peers and (config.name, config.address) not in config.peers:
             raise ValueError(f"{config.name} at {config.address} is not among the founding peers {config.peers}")
-        fresh = max(1, now.wall // MILLISECOND)
-        old = votes or Votes(0)
-        me = Member(
-            config.name, config.address, max(fresh, old.incarnation + 1) if votes is None else old.incarnation + 1
-        )
-        self._core = core = Core(config, me, old, rng, now)
+        me = birth.incarnate(config, votes, now)
+        self._core = core = Core(config, me, votes or Votes(0), rng, now)
         self._transfer = Transfer(core)
         self._multicast = Multicasting(core, lambda: self._transfer.busy)
         self._reads = Reads(core, self._multicast)
@@ -142,7 +126,8 @@ class GroupMachine:
         core.now = now
         out = core.out = Output()
         if not self._begun:
-            self._begin()
+            self._begun = True
+            birth.begin(core)
         for event in events:
             self._absorb(event)
         self._act()
@@ -165,43 +150,6 @@ class GroupMachine:
             core.detector.deadline if core.view is not None and not core.excluded else None,
         ]
         return min((t for t in times if t is not None), default=None)
-
-    # --- beginning
-
-    def _begin(self) -> None:
-        """Make the new incarnation durable; take up the former one's vote, or the founders', or none."""
-        core, votes = self._core, self._core.votes
-        self._begun = True
-        peers = core.config.peers
-        if votes.decided is not None and votes.view is not None:
-            core.past[votes.view.id] = votes.decided  # we may be the only one that knows (counter-example 9)
-            core.persist(incarnation=core.me.incarnation)
-            core.post_to(self._seeds(), Commit(votes.decided), votes.decided.view.cluster)
-            return
-        unvoted = votes.view is None or (votes.view.id == 0 and votes.accepted is None)
-        if peers and unvoted and votes.cluster == 0:
-            core.view = genesis(peers)
-            core.persist(incarnation=core.me.incarnation, view=core.view, promised=None, accepted=None)
-        else:
-            core.view = votes.view
-            core.persist(incarnation=core.me.incarnation)
-        if core.view is not None:
-            core.cluster = core.view.cluster
-            core.flush = Flush(core.view, core.votes.promised, core.votes.accepted)
-            if votes.made_by is not None:
-                core.past[votes.made_by.old] = votes.made_by
-            core.detector.begin(core.view, core.now.mono)
-            if core.view.rank(core.name) < 0:
-                core.view = core.flush = None  # it was a learner: there is nothing to vote on
-        core.note("begin", str(core.me), "votes" if core.view is not None else "joins")
-
-    def _seeds(self) -> tuple[Address, ...]:
-        """Where to ask to be let in: the configured seeds and founders, and the members last known."""
-        core = self._core
-        known = core.votes.decided.view if core.votes.decided is not None else core.votes.view
-        members = [m.address for m in known.everyone] if known is not None else []
-        seeds = [*core.config.seeds, *(a for _, a in core.config.peers), *members]
-        return tuple(a for a in dict.fromkeys(seeds) if a != core.me.address)
 
     # --- facts in
 
@@ -379,7 +327,7 @@ class GroupMachine:
         self._reads.reach()
         self._transfer.act()
         self._multicast.show_rows()
-        self._membership.say_wish(self._seeds)
+        self._membership.say_wish(lambda: birth.seeds(core))
 
     def _suspect(self) -> None:
         core = self._core

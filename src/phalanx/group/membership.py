@@ -16,6 +16,8 @@ from phalanx.model.view import Address, GroupSpec, Member, Name, View
 
 
 class Membership:
+    """The part of a node that asks to be in, and, as coordinator, weighs what is asked."""
+
     def __init__(self, core: Core) -> None:
         self.core = core
         self._hosts: dict[str, GroupSpec] = {spec.name: spec for spec in core.config.hosts}

@@ -77,9 +77,12 @@ class Data(msgspec.Struct, frozen=True, array_like=True, tag="data", gc=False):
 
 
 class GroupRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a member says of one group: its own last batch, up to which of its own it keeps nothing any more, for each
-    host the highest batch received without gaps, the bytes that its application has not consumed, whether it holds the state, and whether it lacks something
-    that it has seen a successor of."""
+    """What a member says of one group.
+
+    last, released: its own last batch, and up to which of its own it keeps nothing any more.
+    received: for each host the highest batch received without gaps.  gap: it lacks something whose successor it has.
+    backlog: bytes that its application has not consumed.  synced: it holds the state.
+    """
 
     group: GroupId
     last: int
@@ -159,6 +162,8 @@ class RefuseHost(msgspec.Struct, frozen=True, array_like=True, tag="refuse-host"
 
 
 class Prepare(msgspec.Struct, frozen=True, array_like=True, tag="prepare", gc=False):
+    """A coordinator asks for promises; `hears` are the members that it hears."""
+
     view: int
     ballot: Ballot
     hears: int
@@ -222,6 +227,8 @@ class Pull(msgspec.Struct, frozen=True, array_like=True, tag="pull", gc=False):
 
 
 class Accept(msgspec.Struct, frozen=True, array_like=True, tag="accept"):
+    """Accept this value at this ballot; counts as the ballot's promise, too."""
+
     view: int
     ballot: Ballot
     value: Decision

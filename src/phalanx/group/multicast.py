@@ -13,6 +13,8 @@ from phalanx.parts.quorum import is_quorum
 
 
 class Multicasting:
+    """The part of a node that sends, receives, delivers and shows rows."""
+
     def __init__(self, core: Core, busy: Callable[[], int]) -> None:
         """`busy`: how many state transfers this node serves."""
         self.core = core

@@ -30,6 +30,8 @@ class Grounds(NamedTuple):
 
 
 class Plan(NamedTuple):
+    """A value to propose, and what must be fetched before."""
+
     decision: Decision
     needs: dict[Name, tuple[Cut, ...]]
     """What each continuing or promoted host must hold before this may be proposed, where it is more than it has."""

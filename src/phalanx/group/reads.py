@@ -32,6 +32,8 @@ class _Waiting(NamedTuple):
 
 
 class Reads:
+    """The part of a node that answers barriers and grants read leases."""
+
     def __init__(self, core: Core, multicasting: Multicasting) -> None:
         self.core = core
         self._rows = multicasting

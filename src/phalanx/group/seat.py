@@ -42,6 +42,8 @@ _decode = msgspec.msgpack.Decoder(Snapshot).decode
 
 
 class Seat:
+    """See the module's text."""
+
     def __init__(self, group: GroupId, spec: GroupSpec, limits: Limits, synced: bool) -> None:
         self.group = group
         self.spec = spec

@@ -17,6 +17,8 @@ from phalanx.model.view import Group, View
 
 
 class Succession:
+    """The part of a node that goes from view to view."""
+
     def __init__(self, core: Core, reads: Reads) -> None:
         self.core = core
         self._reads = reads

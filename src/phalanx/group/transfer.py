@@ -56,6 +56,8 @@ class Fetching:
 
 
 class Transfer:
+    """The part of a node that gives and fetches state."""
+
     def __init__(self, core: Core) -> None:
         self.core = core
         self._snaps: dict[GroupId, Snap] = {}

@@ -65,6 +65,8 @@ class App:
 
 
 class GroupScenario(Scenario):
+    """See the module's text."""
+
     swarm = Swarm(storm_ns=4 * SECOND, calm_ns=120 * SECOND)
     fingerprint = staticmethod(repr)
 

@@ -13,6 +13,8 @@ from phalanx.model.view import Order
 
 
 class Batch(Protocol):
+    """What a queue must know of a batch: whose it is, its number, its stamp, and what it comes after."""
+
     @property
     def author(self) -> int: ...
     @property

@@ -11,6 +11,8 @@ from phalanx.model.view import Name
 
 
 class HybridClock:
+    """See the module's text.  Stamps are `model.clock.Stamp`; wall clocks come as milliseconds since the epoch."""
+
     __slots__ = ("_members", "_others", "_walls", "max_offset", "now")
 
     def __init__(self, max_offset: int) -> None:

@@ -1,0 +1,63 @@
+"""Where a node begins (DESIGN sections 4 and 8): with a history, as a founder, or as a stranger.
+
+A node with a history votes in its last view for its former incarnation.  One that is to found a cluster votes in view 0,
+whose members are all the founders.  Any other asks its seeds to be let in.
+"""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from phalanx.group.config import Config
+from phalanx.group.core import Core
+from phalanx.group.flush import Flush
+from phalanx.group.messages import Commit, Votes
+from phalanx.model.clock import MILLISECOND, Instant
+from phalanx.model.view import Address, Member, Name, View
+
+
+def genesis(peers: Iterable[tuple[Name, Address]]) -> View:
+    """View 0: the names that must found the cluster together.  Its cluster id is a digest of them, so two lists of
+    founders never vote in one decree."""
+    members = tuple(Member(name, address, 0) for name, address in sorted(peers))
+    text = "\n".join(f"{m.name} {m.address}" for m in members).encode()
+    return View(int.from_bytes(blake2b(text, digest_size=7).digest(), "big"), 0, members)
+
+
+def incarnate(config: Config, votes: Votes | None, now: Instant) -> Member:
+    """The new process: one incarnation above the last, or, with nothing to go by, as high as the clock is."""
+    incarnation = max(1, now.wall // MILLISECOND) if votes is None else votes.incarnation + 1
+    return Member(config.name, config.address, incarnation)
+
+
+def begin(core: Core) -> None:
+    """Make the new incarnation durable; take up the former one's vote, or the founders', or none."""
+    votes, peers = core.votes, core.config.peers
+    if votes.decided is not None and votes.view is not None:
+        core.past[votes.view.id] = votes.decided  # we may be the only one that knows (counter-example 9)
+        core.persist(incarnation=core.me.incarnation)
+        core.post_to(seeds(core), Commit(votes.decided), votes.decided.view.cluster)
+        return
+    unvoted = votes.view is None or (votes.view.id == 0 and votes.accepted is None)
+    if peers and unvoted and votes.cluster == 0:
+        core.view = genesis(peers)
+        core.persist(incarnation=core.me.incarnation, view=core.view, promised=None, accepted=None)
+    else:
+        core.view = votes.view
+        core.persist(incarnation=core.me.incarnation)
+    if core.view is not None:
+        core.cluster = core.view.cluster
+        core.flush = Flush(core.view, core.votes.promised, core.votes.accepted)
+        if votes.made_by is not None:
+            core.past[votes.made_by.old] = votes.made_by
+        core.detector.begin(core.view, core.now.mono)
+        if core.view.rank(core.name) < 0:
+            core.view = core.flush = None  # it was a learner: there is nothing to vote on
+    core.note("begin", str(core.me), "votes" if core.view is not None else "joins")
+
+
+def seeds(core: Core) -> tuple[Address, ...]:
+    """Where to ask to be let in: the configured seeds and founders, and the members last known."""
+    known = core.votes.decided.view if core.votes.decided is not None else core.votes.view
+    members = [m.address for m in known.everyone] if known is not None else []
+    addresses = [*core.config.seeds, *(a for _, a in core.config.peers), *members]
+    return tuple(a for a in dict.fromkeys(addresses) if a != core.me.address)
