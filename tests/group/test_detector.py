@@ -1,0 +1,167 @@
+"""group.detector: whom to suspect (DESIGN section 7)."""
+
+import pytest
+
+from phalanx.group.config import Timing
+from phalanx.group.detector import Detector
+from phalanx.model.clock import MILLISECOND
+from phalanx.model.view import Member, View
+
+T = Timing()
+BEAT = 50 * MILLISECOND
+
+
+class Witness:
+    """The detector of `me`, to which the others show heartbeats with claims made of a table of cut links."""
+
+    def __init__(self, names: str, me: str = "a") -> None:
+        self.names, self.me, self.now = names, me, 0
+        self.detector = Detector(me, T)
+        self.detector.begin(View(1, 1, tuple(Member(n, n, 1) for n in names)), 0)
+        self.lost: set[tuple[str, str]] = set()
+        self._quiet, self._since = "", 0
+        self.accusations: dict[str, str] = {}
+
+    def cut(self, *links: str) -> None:
+        for a, b in map(tuple, links):
+            self.lost |= {(a, b), (b, a)}
+
+    def fall_silent(self, names: str) -> None:
+        """Nothing comes from these any more; the others notice after their time."""
+        self._quiet, self._since = names, self.now
+
+    def run(self, nanoseconds: int) -> str:
+        """Heartbeats for that long.  Returns whom it suspects then."""
+        end = self.now + nanoseconds
+        while self.now < end:
+            self.now += BEAT
+            noticed = self._quiet if self.now >= self._since + T.suspect_after else ""
+            for n in self.names:
+                if n != self.me and n not in self._quiet and (n, self.me) not in self.lost:
+                    self.detector.heard(n, self.now)
+                    hears = [x for x in self.names if x not in noticed and (x, n) not in self.lost]
+                    self.detector.claimed(n, hears, self.accusations.get(n, ""), self.now)
+            self.detector.suspects(self.now)
+        return self.suspects()
+
+    def suspects(self) -> str:
+        return "".join(sorted(self.detector.suspects(self.now)))
+
+
+def test_nobody_is_suspected_while_all_are_heard() -> None:
+    assert Witness("abcde").run(10 * T.suspect_after) == ""
+
+
+def test_silence_is_suspicion_after_its_time_and_not_before() -> None:
+    witness = Witness("abc")
+    witness.run(4 * BEAT)
+    witness.fall_silent("c")
+    assert witness.run(T.suspect_after - BEAT) == ""
+    assert witness.run(BEAT) == "c"
+
+
+def test_a_suspicion_ends_with_its_grounds() -> None:
+    witness = Witness("abc")
+    witness.fall_silent("c")
+    witness.run(2 * T.suspect_after)
+    witness.fall_silent("")
+    assert witness.run(BEAT) == ""
+
+
+def test_evidence_that_the_process_is_gone_is_suspicion_at_once() -> None:
+    """DESIGN section 7: a killed process costs milliseconds, not a timeout."""
+    witness = Witness("abc")
+    witness.run(4 * BEAT)
+    witness.fall_silent("b")
+    witness.detector.is_gone("b")
+    assert witness.suspects() == "b"
+
+
+def test_one_that_others_vouch_for_is_weighed_before_it_is_suspected() -> None:
+    """SCENARIOS 14: a hears c no more, b does; of {a, b} and {b, c} the one with the elder stays."""
+    witness = Witness("abc")
+    witness.run(4 * BEAT)
+    witness.cut("ac")
+    assert witness.run(T.suspect_after) == ""
+    assert witness.run(T.patience + 2 * BEAT) == "c"
+    assert not witness.detector.aside
+
+
+def test_one_outside_the_largest_set_steps_aside() -> None:
+    """SCENARIOS 14: the same cut as c sees it: it does not coordinate against a."""
+    witness = Witness("abc", me="c")
+    witness.run(4 * BEAT)
+    witness.cut("ac")
+    witness.run(T.suspect_after + T.patience + 2 * BEAT)
+    assert witness.detector.aside
+
+
+def test_the_bridge_goes_with_the_elders() -> None:
+    witness = Witness("abcde", me="c")
+    witness.run(4 * BEAT)
+    witness.cut("ad", "ae", "bd", "be")
+    assert witness.run(T.suspect_after + T.patience + 4 * BEAT) == "de"
+
+
+def test_one_that_does_not_hear_us_is_cut_off_though_we_hear_it() -> None:
+    """SCENARIOS 14: one-way loss."""
+    witness = Witness("abc")
+    witness.run(4 * BEAT)
+    witness.lost.add(("a", "c"))
+    assert witness.run(T.suspect_after - BEAT) == ""
+    assert witness.run(2 * BEAT + T.patience + 2 * BEAT) == "c"
+    assert witness.detector.is_cut_off("c", witness.now) and "c" in witness.detector.hears(witness.now)
+
+
+@pytest.mark.parametrize(("accusers", "expected"), [("", ""), ("b", ""), ("bc", ""), ("bcd", "e")])
+def test_more_than_half_of_those_heard_can_accuse_one(accusers: str, expected: str) -> None:
+    """Of a, b, c and d that can judge e it takes more than two, and those who do not accuse count against."""
+    witness = Witness("abcde")
+    witness.accusations = dict.fromkeys(accusers, "e")
+    assert witness.run(T.suspect_after) == expected
+
+
+def test_one_that_did_not_answer_a_ballot_gets_another_chance_later() -> None:
+    witness = Witness("abc")
+    witness.run(BEAT)
+    witness.detector.mark_stuck(["c", "a"], witness.now)
+    assert witness.suspects() == "c", "never oneself"
+    assert witness.run(2 * T.suspect_after - BEAT) == "c"
+    assert witness.run(2 * BEAT) == ""
+    witness.detector.mark_stuck(["c"], witness.now)
+    witness.detector.answered("c")
+    assert witness.suspects() == ""
+
+
+def test_a_laggard_is_suspected_as_long_as_it_lags() -> None:
+    witness = Witness("abc")
+    witness.detector.lag(frozenset("b"))
+    assert witness.suspects() == "b"
+    witness.detector.lag(frozenset())
+    assert witness.suspects() == ""
+
+
+def test_a_new_view_gives_everybody_the_benefit_of_the_doubt_except_those_gone() -> None:
+    witness = Witness("abcd")
+    witness.fall_silent("bc")
+    witness.run(2 * T.suspect_after)
+    witness.detector.is_gone("b")
+    witness.detector.mark_stuck(["d"], witness.now)
+    assert witness.suspects() == "bcd"
+    witness.detector.begin(View(1, 2, tuple(Member(n, n, 1) for n in "abcd")), witness.now)
+    assert witness.suspects() == "b"
+
+
+def test_the_deadline_is_when_the_judgement_changes_by_itself() -> None:
+    witness = Witness("abc")
+    witness.run(4 * BEAT)
+    for _ in range(20):
+        due = witness.detector.deadline
+        assert due is not None and due > witness.now
+        before = witness.suspects()
+        witness.now = due - 1
+        assert witness.suspects() == before
+        witness.now = due
+        if witness.suspects() != before:
+            break
+    assert witness.suspects() == "bc"
