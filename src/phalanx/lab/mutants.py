@@ -268,19 +268,27 @@ def _step_with_cached_time(self: GroupMachine, events: Iterable[Any], now: Insta
 
 _mutant("time is read before the events are taken", 8, (GroupMachine, "step", _step_with_cached_time))
 
-_holds_lease = Reads._holds_lease
+_holds_lease, _on_row = Reads._holds_lease, Reads.on_row
 _held_at: WeakKeyDictionary[Reads, int] = WeakKeyDictionary()
 
 
-def _lease_of_any_view(self: Reads) -> bool:
-    now = self.core.now.mono
+def _remember_lease(self: Reads, sender: Name) -> None:
+    _on_row(self, sender)
     if _holds_lease(self):
-        _held_at[self] = now
+        _held_at[self] = self.core.now.mono
+
+
+def _lease_of_any_view(self: Reads) -> bool:
     lease = self._lease(self.core.view)
-    return lease > 0 and self.core.active and now < _held_at.get(self, -lease) + lease
+    return lease > 0 and self.core.active and self.core.now.mono < _held_at.get(self, -lease) + lease // 2
 
 
-_mutant("a lease goes on into the next view", 8, (Reads, "_holds_lease", _lease_of_any_view))
+_mutant(
+    "a lease goes on into the next view",
+    8,
+    (Reads, "on_row", _remember_lease),
+    (Reads, "_holds_lease", _lease_of_any_view),
+)
 
 
 def _reached_by_view(self: Reads, value: Decision | None) -> None:
@@ -367,21 +375,15 @@ def _ballot_without_incarnation(counter: int, name: Name, _: int) -> Ballot:
 _mutant("a ballot has no incarnation", 18, (coordinator_module, "Ballot", _ballot_without_incarnation))
 
 _asked = Coordinator._asked
-_complete = Coordinator._complete
 
 
-def _complete_without_oneself(self: Coordinator, attempt: Attempt) -> bool:
-    def others(attempt: Attempt) -> list[Name]:
-        return [name for name in _asked(self, attempt) if name != self.core.name]
-
-    self._asked = others  # type: ignore[method-assign]  # for this call
-    try:
-        return _complete(self, attempt)
-    finally:
-        del self._asked
+def _ask_the_others(self: Coordinator, attempt: Attempt) -> list[Name]:
+    view = self.core.view
+    mine = self.core.name if view is not None and view.id > 0 and len(view.members) > 2 else None  # others suffice
+    return [name for name in _asked(self, attempt) if name != mine]
 
 
-_mutant("a coordinator does not wait for its own promise", 18, (Coordinator, "_complete", _complete_without_oneself))
+_mutant("a coordinator makes itself no promise", 18, (Coordinator, "_asked", _ask_the_others))
 
 # --- clocks: 10, 11 ----------------------------------------------------------------------------------------------------
 
