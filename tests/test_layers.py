@@ -60,6 +60,13 @@ EXCEPTIONS = {
     ("phalanx.sim.campaign", "os"): "counts the cores for its workers",
     ("phalanx.sim.campaign", "time"): "stops starting worlds when the time it was given is used up",
     ("phalanx.lab.explore.fork", "id"): "keeps track of objects met before while it copies them, as deepcopy does",
+    ("phalanx.lab.load", "asyncio"): "clients of real clusters",
+    ("phalanx.lab.load", "time"): "the times of their calls",
+    ("phalanx.lab.processes", "asyncio"): "starts and asks real nodes",
+    ("phalanx.lab.processes", "pathlib"): "their data and logs",
+    ("phalanx.lab.processes", "signal"): "stops them and lets them go on",
+    ("phalanx.lab.processes", "socket"): "finds free ports",
+    ("phalanx.lab.processes", "tempfile"): "where their data is, unless it is said",
 }
 """(module, what it uses): why it may.  An entry that its module no longer needs fails the test."""
 

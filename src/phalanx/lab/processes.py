@@ -12,7 +12,6 @@ import asyncio
 import random
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -64,12 +63,13 @@ class Processes:
         self, names: Sequence[Name] = ("a", "b", "c"), options: Sequence[str] = (), directory: Path | None = None
     ) -> None:
         self.names = tuple(names)
-        self.addresses: dict[Name, Address] = {
-            n: f"{HOST}:{p}" for n, p in zip(names, _free_ports(len(names)), strict=True)
-        }
-        self._options = tuple(options)
         self._temporary = tempfile.TemporaryDirectory(prefix="phalanx-") if directory is None else None
         self.directory = directory or Path(self._temporary.name if self._temporary else "")
+        ports = _free_ports(len(self.names), random.Random(str(self.directory)))
+        self.addresses: dict[Name, Address] = {
+            name: f"{HOST}:{port}" for name, port in zip(self.names, ports, strict=True)
+        }
+        self._options = tuple(options)
         self._running: dict[Name, asyncio.subprocess.Process] = {}
         self._paused: set[Name] = set()
 
@@ -98,7 +98,7 @@ class Processes:
         with self.log_path(name).open("ab") as log:
             # A session of its own: Ctrl-C at the terminal is for us, and we end the nodes.
             self._running[name] = await asyncio.create_subprocess_exec(
-                *command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
     async def kill(self, name: Name) -> None:
@@ -221,10 +221,10 @@ def _describe(status: Status | None) -> str:
     return f"{status.state} in view {status.view} of [{members}] with learners [{learners}]"
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment."""
+def _free_ports(count: int, rng: random.Random) -> list[int]:
+    """Ports that nobody listens on at this moment.  Chosen by chance: others may look for some at the same time."""
     found: list[int] = []
-    for port in random.sample(PORTS, 200):
+    for port in rng.sample(PORTS, 200):
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))
