@@ -1,7 +1,6 @@
 """parts.silence against a twin that keeps every message it ever heard (DESIGN section 7)."""
 
 import random
-from itertools import pairwise
 
 from phalanx.model.clock import MILLISECOND
 from phalanx.parts.silence import Silence
@@ -10,27 +9,27 @@ LIMIT = 500 * MILLISECOND
 
 
 class Diary:
-    """Keeps all times at which each peer was heard; finds the longest faded gap by looking at all of them."""
+    """Keeps every gap between two messages of a peer; finds the longest faded one by looking at all of them."""
 
     def __init__(self) -> None:
-        self.times: dict[str, list[int]] = {}
+        self.last: dict[str, int] = {}
+        self.gaps: dict[str, list[int]] = {}
 
     def watch(self, names: list[str], now: int) -> None:
-        self.times = {name: self.times.get(name, [now]) for name in names}
+        self.last = dict.fromkeys(names, now)
+        self.gaps = {name: self.gaps.get(name, []) for name in names}
 
     def heard(self, name: str, now: int) -> None:
-        if name in self.times:
-            self.times[name].append(now)
+        if name in self.last:
+            self.gaps[name].append(now - self.last[name])
+            self.last[name] = now
 
     def excuse(self, pause: int) -> None:
-        for times in self.times.values():
-            times[:] = [t + pause for t in times]
+        self.last = {name: at + pause for name, at in self.last.items()}
 
     def overdue_at(self, name: str) -> int:
-        times = self.times[name]
-        gaps = [b - a for a, b in pairwise(times)]
-        longest = max((gap * 0.98**age for age, gap in enumerate(reversed(gaps))), default=0.0)
-        return times[-1] + int(min(max(LIMIT, 2 * longest), 2 * LIMIT))
+        longest = max((gap * 0.98**age for age, gap in enumerate(reversed(self.gaps[name]))), default=0.0)
+        return self.last[name] + int(min(max(LIMIT, 2 * longest), 2 * LIMIT))
 
 
 def test_silence_says_what_a_full_diary_says() -> None:
@@ -55,10 +54,10 @@ def test_silence_says_what_a_full_diary_says() -> None:
                     silence.heard(name, now)
                     diary.heard(name, now)
             for name in names:
-                if name not in diary.times:
+                if name not in diary.last:
                     assert not silence.is_silent(name, now) and silence.last_heard(name) is None
                     continue
-                assert silence.last_heard(name) == diary.times[name][-1], f"seed {seed}"
+                assert silence.last_heard(name) == diary.last[name], f"seed {seed}"
                 assert abs(silence.overdue_at(name) - diary.overdue_at(name)) <= 1, f"seed {seed}"
                 assert silence.is_silent(name, now) == (now >= silence.overdue_at(name))
 
