@@ -35,9 +35,6 @@ from tests.group.stage import CALM, Rule, Stage, nothing
 G = GroupSpec("g")
 """A group in total order: what scenarios use unless they say otherwise."""
 
-TIMING = Timing(resend_after=120 * MILLISECOND)
-"""The default but for the resending, so that no two periods coincide."""
-
 _encode = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -65,7 +62,7 @@ class Cluster:
         self.world = self.apps.world = Stage(seed, self._start, self.apps.deliver, conditions)
         self.groups = groups or (G,)
         self.hosts = {name: tuple((hosts or {}).get(name, self.groups)) for name in names}
-        self.timing = timing or TIMING
+        self.timing = timing or Timing()
         self.limits = limits or Limits()
         self.seeds: dict[Name, tuple[Address, ...]] = {}
         sets = (founders or names).split()

@@ -230,7 +230,7 @@ def set_clock(cluster: Cluster, name: Name, offset_ns: int) -> None:
 
 
 @pytest.mark.parametrize("order", [Order.TOTAL, Order.CAUSAL])
-@pytest.mark.parametrize("wrong", [-10 * YEARS, 2 * SECOND, -2 * SECOND])
+@pytest.mark.parametrize("wrong", [10 * YEARS, -10 * YEARS, 2 * SECOND, -2 * SECOND])
 def test_a_wrong_clock_changes_no_order_and_carries_no_stamp_away(order: Order, wrong: int) -> None:
     """SCENARIOS 26; DESIGN counter-example 11: nobody stamps beyond the median plus `max_offset`."""
     with Cluster("abc", group_of(order)) as cluster:
