@@ -21,9 +21,12 @@ from phalanx.model.machine import Output, Send
 from phalanx.model.view import Address, GroupId, Member, Name, View
 from phalanx.parts.hybrid import HybridClock
 from phalanx.parts.quorum import is_quorum
+from phalanx.parts.roster import Roster
 
 _EAGER = (Data, Row, Fetch, Chunk, Pull)
 """What states no ballot and no durable receipt."""
+
+NOBODY = View(0, -1, ())
 
 REMEMBERED = 32
 """Past decisions kept to answer stragglers; one further behind can only be told that it is out."""
@@ -41,7 +44,9 @@ class Core:
         self.out = Output()
         self.votes = votes
         self.cluster = votes.cluster
-        self.view: View | None = None
+        self._view: View | None = None
+        self.roster = Roster(NOBODY)
+        """Look-ups in the view."""
         self.live = False
         """This process is the member of the view that has its name; False: it only votes for its former incarnation."""
         self.excluded = False
@@ -89,7 +94,7 @@ class Core:
     @property
     def votes_here(self) -> bool:
         """We speak for a full member of the view."""
-        return self.view is not None and not self.excluded and self.view.rank(self.name) >= 0
+        return self.view is not None and not self.excluded and self.roster.rank(self.name) >= 0
 
     def hears_quorum(self) -> bool:
         """A quorum of the view can be reached, whatever it is suspected of."""
@@ -97,23 +102,28 @@ class Core:
         now = self.now.mono
         return is_quorum(self.view, [m.name for m in self.view.members if not self.detector.is_cut_off(m.name, now)])
 
-    # --- masks and names
+    @property
+    def view(self) -> View | None:
+        """The view that we are in or vote in."""
+        return self._view
+
+    @view.setter
+    def view(self, view: View | None) -> None:
+        self._view = view
+        self.roster = Roster(view or NOBODY)
 
     def mask(self, names: Collection[Name]) -> int:
-        assert self.view is not None
-        return sum(1 << i for i, m in enumerate(self.view.everyone) if m.name in names)
+        return self.roster.mask(names)
 
-    def unmask(self, mask: int) -> list[Name]:
-        assert self.view is not None
-        return [m.name for i, m in enumerate(self.view.everyone) if mask >> i & 1]
+    def unmask(self, mask: int) -> frozenset[Name]:
+        return self.roster.unmask(mask)
 
     # --- speaking
 
     def post(self, names: Iterable[Name], body: Body) -> None:
         """To members of the view, by name (ourselves included, if named)."""
-        assert self.view is not None
-        wanted = set(names)
-        self.post_to([m.address for m in self.view.everyone if m.name in wanted], body)
+        members = self.roster.members
+        self.post_to([members[name].address for name in names if name in members], body)
 
     def post_to(self, addresses: Iterable[Address], body: Body, cluster: int | None = None) -> None:
         to = tuple(addresses)
@@ -123,8 +133,7 @@ class Core:
         (self.out.eager if isinstance(body, _EAGER) else self.out.sends).append(Send(to, envelope))
 
     def others(self) -> list[Name]:
-        assert self.view is not None
-        return [m.name for m in self.view.everyone if m.name != self.name]
+        return [name for name in self.roster.members if name != self.name]
 
     def persist(self, **changes: Any) -> None:
         """Change the durable state; everything sent from this step on waits for it."""

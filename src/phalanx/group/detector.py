@@ -50,6 +50,7 @@ class Detector:
         self._excess: frozenset[Name] = frozenset()
         self._suspects: frozenset[Name] = frozenset()
         self._cut: frozenset[Name] = frozenset()
+        self._hears: frozenset[Name] = frozenset()
         self._changed = True
         """A fact changed since the rules were last applied."""
         self._until = 0
@@ -91,7 +92,7 @@ class Detector:
             self._changed = True
 
     def claimed(self, name: Name, hears: Iterable[Name], suspects: Iterable[Name], now: int) -> None:
-        claims = Claims(frozenset(hears), frozenset(suspects))
+        claims = Claims(frozenset(hears), frozenset(suspects))  # (a frozenset of a frozenset is itself)
         if self.claims.get(name) == claims and (self.me in claims.hears) == (name not in self._deaf_since):
             return
         self.claims[name] = claims
@@ -127,8 +128,8 @@ class Detector:
 
     def hears(self, now: int) -> frozenset[Name]:
         """Whom we hear, ourselves included: what we claim to the others."""
-        silent = self.silence.is_silent
-        return frozenset(n for n in self._names if n == self.me or not (n in self.gone or silent(n, now)))
+        self.suspects(now)
+        return self._hears
 
     def suspects(self, now: int) -> frozenset[Name]:
         """Weigh the facts (anew only if they, or time, can have changed the answer)."""
@@ -142,6 +143,8 @@ class Detector:
         self._stuck = {n: until for n, until in self._stuck.items() if until > now}
         cut = {n for n in self._names if self.is_cut_off(n, now)}
         self._cut = frozenset(cut)
+        silent = self.silence.is_silent
+        self._hears = frozenset(n for n in self._names if n == self.me or not (n in self.gone or silent(n, now)))
         reachable = [n for n in self._names if n not in cut]
         vouched = {
             n

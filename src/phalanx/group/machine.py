@@ -245,7 +245,7 @@ class GroupMachine:
         view = core.view
         if view is None or core.excluded:
             return False
-        member = view.named(sender.name)
+        member = core.roster.members.get(sender.name)
         if member is None or sender.incarnation < member.incarnation or member.address != source:
             core.note("stranger", str(sender))
             return False
@@ -266,7 +266,7 @@ class GroupMachine:
             case Row():
                 if (
                     core.view is not None
-                    and core.view.named(name) == sender
+                    and core.roster.members.get(name) == sender
                     and len(body.echo) == len(core.view.everyone)
                 ):
                     core.detector.claimed(name, core.unmask(body.hears), core.unmask(body.suspects), core.now.mono)

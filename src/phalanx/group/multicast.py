@@ -129,8 +129,7 @@ class Multicasting:
             seat = core.seats[group_id]
             may = None if self._is_quorate(channel) else lambda data, channel=channel: self._echoed(channel, data)
             for data in channel.deliver(clock, may):
-                sender = core.view.named(channel.hosts[data.author])
-                assert sender is not None
+                sender = core.roster.members[channel.hosts[data.author]]
                 seat.deliver(core.view.id, sender, data, core.out.deliveries)
             channel.release()
 
@@ -145,7 +144,7 @@ class Multicasting:
         view = core.view
         assert view is not None
         author = channel.hosts[data.author]
-        place = next(i for i, m in enumerate(view.everyone) if m.name == author)
+        place = core.roster.places[author]
         heard = {name for name, row in core.rows.items() if row.echo[place] >= data.row}
         shown = core.row_number if author == core.name else core.rows[author].number if author in core.rows else 0
         if shown >= data.row:

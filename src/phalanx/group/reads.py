@@ -77,7 +77,7 @@ class Reads:
         assert view is not None
         if core.row_number < number:
             return False
-        place = view.rank(core.name)
+        place = core.roster.places[core.name]
         names = {name for name, row in core.rows.items() if row.echo[place] >= number}
         return is_quorum(view, names | {core.name})
 
@@ -114,7 +114,7 @@ class Reads:
         lease = self._lease(view)
         if not lease or view is None or not core.active:
             return False
-        place = view.rank(core.name)
+        place = core.roster.places[core.name]
         grantors = {core.name}
         for name, row in core.rows.items():
             sent = self._rows.shown_at(row.echo[place])

@@ -53,7 +53,7 @@ class HybridClock:
 
     def read(self, now: Instant) -> Stamp:
         """Advance to physical time, as far as the median allows, and read: all that is stamped later is later."""
-        if self.knows_median:
+        if stamp_of(now.wall) > self.now and self.knows_median:
             wall = min(now.wall, self._limit(now)) if self._walls else now.wall
             self.now = max(self.now, stamp_of(wall))
         return self.now
