@@ -34,7 +34,7 @@ from phalanx.model.events import (
 )
 from phalanx.model.history import GroupEvent, SawFounding, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.machine import Output, Received, Refused
-from phalanx.model.view import Address, Group, View
+from phalanx.model.view import Address, View
 from phalanx.parts.quorum import is_quorum
 
 Place = int
@@ -300,9 +300,10 @@ class Members:
         return NAMES.index(address)
 
     def _check_reach(self, view: View | None) -> None:
-        """What `fork` leaves out is read by groups without a quorum of the view, and by leases."""
-        for group in view.groups if view is not None else ():
-            assert is_quorum(view, group.hosts) and not group.spec.lease_ms, _out_of_reach(group)  # type: ignore[arg-type]  # a group has a view
+        """What `fork` leaves out is read by groups whose hosts are no quorum of the view, and by leases."""
+        if view is not None:
+            for group in view.groups:
+                assert is_quorum(view, group.hosts) and not group.spec.lease_ms, f"{group} is beyond the explorer"
 
     def _take(self, state: State, delivery: Any) -> list[Any]:
         """The application: it notes what it sees, consumes at once, and gives its state when asked."""
@@ -331,7 +332,3 @@ class Members:
             case _:
                 pass
         return []
-
-
-def _out_of_reach(group: Group) -> str:
-    return f"{group.spec.name} hosted by {group.hosts} reads what the explorer evens out"

@@ -86,7 +86,7 @@ SHORT: dict[str, Scenario] = {
         SCENARIOS["calm-total-order"],
         Scenario("one-crash-total-order-1-message", TOTAL, sends=(1, 0, 0), crashes=1),
         Scenario("one-crash-fifo-1-message", FIFO, sends=(1, 0, 0), crashes=1),
-        Scenario("false-suspicion-of-the-youngest", TOTAL, sends=(0, 0, 1), suspicions=((0, 2),), suspicions_max=1),
+        Scenario("false-suspicion-of-the-youngest", TOTAL, suspicions=((0, 2),), suspicions_max=1),
         Scenario("crash-of-the-coordinator", TOTAL, crashes=1, victims=(0,), suspicions=((0, 2),), suspicions_max=1),
         Scenario("restart-of-a-voter", TOTAL, crashes=1, victims=(1,), restarts=1),
     )
