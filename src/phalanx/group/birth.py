@@ -39,10 +39,10 @@ def begin(core: Core) -> None:
         return
     unvoted = votes.view is None or (votes.view.id == 0 and votes.accepted is None)
     if peers and unvoted and votes.cluster == 0:
-        core.view = genesis(peers)
+        core.turn_to(genesis(peers))
         core.persist(incarnation=core.me.incarnation, view=core.view, promised=None, accepted=None)
     else:
-        core.view = votes.view
+        core.turn_to(votes.view)
         core.persist(incarnation=core.me.incarnation)
     if core.view is not None:
         core.cluster = core.view.cluster
@@ -51,7 +51,8 @@ def begin(core: Core) -> None:
             core.past[votes.made_by.old] = votes.made_by
         core.detector.begin(core.view, core.now.mono)
         if core.view.rank(core.name) < 0:
-            core.view = core.flush = None  # it was a learner: there is nothing to vote on
+            core.turn_to(None)  # it was a learner: there is nothing to vote on
+            core.flush = None
     core.note("begin", str(core.me), "votes" if core.view is not None else "joins")
 
 

@@ -44,7 +44,8 @@ class Core:
         self.out = Output()
         self.votes = votes
         self.cluster = votes.cluster
-        self._view: View | None = None
+        self.view: View | None = None
+        """The view that we are in or vote in: read it, and change it by `turn_to`."""
         self.roster = Roster(NOBODY)
         """Look-ups in the view."""
         self.live = False
@@ -102,14 +103,9 @@ class Core:
         now = self.now.mono
         return is_quorum(self.view, [m.name for m in self.view.members if not self.detector.is_cut_off(m.name, now)])
 
-    @property
-    def view(self) -> View | None:
-        """The view that we are in or vote in."""
-        return self._view
-
-    @view.setter
-    def view(self, view: View | None) -> None:
-        self._view = view
+    def turn_to(self, view: View | None) -> None:
+        """From now on we are, or vote, in that view."""
+        self.view = view
         self.roster = Roster(view or NOBODY)
 
     def mask(self, names: Collection[Name]) -> int:

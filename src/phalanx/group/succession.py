@@ -68,7 +68,8 @@ class Succession:
         old, new = core.view, value.view
         if old is not None and core.live:
             self._end_groups(old, value)
-        core.view, core.cluster, core.live = new, new.cluster, True
+        core.turn_to(new)
+        core.cluster, core.live = new.cluster, True
         core.decision = core.attempt = None
         core.installed_at = core.now.mono
         self._remember(value)
@@ -170,7 +171,8 @@ class Succession:
         former = value.view.named(core.name)
         if former is not None and former in value.view.members and former.incarnation < core.me.incarnation:
             core.note("votes.on", value.view.id)
-            core.view, core.cluster = value.view, value.view.cluster
+            core.turn_to(value.view)
+            core.cluster = value.view.cluster
             core.flush = Flush(value.view, None, None)
             core.installed_at = core.now.mono
             core.detector.begin(value.view, core.now.mono)
@@ -180,7 +182,8 @@ class Succession:
         else:
             core.note("votes.over", value.view.id)
             core.cluster = value.view.cluster
-            core.view, core.flush = None, None
+            core.turn_to(None)
+            core.flush = None
             core.persist(cluster=core.cluster, decided=value)
         core.dead.clear()
         core.freezers.clear()
