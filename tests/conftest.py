@@ -4,6 +4,7 @@ Hypothesis derives its examples from the test's code, not from chance: the same 
 search for what nobody thought of is the simulator's work, whose seeds are printed and replay.
 """
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile(
@@ -14,3 +15,8 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("suite")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Golden transcripts are written by the tests that compare them, and reviewed as prose."""
+    parser.addoption("--rewrite", action="store_true", help="write the golden transcripts anew instead of comparing")

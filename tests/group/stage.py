@@ -86,13 +86,23 @@ class Stage(World):
     """A world whose nodes can be ended after any single thing that they do."""
 
     def __init__(self, seed: int, start: Callable[[Setup], Machine], deliver: Any, conditions: Conditions) -> None:
-        super().__init__(seed, start, deliver=deliver, conditions=conditions, codec=codec, trace=Trace(2_000))
+        super().__init__(
+            seed,
+            start,
+            deliver=deliver,
+            after_step=lambda node, output: self.stepped(node, output),
+            conditions=conditions,
+            codec=codec,
+            trace=Trace(2_000),
+        )
         self.links = Links(self, conditions, codec)
         self.network = self.links
         self.doomed: set[Name] = set()
         """Crashed, though the world will notice only when the present step is over: they do nothing any more."""
         self.left: Callable[[Node, str], None] = nothing
         """Called after everything that leaves a node, with what it was."""
+        self.stepped: Callable[[Node, Output], None] = unwatched
+        """Called after each step, with what it asks for."""
 
     def release(self, node: Node, output: Output) -> None:
         if output.writes:
@@ -110,6 +120,10 @@ class Stage(World):
 
 
 def nothing(_node: Node, _what: str) -> None:
+    """Nobody watches."""
+
+
+def unwatched(_node: Node, _output: Output) -> None:
     """Nobody watches."""
 
 
