@@ -78,8 +78,7 @@ def test_2_so_too_where_most_members_do_not_host_the_group() -> None:
 
 def test_3_a_group_none_of_whose_hosts_answered_is_not_truncated_but_gone() -> None:
     """A group none of whose hosts answered gets the cut "nothing": its acknowledged writes are truncated when they
-    return.  A group in memory dies with its last host, so here: what comes after it is another group, with another
-    id, and whoever still holds the old one is told that it is lost."""
+    return.  A group in memory dies with its last host, so what comes after it here is another group with another id."""
 
     def schedule() -> None:
         with Cluster("abcde", hosts={"a": (), "b": (), "c": ()}) as cluster:
