@@ -4,6 +4,7 @@
     fork        copy a machine, tell two machines apart
     members     what one member can do next, worked out once
     birth       where every exploration begins
+    whole       a state of all, and what can happen to it
     search      all states of three members and their links
     oracle      what must hold in every state
     calm        no quiet state is a wedge
@@ -15,6 +16,7 @@ itself), applications consume and answer at once, and members that are excluded 
 """
 
 from phalanx.lab.explore.scenarios import SCENARIOS, SHORT, Scenario
-from phalanx.lab.explore.search import Explorer, Report, explore
+from phalanx.lab.explore.search import Explorer, explore
+from phalanx.lab.explore.whole import Report
 
 __all__ = ["SCENARIOS", "SHORT", "Explorer", "Report", "Scenario", "explore"]

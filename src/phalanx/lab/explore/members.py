@@ -170,7 +170,8 @@ class Members:
 
     def receive(self, number: StateId, message: MessageId) -> tuple[StateId, Posted]:
         """The message arrives."""
-        return self._once(number, "receive", message, lambda s, m: self.step(s, [self.received(m)]))
+        found = self._known.get((number, "receive", message))
+        return found or self._once(number, "receive", message, lambda s, m: self.step(s, [self.received(m)]))
 
     def refused(self, number: StateId, place: Place) -> tuple[StateId, Posted]:
         """A connection to that member is refused."""

@@ -19,7 +19,7 @@ the latest; only the path to it may not be a shortest one, and quiet states are 
 
 from array import array
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from functools import partial
 
 from phalanx.lab.explore.birth import births
 from phalanx.lab.explore.calm import Calm
@@ -27,14 +27,7 @@ from phalanx.lab.explore.members import Broken, Members, MessageId, Place, Poste
 from phalanx.lab.explore.oracle import Oracle
 from phalanx.lab.explore.scenarios import NAMES, Scenario
 from phalanx.lab.explore.story import say_changes, say_message
-
-Link = int
-LINKS = tuple((i, j) for i in range(3) for j in range(3) if i != j)
-"""The links, from whom to whom, by number."""
-_LINK_OF = {pair: number for number, pair in enumerate(LINKS)}
-
-_FIELD = 24
-"""Bits of a number in the integer of a whole state: up to 16 million states of members, and as many queues."""
+from phalanx.lab.explore.whole import LINK_OF, LINKS, Action, Left, Report, Whole, doubt, pack
 
 _PHRASES = {
     "send": "is to multicast",
@@ -53,49 +46,10 @@ SHORTEST_MAX = 1_000_000
 """States to visit for a shorter path than the one that was found."""
 
 
-class Left(NamedTuple):
-    """What is left of the bounds."""
+Choice = tuple[Action, Callable[[], tuple[StateId, Posted]], Left]
+"""An action of one member, how it is done, and what is left of the bounds."""
 
-    crashes: int
-    restarts: int
-    suspicions: int
-    pairs: tuple[tuple[Place, Place], ...]
-    """Who may still get false evidence against whom."""
-    losses: int
-    ticks: int
-
-
-class Whole(NamedTuple):
-    """A state of all."""
-
-    members: tuple[StateId, StateId, StateId]
-    links: tuple[int, ...]
-    left: int
-
-
-class Action(NamedTuple):
-    """One thing that can happen next: `what` at member or link `where`, with `whom` where there is one."""
-
-    what: str
-    where: int
-    whom: int = 0
-
-
-class Report(NamedTuple):
-    """How far an exploration has come, or how it ended."""
-
-    scenario: str
-    states: int
-    transitions: int
-    depth: int
-    frontier: int
-    quiet: int
-    """Quiet states that were asked whether they are wedged."""
-    steps: int
-    """How often the real code ran."""
-    complete: bool
-    violation: str | None = None
-    path: tuple[str, ...] = ()
+_DELIVERIES = tuple(Action("deliver", link) for link in range(len(LINKS)))
 
 
 def explore(
@@ -133,7 +87,7 @@ class Explorer:
         self._queue_ids: dict[tuple[MessageId, ...], int] = {(): 0}
         self._lefts: list[Left] = []
         self._left_ids: dict[Left, int] = {}
-        self._own: dict[tuple[StateId, int], list[Action]] = {}
+        self._own: dict[tuple[StateId, tuple[Place, ...], int], list[tuple[Action, StateId, Posted, int]]] = {}
         self._actions: list[Action] = []
         self._action_ids: dict[Action, int] = {}
         self._parents = array("Q")
@@ -146,7 +100,7 @@ class Explorer:
     def run(self, states_max: int | None = None, progress: Callable[[Report], None] | None = None) -> Report:
         """Visit all states, or as many as allowed; stop at the first violation."""
         first = self._first()
-        seen = {_pack(first)}
+        seen = {pack(first)}
         frontier = [(first, 0)]
         self._note(0, Action("start", 0))
         depth = 0
@@ -163,7 +117,7 @@ class Explorer:
                 try:
                     for action, after in self._enough(state, seen):
                         self._transitions += 1
-                        key = _pack(after)
+                        key = pack(after)
                         if key not in seen:
                             seen.add(key)
                             following.append((after, self._note(number, action)))
@@ -217,7 +171,7 @@ class Explorer:
             for place in range(3):
                 if self._is_alone(left, place) and self._hears_no_more(state, place):
                     steps = list(self._steps_at(state, place))
-                    if any(_pack(after) not in seen for _, after in steps):
+                    if any(pack(after) not in seen for _, after in steps):
                         return steps
         return self._successors(state)
 
@@ -244,58 +198,71 @@ class Explorer:
     def _steps_at(self, state: Whole, place: Place) -> Iterator[tuple[Action, Whole]]:
         """What can happen to that member: messages arrive, or get lost on the way, or it does something itself."""
         members, links, left_id = state
-        left = self._lefts[left_id]
         for link, queue_id in enumerate(links):
             if queue_id and LINKS[link][1] == place:
                 queue = self._queues[queue_id]
                 rest = (*links[:link], self._queue(queue[1:]), *links[link + 1 :])
-                self._last = action = Action("deliver", link)
+                self._last = _DELIVERIES[link]
                 after, posted = self.members.receive(members[place], queue[0])
-                yield action, self._arrive(members, rest, left_id, place, after, posted)
+                yield self._last, self._arrive(members, rest, left_id, place, after, posted)
+                left = self._lefts[left_id]
                 if left.losses and self.members.is_prepare(queue[0]):
                     yield Action("lose", link), Whole(members, rest, self._left(left._replace(losses=left.losses - 1)))
-        yield from self._own_steps(state, place)
+        for action, after, posted, spent in self._own_steps(members, place, left_id):
+            kept = self._cut_off(links, place) if action.what == "crash" else links
+            yield action, self._arrive(members, kept, spent, place, after, posted)
 
-    def _own_steps(self, state: Whole, place: Place) -> Iterator[tuple[Action, Whole]]:
-        members, links, left_id = state
-        number = members[place]
-        left = self._lefts[left_id]
-        for what, act, cost in self._choices(number, place, left):
-            self._last = action = Action(what, place)
-            after, posted = act(number)
-            if after != number or posted:
-                new_links = self._cut_off(links, place) if what == "crash" else links
-                spent = self._left(left._replace(**{cost: getattr(left, cost) - 1})) if cost else left_id
-                yield action, self._arrive(members, new_links, spent, place, after, posted)
+    def _own_steps(
+        self, members: tuple[StateId, StateId, StateId], place: Place, left_id: int
+    ) -> list[tuple[Action, StateId, Posted, int]]:
+        """What that member can do by itself or learn of the others' processes, if it changes anything; and what is left
+        of the bounds then.  Depends on its state, on who has crashed, and on what is left."""
+        states = self.members.states
+        gone = tuple(whom for whom in range(3) if whom != place and states[members[whom]].machine is None)
+        key = members[place], gone, left_id
+        steps = self._own.get(key)
+        if steps is None:
+            left = self._lefts[left_id]
+            choices = [*self._choices(members[place], place, left), *self._evidence(members[place], place, gone, left)]
+            steps = []
+            for action, act, spent in choices:
+                self._last = action
+                after, posted = act()
+                if after != members[place] or posted:
+                    steps.append((action, after, posted, self._left(spent)))
+            self._own[key] = steps
+        return steps
+
+    def _evidence(self, number: StateId, place: Place, gone: tuple[Place, ...], left: Left) -> Iterator[Choice]:
+        """That others are gone: true, or false as far as the bounds allow."""
         if self.members.states[number].machine is None:
             return
         for whom in range(3):
-            real = self.members.states[members[whom]].machine is None
-            if whom == place or not (real or (place, whom) in left.pairs):
-                continue
-            self._last = action = Action("refused" if real else "suspect", place, whom)
-            after, posted = self.members.refused(number, whom)
-            if after != number or posted:
-                spent = left_id if real else self._left(_doubt(left, (place, whom)))
-                yield action, self._arrive(members, links, spent, place, after, posted)
+            if whom in gone:
+                yield Action("refused", place, whom), partial(self.members.refused, number, whom), left
+            elif (place, whom) in left.pairs:
+                yield (
+                    Action("suspect", place, whom),
+                    partial(self.members.refused, number, whom),
+                    doubt(left, place, whom),
+                )
 
-    def _choices(
-        self, number: StateId, place: Place, left: Left
-    ) -> Iterator[tuple[str, Callable[[StateId], tuple[StateId, Posted]], str]]:
-        """What member `place` can do by itself: the action, how it is done, which bound it costs."""
-        state = self.members.states[number]
+    def _choices(self, number: StateId, place: Place, left: Left) -> Iterator[Choice]:
+        """What member `place` can do by itself, or its process can suffer."""
+        state, members = self.members.states[number], self.members
         if state.machine is None:
             if left.restarts:
-                yield "restart", self.members.restart, "restarts"
+                spent = left._replace(restarts=left.restarts - 1)
+                yield Action("restart", place), partial(members.restart, number), spent
             return
         if state.unsent and state.parting is None:
-            yield "send", self.members.send, ""
+            yield Action("send", place), partial(members.send, number), left
         if state.waiting:
-            yield "release", self.members.release, ""
+            yield Action("release", place), partial(members.release, number), left
         if left.crashes and place in self.scenario.victims:
-            yield "crash", self.members.crash, "crashes"
+            yield Action("crash", place), partial(members.crash, number), left._replace(crashes=left.crashes - 1)
         if left.ticks and place in self.scenario.tickers:
-            yield "tick", self.members.tick, "ticks"
+            yield Action("tick", place), partial(members.tick, number), left._replace(ticks=left.ticks - 1)
 
     def _arrive(
         self,
@@ -312,7 +279,7 @@ class Explorer:
             queues = [*links]
             for to, message in posted:
                 if self.members.states[members[to]].machine is not None:
-                    link = _LINK_OF[place, to]
+                    link = LINK_OF[place, to]
                     queues[link] = self._queue((*self._queues[queues[link]], message))
             links = tuple(queues)
         return Whole((changed[0], changed[1], changed[2]), links, left)
@@ -385,16 +352,3 @@ class Explorer:
             body = self.members.messages[self._queues[state.links[where]][0]][1].body
             return f"{NAMES[source]} -> {NAMES[to]}  {say_message(body)}{'  is lost' if what == 'lose' else ''}"
         return f"{NAMES[where]} " + _PHRASES[what].format(NAMES[whom])
-
-
-def _doubt(left: Left, pair: tuple[Place, Place]) -> Left:
-    """What is left after that false evidence."""
-    pairs = tuple(p for p in left.pairs if p != pair) if left.suspicions > 1 else ()
-    return left._replace(suspicions=left.suspicions - 1, pairs=pairs)
-
-
-def _pack(state: Whole) -> int:
-    packed = state.left
-    for number in (*state.members, *state.links):
-        packed = packed << _FIELD | number
-    return packed
