@@ -223,7 +223,8 @@ class Membership:
     def _is_synced(self, name: Name, group: int) -> bool:
         core = self.core
         if name == core.name:
-            return core.seats[group].synced
+            seat = core.seats.get(group)  # none if this process only votes for its former incarnation
+            return seat is not None and seat.synced
         channel = core.channels.get(group)
         if channel is not None and name in channel.synced:
             return True

@@ -70,7 +70,7 @@ def plan(old: View, grounds: Grounds) -> Plan | None:
     departed = _departed(old, everyone)
     view = View(grounds.cluster, old.id + 1, tuple(members), tuple(learners), tuple(groups), departed)
     clock = max(p.clock for p in promises.values())
-    left = tuple(name for name, w in sorted(grounds.wishes.items()) if w.leave and old.named(name) == w.member)
+    left = tuple(n for n, w in sorted(grounds.wishes.items()) if w.leave and w.member not in everyone)
     return Plan(Decision(old.id, view, tuple(cuts), clock, left), needs, holders)
 
 
@@ -92,7 +92,8 @@ def _full_members(old: View, grounds: Grounds) -> list[Member]:
     answered = [m.name for m in old.members if m.name in promises]
     if not is_quorum(old, answered):
         return []
-    live = [n for n in answered if promises[n].live and not _leaves(n, grounds)]
+    live = [n for n in answered if promises[n].live]
+    live = [n for n in live if not _leaves(n, grounds)] or live  # the last stay until a learner can take over
     names = live or [n for n in answered if not promises[n].live]
     others = set(answered) - set(names)
 

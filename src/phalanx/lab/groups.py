@@ -27,11 +27,14 @@ from phalanx.model.events import (
     Excluded,
     Founded,
     GroupLost,
+    Host,
     Installed,
+    Leave,
     Multicast,
     Restored,
     SnapshotTaken,
     SnapshotWanted,
+    Unhost,
 )
 from phalanx.model.history import SawFounding, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.view import GroupId, GroupSpec, Member, Name, Order
@@ -78,6 +81,7 @@ class GroupScenario(Scenario):
         self._probes: list[tuple[GroupId, bytes]] | None = None
         self._probe_view = 0
         self._processes: dict[Name, Member] = {}
+        self._leavers: set[Name] = set()
 
     @staticmethod
     def codec(message: Any) -> Any:
@@ -168,11 +172,15 @@ class GroupScenario(Scenario):
     def workload(self, rng: random.Random) -> Iterable[Call]:
         end = self.plan.heal_at_ns
         names = self.plan.names
+        rude = rng.choice((0.0, 0.0, 0.02, 0.1))
         for _ in range(rng.choice((5, 30, 100, 200))):
             name = rng.choice(names)
             group = rng.choice(sorted(self.specs))
-            if rng.random() < 0.2:
+            chance = rng.random()
+            if chance < 0.2:
                 yield Call(rng.randrange(end), name, ("read", group, 0))
+            elif chance < 0.2 + rude:
+                yield Call(rng.randrange(end), name, (rng.choice(("leave", "unhost")), group, 0))
             else:
                 size = rng.choice((0, 0, 0, 20, 50, 300))
                 yield Call(rng.randrange(end), name, ("send", group, size))
@@ -185,16 +193,24 @@ class GroupScenario(Scenario):
         group = view.group_named(name) if view is not None else None
         if group is None or node.name not in group.everyone:
             return ()
-        app: App = node.application
         self._count += 1
+        if kind == "leave":
+            self._leavers.add(node.name)
+            return (Leave(),)
+        if kind == "unhost":
+            self.world.schedule(SECOND // 2, self._ask, node.name, Host(group.spec))
+            return (Unhost(name),)
         if kind == "read":
             if group.spec.order is not Order.TOTAL:
                 return ()
             self._barriers[self._count] = self._acked.get(group.id, 0)
             return (Barrier(group.id, self._count),)
         payload = b"%d/%s" % (self._count, node.name.encode()) + b"." * size
-        self.world.history.append(Sent(app.process, group.id, payload))
+        self.world.history.append(Sent(machine.me, group.id, payload))
         return (Multicast(group.id, (payload,)),)
+
+    def _ask(self, name: Name, request: Host) -> None:
+        self.world.request(name, request)
 
     # --- the end
 
@@ -245,4 +261,4 @@ class GroupScenario(Scenario):
         return "; ".join(f"{name} {at(name)}" for name in self.plan.names)
 
     def judge(self, history: Sequence[Any]) -> list[str]:
-        return [f"{v.property}: {v.text}" for v in check_groups(history, leavers=())]
+        return [f"{v.property}: {v.text}" for v in check_groups(history, leavers=self._leavers)]
