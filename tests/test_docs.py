@@ -158,6 +158,17 @@ def broken_links(document: str, directory: Path) -> list[str]:
     return [name for name in files if name and not (directory / name).exists()]
 
 
+def defined_tests() -> set[str]:
+    """The names of all test functions."""
+    texts = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    return {name for text in texts for name in re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)}
+
+
+def missing_tests(document: str, defined: set[str]) -> list[str]:
+    """Tests that a document names, in backquotes, and that do not exist.  (A file is named with its extension.)"""
+    return [name for name in re.findall(r"`(test_\w+)`", document) if name not in defined]
+
+
 def phalanx_help(command: Sequence[str]) -> str | None:
     """What `phalanx COMMAND --help` prints, None if it is refused."""
     done = _run([str(PHALANX), *command, "--help"], ROOT)
@@ -204,6 +215,16 @@ def test_commands_exist_and_print_what_is_shown(path: Path, tmp_path: Path) -> N
 @each_document
 def test_links_lead_to_files(path: Path) -> None:
     assert broken_links(path.read_text(encoding="utf-8"), path.parent) == []
+
+
+@each_document
+def test_tests_that_are_named_exist(path: Path) -> None:
+    assert missing_tests(path.read_text(encoding="utf-8"), defined_tests()) == []
+
+
+def test_the_program_of_the_readme_is_short() -> None:
+    first = next(b for b in blocks_in((ROOT / "README.md").read_text(encoding="utf-8")) if b.info == "python")
+    assert len(first.text.splitlines()) <= 25
 
 
 # --- the checks can fail ------------------------------------------------------------------------------------------
@@ -293,3 +314,8 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     (tmp_path / "here.md").touch()
     document = "[a](here.md#part) [b](gone.md) [c](https://example.org) [d](#part) `[e](shown.md)`"
     assert broken_links(document, tmp_path) == ["gone.md"]
+
+
+def test_a_test_that_does_not_exist_is_found() -> None:
+    document = "`test_here` and `test_gone`, in `tests/test_file.py`"
+    assert missing_tests(document, {"test_here"}) == ["test_gone"]
