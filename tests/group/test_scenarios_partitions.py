@@ -33,8 +33,17 @@ def settled(cluster: Cluster, at: str, seconds: float = 10.0) -> str:
         ("abcde", ["ac", "bc"], "abde"),
         ("abcde", ["ad", "ae", "bd", "be"], "abc"),
         ("abcd", ["ab", "bc", "cd", "da"], "ac"),
+        ("abcdef", ["ab", "bc", "cd", "de", "ef", "fa"], "ace"),
     ],
-    ids=["cut from the eldest", "cut of the young", "one of five", "two cuts at one", "bridge", "ring of 4"],
+    ids=[
+        "cut from the eldest",
+        "cut of the young",
+        "one of five",
+        "two cuts at one",
+        "bridge",
+        "ring of 4",
+        "ring of 6",
+    ],
 )
 def test_a_partial_partition_costs_the_smallest_eviction(names: str, cuts: list[str], kept: str) -> None:
     """SCENARIOS 14; DESIGN section 6: the largest set that can all talk, elders preferred, and no endless changes."""
