@@ -13,6 +13,7 @@ from phalanx.group.messages import Chunk, Fetch
 from phalanx.group.seat import Tag
 from phalanx.model.events import SnapshotTaken, SnapshotWanted
 from phalanx.model.view import GroupId, Member, Name
+from phalanx.parts.download import Download
 
 
 class Snap(NamedTuple):
@@ -33,26 +34,29 @@ class Wanted(NamedTuple):
     asked: set[Name]
 
 
+PIECES_AHEAD = 8
+"""Pieces of a snapshot under way at once: with pieces of 256 KiB, 2 MiB in each round trip."""
+
+
 class Fetching:
     """A learner's transfer of one group."""
 
-    __slots__ = ("asked_at", "avoid", "digest", "donor", "moved_at", "parts", "size", "tag", "token", "total")
+    __slots__ = ("avoid", "digest", "donor", "download", "moved_at", "piece", "tag", "token")
 
-    def __init__(self) -> None:
+    def __init__(self, piece: int) -> None:
+        self.piece = piece
         self.donor: Name | None = None
         self.avoid: set[Name] = set()
+        self.moved_at = 0
+        """When this donor last got us further."""
+        self.restart()
+
+    def restart(self) -> None:
+        """Nothing of what has come is of use."""
         self.token = 0
         self.tag: Tag | None = None
         self.digest = b""
-        self.parts: list[bytes] = []
-        self.size = 0
-        self.total = -1
-        self.asked_at = 0
-        self.moved_at = 0
-        """When this donor last got us further."""
-
-    def restart(self) -> None:
-        self.token, self.tag, self.digest, self.parts, self.size, self.total = 0, None, b"", [], 0, -1
+        self.download = Download(self.piece, PIECES_AHEAD)
 
 
 class Transfer:
@@ -138,22 +142,16 @@ class Transfer:
         place = core.past[chunk.view - 1].view.group(chunk.group) if chunk.view - 1 in core.past else None
         if place is not None and len(place.hosts) != len(chunk.covers):
             return
-        if fetching.tag is not None and (fetching.tag, fetching.digest) != (tag, chunk.digest):
-            if chunk.offset not in (0, fetching.size):
-                return  # late, from a snapshot that was given up
-            core.note("transfer.restart", chunk.group)
+        if (fetching.tag, fetching.digest) != (tag, chunk.digest):
+            if fetching.token >= chunk.token:
+                return  # late, of a snapshot that this donor has replaced
+            if fetching.tag is not None:
+                core.note("transfer.restart", chunk.group)
             fetching.restart()
-            if chunk.offset > 0:
-                self._ask(chunk.group, fetching)
-        if chunk.offset != fetching.size:
-            return
-        fetching.moved_at = core.now.mono
-        fetching.token, fetching.tag, fetching.digest = chunk.token, tag, chunk.digest
-        fetching.total = chunk.total
-        fetching.parts.append(chunk.data)
-        fetching.size += len(chunk.data)
-        if fetching.size < fetching.total:
-            self._ask(chunk.group, fetching)
+            fetching.tag, fetching.digest = tag, chunk.digest
+        fetching.token = chunk.token
+        if fetching.download.take(chunk.offset, chunk.total, chunk.data):
+            fetching.moved_at = core.now.mono
 
     def act(self) -> None:
         """Ask, ask elsewhere, finish; forget snapshots that nobody fetches any more."""
@@ -168,7 +166,7 @@ class Transfer:
         for group, seat in core.seats.items():
             if seat.synced:
                 continue
-            fetching = self._fetching.setdefault(group, Fetching())
+            fetching = self._fetching.setdefault(group, Fetching(core.config.limits.chunk))
             if seat.overflowed:
                 core.note("transfer.overflow", group)
                 seat.lose_state(Tag(core.view.id, tuple(core.channels[group].held.delivered)))
@@ -184,7 +182,7 @@ class Transfer:
         if fetching.tag is not None and not fetching.tag.reaches(seat.suffix_from):
             fetching.restart()  # what follows that snapshot is not here any more
             fetching.donor = None
-        if fetching.tag is not None and fetching.size == fetching.total:
+        if fetching.tag is not None and fetching.download.complete:
             if fetching.tag.view <= view.id:
                 self._finish(group, fetching)
             return
@@ -193,8 +191,7 @@ class Transfer:
         elif core.now.mono - fetching.moved_at >= 2 * core.timing.suspect_after:
             fetching.avoid.add(fetching.donor)
             self._choose(group, fetching)
-        elif core.now.mono - fetching.asked_at >= 2 * core.timing.resend_after:
-            self._ask(group, fetching)
+        self._ask(group, fetching)
 
     def _choose(self, group: GroupId, fetching: Fetching) -> None:
         """The least busy full host that we hear, not the eldest if another will do."""
@@ -211,15 +208,16 @@ class Transfer:
         busy = {n: core.rows[n].busy if n in core.rows else 0 for n in usable}
         fetching.donor = min(reversed(usable), key=lambda n: busy[n])
         fetching.moved_at = core.now.mono
+        fetching.token = 0
+        fetching.download.ask_again()
         core.note("transfer.fetch", group, fetching.donor)
-        self._ask(group, fetching, fresh_donor=True)
 
-    def _ask(self, group: GroupId, fetching: Fetching, *, fresh_donor: bool = False) -> None:
-        assert fetching.donor is not None
-        fetching.asked_at = self.core.now.mono
-        token = 0 if fresh_donor else fetching.token
+    def _ask(self, group: GroupId, fetching: Fetching) -> None:
+        if fetching.donor is None:
+            return
         least = fetching.tag or self.core.seats[group].suffix_from
-        self.core.post([fetching.donor], Fetch(group, token, fetching.size, least.view, least.covers))
+        for offset in fetching.download.to_ask(self.core.now.mono, 2 * self.core.timing.resend_after):
+            self.core.post([fetching.donor], Fetch(group, fetching.token, offset, least.view, least.covers))
 
     def _finish(self, group: GroupId, fetching: Fetching) -> None:
         core = self.core
@@ -228,7 +226,7 @@ class Transfer:
         if fetching.tag.view == view.id:
             channel.adopt(fetching.tag.covers)
         core.note("transfer.done", group, fetching.tag.view)
-        seat.restore(b"".join(fetching.parts), fetching.tag, view.everyone, core.out.deliveries)
+        seat.restore(fetching.download.content(), fetching.tag, view.everyone, core.out.deliveries)
         del self._fetching[group]
         core.row_due = True
 
@@ -237,9 +235,9 @@ class Transfer:
         if core.excluded or not core.live:
             return None
         times = [
-            f.asked_at + 2 * core.timing.resend_after
+            at
             for f in self._fetching.values()
-            if f.donor is not None and f.size != f.total
+            if f.donor is not None and (at := f.download.due(2 * core.timing.resend_after)) is not None
         ]
         times += [at + 8 * core.timing.suspect_after for at in self._used_at.values()]
         if any(not s.synced and g not in self._fetching for g, s in core.seats.items()) or any(
