@@ -26,6 +26,9 @@ PLAIN_S = 2.0
 """Between two lines of figures where there is no terminal."""
 
 EVENTS_SHOWN = 14
+OTHER_LINES = 13
+"""Of the display, above and around the events."""
+
 BARS = "▁▂▃▄▅▆▇█"
 STYLES = {"member": "green", "learner": "yellow", "fenced": "yellow", "out": "red"}
 
@@ -100,7 +103,7 @@ def composition(status: Status) -> str:
     """A view in words, eldest first."""
     members = " ".join(member.name for member in status.members)
     learners = " ".join(member.name for member in status.learners)
-    return f"members {members}" + (f", learner {learners} (gets the state, has no vote)" if learners else "")
+    return f"members {members}" + (f", learner {learners} (no vote until it has the state)" if learners else "")
 
 
 class Screen(Protocol):
@@ -122,10 +125,10 @@ class LiveScreen:
         with Live(console=self._console, auto_refresh=False) as live:
             try:
                 while True:
-                    live.update(picture(self._scene), refresh=True)
+                    live.update(picture(self._scene, self._console.height), refresh=True)
                     await asyncio.sleep(1 / FRAMES_PER_S)
             finally:
-                live.update(picture(self._scene), refresh=True)
+                live.update(picture(self._scene, self._console.height), refresh=True)
 
 
 class PlainScreen:
@@ -147,17 +150,18 @@ class PlainScreen:
         self._console.print(f"{event.at:6.2f} s  {event.text}", highlight=False, soft_wrap=True)
 
 
-def picture(scene: Scene) -> RenderableType:
-    """The whole display at this moment."""
-    events = Text()
-    for event in list(scene.events)[-EVENTS_SHOWN:]:
+def picture(scene: Scene, height: int) -> RenderableType:
+    """The whole display at this moment, for a terminal of that many lines."""
+    shown = max(3, min(EVENTS_SHOWN, height - OTHER_LINES))
+    events = Text(no_wrap=True, overflow="ellipsis")
+    for event in list(scene.events)[-shown:]:
         events.append(f"{event.at:6.2f} s  ", "dim")
         events.append(f"{event.text}\n", event.style)
     events.right_crop(1)
     return Group(
         Panel(_nodes(scene), title="three processes, one replicated store", border_style="blue"),
         Panel(_load(scene.records), title="clients", border_style="blue"),
-        Panel(events, title=scene.phase or "events", border_style="blue", height=EVENTS_SHOWN + 2),
+        Panel(events, title=scene.phase or "events", border_style="blue", height=shown + 2),
     )
 
 

@@ -168,6 +168,12 @@ class Load:
         self._ending = True
         return await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def make(self, calls: int) -> None:
+        """Wait until that many more calls have succeeded."""
+        enough = self.records.count(Outcome.OK) + calls
+        while self.records.count(Outcome.OK) < enough:
+            await asyncio.sleep(0.01)
+
     def rebalance(self) -> None:
         """Have each client connect anew after its present call, to the node that it prefers: clients stay with the node
         that they fled to."""
