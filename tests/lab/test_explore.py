@@ -20,11 +20,12 @@ from phalanx.group.multicast import Multicasting
 from phalanx.lab.explore import SCENARIOS, SHORT, Explorer, Report, Scenario, explore
 from phalanx.lab.explore.birth import births
 from phalanx.lab.explore.fork import encode, fork
-from phalanx.lab.explore.members import Members
+from phalanx.lab.explore.members import Members, State
+from phalanx.lab.explore.oracle import Oracle
 from phalanx.lab.explore.scenarios import FIFO, TOTAL
 from phalanx.model.clock import Instant
 from phalanx.model.events import Multicast
-from phalanx.model.history import SawMessage
+from phalanx.model.history import SawMessage, SawState, Sent
 from phalanx.model.machine import Refused
 from phalanx.model.view import View
 
@@ -153,6 +154,26 @@ def test_a_bound_on_states_is_kept_and_said() -> None:
     assert 500 <= report.states < 5_000
     assert not report.complete
     assert report.violation is None
+
+
+def test_a_state_that_was_transferred_follows_the_deliveries_it_holds() -> None:
+    """The histories of three members say nothing of the order between them; the judge must not invent one."""
+    members = Members(QUIET)
+    eldest, learner, sender = (members.states[number] for number in births(members))
+    assert learner.machine is not None
+    assert sender.machine is not None
+    group = group_of(sender.machine)
+    told, sent = learner.copy(), sender.copy()
+    told.history += (SawState(learner.machine.me, group, (b"c1",)),)
+    me = sender.machine.me
+    sent.history += (Sent(me, group, b"c1"), SawMessage(me, group, 1, me, b"c1"))
+
+    def judge(*states: State) -> str | None:
+        a, b, c = map(members.add, states)
+        return Oracle(members).judge(a, b, c)
+
+    assert judge(eldest, told, sent) is None
+    assert "which was never sent" in str(judge(eldest, told, sender))
 
 
 # --- it can fail

@@ -1,8 +1,8 @@
 """What must hold in every state that is visited, judged from what the three applications have seen.
 
 Three histories say all that the judges of `check.groups` ask, but for the order of events of different processes.  They
-read it only to know that what is delivered was sent before, which holds in every merge that puts sending first; and for
-`fencing`, which is about real time, and is left to the simulator.
+read it only to know that what is delivered was sent before, and what a state holds was delivered before, which holds in
+a merge in the order of causes; and for `fencing`, which is about real time, and is left to the simulator.
 """
 
 from phalanx.check.groups import check_groups
@@ -60,20 +60,24 @@ class Oracle:
 
 
 def _merge(histories: list[tuple[GroupEvent, ...]]) -> list[GroupEvent]:
-    """One sequence in which everything delivered was sent before, if it was sent at all."""
+    """One sequence in which what is delivered was sent before, and what a state holds was delivered before, as far as
+    it was at all: the order of causes, which every order in real time extends."""
     left = [list(reversed(history)) for history in histories]
     to_send = {e.payload for history in histories for e in history if isinstance(e, Sent)}
+    to_deliver = {e.payload for history in histories for e in history if isinstance(e, SawMessage)}
     merged: list[GroupEvent] = []
 
-    def needs(event: GroupEvent) -> set[bytes]:
-        if isinstance(event, SawMessage):
-            return {event.payload} & to_send
-        return set(event.payloads) & to_send if isinstance(event, SawState) else set()
+    def waits(event: GroupEvent) -> bool:
+        if isinstance(event, SawState):
+            return not to_deliver.isdisjoint(event.payloads) or not to_send.isdisjoint(event.payloads)
+        return isinstance(event, SawMessage) and event.payload in to_send
 
     while any(left):
-        ready = next((q for q in left if q and not needs(q[-1])), None) or next(q for q in left if q)
+        ready = next((q for q in left if q and not waits(q[-1])), None) or next(q for q in left if q)
         event = ready.pop()
         merged.append(event)
         if isinstance(event, Sent):
             to_send.discard(event.payload)
+        elif isinstance(event, SawMessage):
+            to_deliver.discard(event.payload)
     return merged
