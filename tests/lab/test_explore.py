@@ -212,12 +212,12 @@ def test_fetching_after_the_proposal_is_found(monkeypatch: pytest.MonkeyPatch) -
 def test_a_coordinator_that_adopts_no_accepted_value_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two successors of one view (Lamport 1998, condition B3)."""
     monkeypatch.setattr(Attempt, "adopted", never)
-    assert_found(explore(DECISION_LOST), "view_agreement")
+    assert_found(Explorer(DECISION_LOST, reduce=True).run(), "view_agreement")
 
 
 def test_a_frozen_member_that_acknowledges_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Multicasting, "show_rows", show_though_frozen(Multicasting.show_rows))
-    assert_found(explore(LOST_PREPARE), "uniformity")
+    assert_found(Explorer(LOST_PREPARE, reduce=True).run(), "uniformity")
 
 
 def test_a_promise_that_does_not_freeze_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
