@@ -1,6 +1,8 @@
 """What the documents show is true: examples run, commands and links exist (docs/CONTRIBUTING.md has the convention)."""
 
+import ast
 import doctest
+import functools
 import os
 import re
 import shlex
@@ -12,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.source import ROOT
+from tests.source import ROOT, package_modules
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PHALANX = Path(sys.executable).with_name("phalanx")
@@ -158,6 +160,7 @@ def broken_links(document: str, directory: Path) -> list[str]:
     return [name for name in files if name and not (directory / name).exists()]
 
 
+@functools.cache
 def defined_tests() -> set[str]:
     """The names of all test functions."""
     texts = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
@@ -167,6 +170,31 @@ def defined_tests() -> set[str]:
 def missing_tests(document: str, defined: set[str]) -> list[str]:
     """Tests that a document names, in backquotes, and that do not exist.  (A file is named with its extension.)"""
     return [name for name in re.findall(r"`(test_\w+)`", document) if name not in defined]
+
+
+@functools.cache
+def defined_members() -> set[str]:
+    """Everything that classes of ours have, as "Class.member", and the modules' paths below the package."""
+    found = {str(path.relative_to(ROOT / "src" / "phalanx")) for path in (ROOT / "src" / "phalanx").rglob("*.py")}
+    for module in package_modules():
+        for cls in (node for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)):
+            for node in ast.walk(cls):
+                match node:
+                    case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                        found.add(f"{cls.name}.{name}")
+                    case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                        found.add(f"{cls.name}.{name}")
+    return found
+
+
+def missing_members(document: str, defined: set[str]) -> list[str]:
+    """What a document names in backquotes as `Class.member` or `layer/module.py`, where there is no such thing.  Classes
+    that are not ours are not looked at."""
+    classes = {name.partition(".")[0] for name in defined}
+    members = [name for name in re.findall(r"`([A-Z]\w*\.\w+)`", document) if name.partition(".")[0] in classes]
+    paths = [name.removeprefix("phalanx/") for name in re.findall(r"`([a-z]+/[a-z_/]+\.py)`", document)]
+    files = [name for name in paths if not name.startswith("tests/")]
+    return [name for name in [*members, *files] if name not in defined]
 
 
 def phalanx_help(command: Sequence[str]) -> str | None:
@@ -220,6 +248,11 @@ def test_links_lead_to_files(path: Path) -> None:
 @each_document
 def test_tests_that_are_named_exist(path: Path) -> None:
     assert missing_tests(path.read_text(encoding="utf-8"), defined_tests()) == []
+
+
+@each_document
+def test_parts_of_the_code_that_are_named_exist(path: Path) -> None:
+    assert missing_members(path.read_text(encoding="utf-8"), defined_members()) == []
 
 
 def test_the_program_of_the_readme_is_short() -> None:
@@ -319,3 +352,9 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
 def test_a_test_that_does_not_exist_is_found() -> None:
     document = "`test_here` and `test_gone`, in `tests/test_file.py`"
     assert missing_tests(document, {"test_here"}) == ["test_gone"]
+
+
+def test_a_part_of_the_code_that_does_not_exist_is_found() -> None:
+    document = "`Channel.receive`, `Channel.gone` and `Other.thing`, in `group/channel.py` and `group/gone.py`"
+    assert missing_members(document, {"Channel.receive", "group/channel.py"}) == ["Channel.gone", "group/gone.py"]
+    assert "Timing.suspect_after" in defined_members()
