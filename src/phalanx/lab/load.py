@@ -83,21 +83,25 @@ class Records:
                     found.append(operation.completed - operation.invoked)
         return sorted(found)
 
-    def longest_gap(self, since: int, until: int, homes: Iterable[Name] | None = None) -> int:
-        """The longest time, in ns, without a successful write by any of the clients of these homes (None: of all),
-        begun at the last success before `since` at the earliest."""
+    def gaps(self, since: int, until: int, homes: Iterable[Name] | None = None) -> list[int]:
+        """The times in ns between successful writes, one after the other, by the clients of these homes together (None:
+        of all); begun at the last success before `since`, the last one ended by `until`."""
         wanted = None if homes is None else set(homes)
-        times = [
+        times = sorted(
             operation.completed
             for home, operation in self.all
             if operation.completed is not None
             and operation.outcome is Outcome.OK
             and operation.f in WRITES
             and (wanted is None or home in wanted)
-        ]
+        )
         begin = max((t for t in times if t <= since), default=since)
-        points = [begin, *sorted(t for t in times if since < t < until), until]
-        return max(after - before for before, after in itertools.pairwise(points))
+        points = [begin, *(t for t in times if since < t < until), until]
+        return [after - before for before, after in itertools.pairwise(points)]
+
+    def longest_gap(self, since: int, until: int, homes: Iterable[Name] | None = None) -> int:
+        """The longest of `gaps`: how long nobody of them could write."""
+        return max(self.gaps(since, until, homes))
 
     def lost(self, final: Mapping[str, str]) -> list[str]:
         """Keys of the ledger whose write was acknowledged, and that do not have the value in the end."""
