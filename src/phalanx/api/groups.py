@@ -33,6 +33,9 @@ class Group:
             ...
         await group.send(b"hello")
 
+    Every process of a group must iterate: what it has been given and has not read is its *backlog*, and senders wait for
+    the largest one once it fills `Limits.window`.
+
     The state is the application's: `snapshot` gives it as bytes, `restore` replaces it; both are called between two
     messages of the iteration, so a snapshot is exactly what the messages handed out so far have made (a process that
     does not iterate cannot give its state to a new member).  Without them a new member begins with what is sent after
@@ -70,13 +73,15 @@ class Group:
         return self.spec.name
 
     async def send(self, payload: bytes, *, delivered: bool = False) -> None:
-        """Multicast a payload.  Waits while the window is full, and until this process has a place in the group.
+        """Multicast a payload.  Waits while more than `Limits.queue` bytes wait here to be sent, and until this process
+        has a place in the group.  Not for the task that reads the group: if it waits here and the others' readers do
+        too, nobody makes room.
 
         Returns once the payload is queued in order, or, if `delivered`, once it has been delivered here (in a uniform
         or total-order group: once it is certain to be delivered by all).
 
-        Raises `TooLarge`; `Unavailable` if the process left; `OutcomeUnknown` if it was excluded with the payload under
-        way: it may have been delivered elsewhere.
+        Raises `TooLarge`; `Unavailable` if the process left, or was excluded while this waited; and, if `delivered`,
+        `OutcomeUnknown` if it was excluded with the payload under way: it may have been delivered elsewhere.
         """
         if len(payload) > self._payload_bytes_max:
             raise TooLarge(f"{len(payload)} bytes; the limit of a payload is {self._payload_bytes_max}")

@@ -154,8 +154,8 @@ class Process:
         to it.  `lease_ms`: let linearizable reads rest on leases of that length instead of asking a quorum each time;
         a failed member then delays the others' next view by up to a lease.
 
-        Raises `ConfigurationError` if the class cannot be replicated, `Refused` if an object of another contract (or
-        kind of group) has the name.
+        Raises `ConfigurationError` if the class cannot be replicated, `Refused` if an object of another contract or
+        lease (or another kind of group) has the name in the cluster.
         """
         name = name or cls.__name__
         kind, spec = _described(name, cls, lease_ms)
