@@ -84,7 +84,7 @@ class Acceptor:
         core = self.core
         assert core.flush is not None and core.view is not None
         progress = tuple(
-            Progress(group, tuple(channel.matrix.received), core.seats[group].synced)
+            Progress(group, tuple(channel.matrix.received), tuple(channel.released), core.seats[group].synced)
             for group, channel in core.channels.items()
         )
         hears = core.mask(core.detector.hears(core.now.mono))

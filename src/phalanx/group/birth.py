@@ -39,8 +39,10 @@ def begin(core: Core) -> None:
         return
     unvoted = votes.view is None or (votes.view.id == 0 and votes.accepted is None)
     if peers and unvoted and votes.cluster == 0:
-        core.turn_to(genesis(peers))
-        core.persist(incarnation=core.me.incarnation, view=core.view, promised=None, accepted=None)
+        view = genesis(peers)
+        same = view == votes.view
+        core.turn_to(view)
+        core.persist(incarnation=core.me.incarnation, view=view, promised=votes.promised if same else None)
     else:
         core.turn_to(votes.view)
         core.persist(incarnation=core.me.incarnation)
@@ -49,6 +51,7 @@ def begin(core: Core) -> None:
         core.flush = Flush(core.view, core.votes.promised, core.votes.accepted)
         if votes.made_by is not None:
             core.past[votes.made_by.old] = votes.made_by
+            core.clock.merge(votes.made_by.clock)
         core.detector.begin(core.view, core.now.mono)
         if core.view.rank(core.name) < 0:
             core.turn_to(None)  # it was a learner: there is nothing to vote on

@@ -9,6 +9,7 @@ Invariants: received is without gaps; delivered <= received; in a uniform group 
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from phalanx.group.config import Limits
@@ -17,6 +18,14 @@ from phalanx.model.clock import Stamp
 from phalanx.model.view import Group, Name, Order
 from phalanx.parts.holdback import Holdback, holdback
 from phalanx.parts.stability import Stability
+
+PAYLOAD_OVERHEAD = 16
+"""What a payload costs besides its bytes, in windows and limits: empty ones are not free."""
+
+
+def size_of(payloads: Sequence[bytes]) -> int:
+    """Bytes that the payloads count for."""
+    return sum(map(len, payloads)) + PAYLOAD_OVERHEAD * len(payloads)
 
 
 class Entry(NamedTuple):
@@ -69,6 +78,8 @@ class Channel:
         self._early: dict[tuple[int, int], Data] = {}
         self._unstable = 0
         self._own_stable = 0
+        self._own_sizes: deque[int] = deque()
+        """Of our batches that are not stable yet."""
         self._behind: dict[tuple[int, int], tuple[int, int]] = {}
 
     # --- sending
@@ -77,6 +88,11 @@ class Channel:
     def in_flight(self) -> int:
         """Bytes of our own batches that not all full hosts have shown."""
         return self._unstable
+
+    @property
+    def is_settled(self) -> bool:
+        """Every full host has shown all that we sent."""
+        return self._own_stable == self.last
 
     def has_room(self) -> bool:
         """The window is open: neither our unstable bytes nor the slowest full host's backlog fill it."""
@@ -90,6 +106,7 @@ class Channel:
         data = Data(self.view, self.group.id, self.me, self.last + 1, stamp, row, entry.left, after, entry.payloads)
         self.last += 1
         self._unstable += entry.size
+        self._own_sizes.append(entry.size)
         self._take(data)
         return data
 
@@ -110,10 +127,16 @@ class Channel:
                     peer.moved_at = now
         out: list[tuple[list[Name], Data]] = []
         for sent, names in todo.items():
-            out.extend((names, data) for data in self._kept[self.me] if data.number > sent)
+            out.extend((names, data) for data in self._kept_after(sent))
             for name in names:
                 self.peers[name].sent = self.last
         return out
+
+    def _kept_after(self, number: int) -> list[Data]:
+        """Our batches after that number: the last of what we keep."""
+        new = list(takewhile(lambda data: data.number > number, reversed(self._kept[self.me])))
+        new.reverse()
+        return new
 
     def resend_at(self, resend_after: int) -> int | None:
         """When to send again if nothing is shown until then."""
@@ -151,7 +174,7 @@ class Channel:
 
     def _take(self, data: Data) -> None:
         self.matrix.receive(data.author, data.number, data.stamp)
-        size = sum(map(len, data.payloads))
+        size = size_of(data.payloads)
         self._kept[data.author].append(data)
         self._sizes[data.author].append(size)
         self._bytes[data.author] += size
@@ -208,11 +231,9 @@ class Channel:
                 self._bytes[author] -= sizes.popleft()
 
     def _count_stable(self, stable: int) -> None:
-        if stable > self._own_stable:
-            first = self._kept[self.me][0].number
-            sizes = self._sizes[self.me]
-            self._unstable -= sum(sizes[n - first] for n in range(max(first, self._own_stable + 1), stable + 1))
-            self._own_stable = stable
+        while self._own_stable < stable:
+            self._own_stable += 1
+            self._unstable -= self._own_sizes.popleft()
 
     def missed(self, name: Name, row: GroupRow) -> bool:
         """A learner has missed batches of that host which are not kept any more: only a snapshot helps."""

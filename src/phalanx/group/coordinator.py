@@ -69,6 +69,8 @@ class Coordinator:
         view = core.view
         assert view is not None
         elders = {m.name for m in view.members[: view.rank(core.name)]}
+        if view.id == 0 and core.now.mono < self._found_at():
+            return False
         if core.detector.aside or not elders <= core.suspects or not core.hears_quorum():
             return False
         agree = {core.name} | {
@@ -79,6 +81,12 @@ class Coordinator:
             and elders <= core.detector.claims[m.name].suspects
         }
         return not elders or is_quorum(view, agree)
+
+    def _found_at(self) -> int:
+        """A founder that knows of others asks them first: its disk may have been lost, and the cluster be there."""
+        core = self.core
+        founders = {address for _, address in core.config.peers}
+        return core.started + (core.timing.suspect_after if set(core.config.seeds) - founders else 0)
 
     def _start(self) -> None:
         core = self.core
@@ -228,6 +236,8 @@ class Coordinator:
                 times.append(attempt.started + wait)
         elif self._retry_at > now:
             times.append(self._retry_at)
+        if core.view.id == 0:
+            times.append(self._found_at())
         if core.flush is not None and core.flush.since is not None:
             times.append(core.flush.since + 3 * core.timing.suspect_after)
         return min((t for t in times if t > now), default=None)

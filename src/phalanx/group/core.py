@@ -75,6 +75,8 @@ class Core:
         """Members of the view whose process is known to be gone while a newer one speaks for the name."""
         self.freezers: dict[Name, int] = {}
         """Members that say they are frozen in this view, and when they said it."""
+        self.moved: dict[Name, Address] = {}
+        """Where processes are that came back at another address than the view says."""
         self._told: dict[Address, int] = {}
 
     # --- who we are
@@ -107,6 +109,7 @@ class Core:
         """From now on we are, or vote, in that view."""
         self.view = view
         self.roster = Roster(view or NOBODY)
+        self.moved.clear()
 
     def mask(self, names: Collection[Name]) -> int:
         return self.roster.mask(names)
@@ -119,7 +122,8 @@ class Core:
     def post(self, names: Iterable[Name], body: Body) -> None:
         """To members of the view, by name (ourselves included, if named)."""
         members = self.roster.members
-        self.post_to([members[name].address for name in names if name in members], body)
+        moved = self.moved
+        self.post_to([moved.get(name) or members[name].address for name in names if name in members], body)
 
     def post_to(self, addresses: Iterable[Address], body: Body, cluster: int | None = None) -> None:
         to = tuple(addresses)
@@ -166,4 +170,9 @@ class Core:
         assert self.view is not None
         promised = self.flush.promised if self.flush else None
         hears = self.mask(self.detector.hears(self.now.mono))
-        return Alive(self.view.id, self.live, promised, hears, self.mask(self.suspects))
+        return Alive(self.view.id, self.live, promised, hears, self.said_to_hear(), self.mask(self.suspects))
+
+    def said_to_hear(self) -> tuple[int, ...]:
+        """For each member that we hear, the mask of whom it said to hear."""
+        hears, claims, mask = self.detector.hears(self.now.mono), self.detector.claims, self.roster.mask
+        return tuple(mask(claims[n].hears) if n in claims and n in hears else 0 for n in self.roster.members)

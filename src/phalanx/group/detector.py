@@ -23,10 +23,12 @@ from phalanx.parts.silence import Silence
 
 
 class Claims(NamedTuple):
-    """What a member last said: whom it hears, whom it suspects."""
+    """What a member last said: whom it hears, whom it suspects, and for each member that it hears (by its place in the
+    view) the mask of whom that one said to hear."""
 
     hears: frozenset[Name]
     suspects: frozenset[Name]
+    others: tuple[int, ...] = ()
 
 
 class Detector:
@@ -91,8 +93,8 @@ class Detector:
             self.lagging = names
             self._changed = True
 
-    def claimed(self, name: Name, hears: Iterable[Name], suspects: Iterable[Name], now: int) -> None:
-        claims = Claims(frozenset(hears), frozenset(suspects))  # (a frozenset of a frozenset is itself)
+    def claimed(self, name: Name, claims: Claims, now: int) -> None:
+        """What a member says of the others."""
         if self.claims.get(name) == claims and (self.me in claims.hears) == (name not in self._deaf_since):
             return
         self.claims[name] = claims
@@ -172,9 +174,7 @@ class Detector:
         if self._weighing_since is None:
             self._weighing_since = now
         if now - self._weighing_since >= self.timing.patience:
-            best = largest_clique(
-                alive[:12], lambda a, b: self._linked(a, b, cut), lambda names: is_quorum(view, names)
-            )
+            best = largest_clique(alive, lambda a, b: self._linked(a, b, cut), lambda names: is_quorum(view, names))
             self._excess = frozenset(alive) - set(best) if best else frozenset()
             self.aside = self.me in self._excess
             self._excess -= {self.me}
@@ -182,9 +182,16 @@ class Detector:
     def _linked(self, a: Name, b: Name, cut: set[Name]) -> bool:
         if self.me in (a, b):
             return (b if a == self.me else a) not in cut
-        for one, other in ((a, b), (b, a)):
-            if one not in cut and one in self.claims and other not in self.claims[one].hears:
-                return False
+        return self._said(a, b, cut) and self._said(b, a, cut)
+
+    def _said(self, one: Name, other: Name, cut: set[Name]) -> bool:
+        """`one` does not deny to hear `other`, as far as we know: from itself, or from somebody who hears it."""
+        if one not in cut:
+            return one not in self.claims or other in self.claims[one].hears
+        place, bit = self._names.index(one), self._names.index(other)
+        for name, claims in self.claims.items():
+            if name not in cut and one in claims.hears and place < len(claims.others) and claims.others[place]:
+                return bool(claims.others[place] >> bit & 1)
         return True
 
     def _next_change(self, now: int) -> int:

@@ -36,8 +36,8 @@ class Flush:
         self.highest = max(self.highest, ballot.counter)
         if self.promised is not None and ballot < self.promised:
             return False
-        if self.promised is None or self.promised != ballot:
-            self.since = now
+        if self.promised is None or self.promised.name != ballot.name or self.since is None:
+            self.since = now  # the same coordinator's next ballot does not make it less stuck
         self.promised = ballot
         return True
 

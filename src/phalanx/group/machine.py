@@ -23,6 +23,7 @@ from phalanx.group.acceptor import Acceptor
 from phalanx.group.config import Config
 from phalanx.group.coordinator import Coordinator
 from phalanx.group.core import Core
+from phalanx.group.detector import Claims
 from phalanx.group.membership import Membership
 from phalanx.group.messages import (
     Accept,
@@ -75,8 +76,8 @@ class GroupMachine:
         self._core = core = Core(config, me, votes or Votes(0), rng, now)
         self._transfer = Transfer(core)
         self._multicast = Multicasting(core, lambda: self._transfer.busy)
-        self._reads = Reads(core, self._multicast)
         self._membership = Membership(core)
+        self._reads = Reads(core, self._multicast, self._membership.is_leaving)
         self._acceptor = Acceptor(core, self._membership.wish, self._reads.may_accept_at)
         self._coordinator = Coordinator(core, self._membership, lambda: core.rng.getrandbits(56) | 1)
         self._succession = Succession(core, self._reads)
@@ -246,16 +247,26 @@ class GroupMachine:
         if view is None or core.excluded:
             return False
         member = core.roster.members.get(sender.name)
-        if member is None or sender.incarnation < member.incarnation or member.address != source:
+        if member is None or sender.incarnation < member.incarnation or sender.address != source:
             core.note("stranger", str(sender))
             return False
         if member.incarnation < sender.incarnation and view.id > 0:
             core.dead.add(sender.name)
+            if sender.address != member.address:
+                core.moved[sender.name] = sender.address
+        elif sender.address != member.address:
+            core.note("stranger", str(sender))
+            return False
         elif sender.name in core.dead:
             return False  # it was replaced: this is an old message
         if sender.name != core.name:
             core.detector.heard(sender.name, core.now.mono)
         return True
+
+    def _hear_claims(self, name: Name, said: Row | Alive) -> None:
+        core = self._core
+        claims = Claims(core.unmask(said.hears), core.unmask(said.suspects), said.others)
+        core.detector.claimed(name, claims, core.now.mono)
 
     def _absorb_body(self, sender: Member, body: Any) -> None:
         core = self._core
@@ -269,11 +280,11 @@ class GroupMachine:
                     and core.roster.members.get(name) == sender
                     and len(body.echo) == len(core.view.everyone)
                 ):
-                    core.detector.claimed(name, core.unmask(body.hears), core.unmask(body.suspects), core.now.mono)
+                    self._hear_claims(name, body)
                     self._multicast.on_row(name, body)
                     self._reads.on_row(name)
             case Alive():
-                core.detector.claimed(name, core.unmask(body.hears), core.unmask(body.suspects), core.now.mono)
+                self._hear_claims(name, body)
                 if body.promised is not None and core.flush is not None:
                     core.flush.highest = max(core.flush.highest, body.promised.counter)
                     core.freezers[name] = core.now.mono
@@ -315,9 +326,10 @@ class GroupMachine:
 
     def _act(self) -> None:
         core = self._core
+        if not core.excluded:
+            self._leave_alone()
         if core.view is not None and not core.excluded:
             self._suspect()
-            self._leave_alone()
             self._coordinator.act()
             self._acceptor.act()
         if core.decision is not None:
@@ -356,12 +368,16 @@ class GroupMachine:
         self._coordinator.begin()
 
     def _leave_alone(self) -> None:
-        """The only full member leaves: there is nobody to go on, so it stops as it stands."""
+        """Leaving needs nobody's consent where nobody is left behind: the only full member stops as it stands, and so
+        does a process that is in no view."""
         core = self._core
+        if not self._membership.leaving or core.decision is not None:
+            return
         view = core.view
-        assert view is not None
-        if self._membership.leaving and core.live and view.members == (core.me,) and not view.learners:
-            self._reads.end_view(None)
-            core.excluded = True
-            core.note("left.last")
-            core.out.deliveries.append(Excluded(None, "it left, and was the last full member"))
+        if view is not None and core.live and (view.members != (core.me,) or view.learners):
+            return
+        self._reads.end_view(None)
+        core.excluded = True
+        core.note("left.last")
+        reason = "it left, and was the last full member" if core.live else "it left before it was let in"
+        core.out.deliveries.append(Excluded(None, reason))

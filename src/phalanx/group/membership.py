@@ -11,6 +11,7 @@ from phalanx.group.core import Core
 from phalanx.group.flush import Attempt
 from phalanx.group.messages import Decision, Refuse, RefuseHost, Wish
 from phalanx.group.proposal import Grounds
+from phalanx.group.regroup import may_leave, may_unhost
 from phalanx.model.events import Host, HostRefused, Leave, Refusal, Unhost
 from phalanx.model.view import Address, GroupSpec, Member, Name, View
 
@@ -46,6 +47,10 @@ class Membership:
     def on_leave(self, _: Leave) -> None:
         self.leaving = True
         self._soon()
+
+    def is_leaving(self) -> bool:
+        """The cluster, or a group."""
+        return self.leaving or bool(self._unhosts)
 
     def _soon(self) -> None:
         self._granted_in = None
@@ -116,7 +121,16 @@ class Membership:
         core = self.core
         hosts = tuple(self._hosts[name] for name in sorted(self._hosts))
         joining = core.view is None or not core.live
-        return Wish(core.me, joining, hosts, tuple(sorted(self._unhosts)), self.leaving)
+        busy = {seat.spec.name for group, seat in core.seats.items() if self._has_messages(group)}
+        unhosts = tuple(sorted(self._unhosts - busy))
+        return Wish(core.me, joining, hosts, unhosts, self.leaving and not busy)
+
+    def _has_messages(self, group: int) -> bool:
+        """Messages of ours are queued or under way in a group that we host: we do not go before they are delivered."""
+        channel = self.core.channels.get(group)
+        return (
+            channel is not None and channel.me >= 0 and (bool(self.core.seats[group].queue) or not channel.is_settled)
+        )
 
     def _granted(self) -> bool:
         """The view has all that we want."""
@@ -180,20 +194,26 @@ class Membership:
         return {n: w for n, (w, _) in self._wishes.items()} | {self.core.name: self.wish()}
 
     def _is_open(self, view: View, wish: Wish) -> bool:
+        """The next view could grant something of it."""
         name = wish.member.name
         if view.named(name) != wish.member:
             return not wish.leave
-        if wish.leave and (len(view.members) > 1 or view.rank(name) < 0):
-            return True
+        others = self._all_wishes().values() if wish.leave or wish.unhosts else ()
+        if wish.leave:
+            leavers = {w.member.name for w in others if w.leave and view.named(w.member.name) == w.member}
+            if name in may_leave(view, leavers | {name}):
+                return True
         for spec in wish.hosts:
             group = view.group_named(spec.name)
             if (group is None and view.rank(name) >= 0) or (
                 group and group.spec == spec and name not in group.everyone
             ):
                 return True
-        return any(
-            (g := view.group_named(n)) is not None and name in g.everyone and g.hosts != (name,) for n in wish.unhosts
-        )
+        for unhost in wish.unhosts:
+            group = view.group_named(unhost)
+            if group is not None and name in may_unhost(group, {w.member.name for w in others if unhost in w.unhosts}):
+                return True
+        return False
 
     def promotable(self) -> frozenset[Name]:
         """Learners that hold the state of all their groups, and full members that do of a group they joined."""

@@ -100,7 +100,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, tag="row", gc=False):
     clock: all that the member sends from now on is stamped later.
     wall: its physical clock, milliseconds.
     echo: for each member of the view the highest row number heard.
-    hears, suspects: bit masks.
+    hears, suspects: bit masks.  others: of each member that the sender hears, whom that one last said to hear; else 0.
     busy: state transfers that it serves.
     ask: answer with a row at once (a linearizable read waits for the echo).
     """
@@ -111,6 +111,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, tag="row", gc=False):
     wall: int
     echo: Vector
     hears: int
+    others: Vector
     suspects: int
     busy: int
     ask: bool
@@ -126,6 +127,7 @@ class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive", gc=False)
     """False: a restarted process, which has lost the state of the member it votes for."""
     promised: Ballot | None
     hears: int
+    others: Vector
     suspects: int
 
 
@@ -170,10 +172,12 @@ class Prepare(msgspec.Struct, frozen=True, array_like=True, tag="prepare", gc=Fa
 
 
 class Progress(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What a host holds of a group, in a promise."""
+    """What a host or learner holds of a group, in a promise: of each host's batches it has received those up to
+    `received` and keeps those after `released`."""
 
     group: GroupId
     received: Vector
+    released: Vector
     synced: bool
 
 

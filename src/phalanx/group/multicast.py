@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from phalanx.group import birth
 from phalanx.group.channel import Channel
 from phalanx.group.core import Core
 from phalanx.group.messages import Data, GroupRow, Row
@@ -78,10 +79,9 @@ class Multicasting:
             channel = core.channels.get(group_row.group)
             if channel is not None and len(group_row.received) == len(channel.hosts):
                 channel.show(sender, row.clock, group_row, core.now.mono)
-                if channel.missed(sender, group_row) and core.view is not None:
+                if core.active and channel.missed(sender, group_row):
                     core.note("missed", group_row.group, sender)
-                    delivered = tuple(channel.held.delivered)
-                    core.seats[group_row.group].lose_state(Tag(core.view.id, delivered))
+                    self._miss(channel, sender, group_row.released)
         if sender in self._fresh:  # what we sent before it had installed the view fell on deaf ears
             self._fresh.discard(sender)
             for channel in core.channels.values():
@@ -91,8 +91,19 @@ class Multicasting:
         if old is not None and row.number < old.number:
             return
         core.clock.shown(sender, row.wall, core.now)
+        if not core.clock.is_ahead(row.clock, core.now):
+            core.clock.merge(row.clock)
         core.rows[sender] = row
         core.freezers.pop(sender, None)
+
+    def _miss(self, channel: Channel, host: Name, released: int) -> None:
+        """What a learner lacks is kept no more: only a snapshot that covers it will do."""
+        after = list(channel.held.delivered)
+        author = channel.hosts.index(host)
+        after[author] = max(after[author], released)
+        seat = self.core.seats[channel.group.id]
+        if seat.synced or Tag(channel.view, tuple(after)) != seat.suffix_from:
+            seat.lose_state(Tag(channel.view, tuple(after)))
 
     def on_link_up(self, name: Name) -> None:
         for channel in self.core.channels.values():
@@ -165,6 +176,9 @@ class Multicasting:
             if everything or core.row_due:
                 core.row_due = False
                 core.post(core.others(), core.sign_of_life())
+                if not core.live:  # the others may have moved, or be in a cluster that goes on
+                    known = {m.address for m in core.roster.everyone}
+                    core.post_to([a for a in birth.seeds(core) if a not in known], core.sign_of_life())
             self._answer.clear()
             return
         if everything or core.row_due:
@@ -200,6 +214,7 @@ class Multicasting:
             core.now.wall // MILLISECOND,
             echo,
             core.mask(core.detector.hears(core.now.mono)),
+            core.said_to_hear(),
             core.mask(core.suspects),
             self.busy(),
             core.row_asks,
@@ -223,6 +238,9 @@ class Multicasting:
         lagging: set[Name] = set()
         for channel in core.channels.values():
             lagging |= channel.laggards(core.now.mono, core.timing.demote_after)
+        for group in view.groups:  # to go on without them would end a group that nobody has lost
+            if set(group.hosts) <= lagging:
+                lagging -= set(group.hosts)
         if lagging and 2 * (len(view.members) - len(lagging)) <= len(view.everyone):
             lagging = set()
         if lagging - core.detector.lagging:

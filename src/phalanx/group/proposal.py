@@ -9,8 +9,9 @@ learners, since they would outvote the one that has the state (counter-example 5
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from phalanx.group.messages import Cut, Decision, Progress, Promise, Wish
-from phalanx.model.view import DEPARTED_MAX, Group, GroupSpec, Member, Name, View
+from phalanx.group.messages import Cut, Decision, Promise, Wish
+from phalanx.group.regroup import Census, continue_group, found_groups, may_leave
+from phalanx.model.view import DEPARTED_MAX, Group, Member, Name, View
 from phalanx.parts.quorum import is_quorum, largest_clique
 
 
@@ -51,22 +52,22 @@ def plan(old: View, grounds: Grounds) -> Plan | None:
     learners = _learners(old, grounds, {m.name for m in members})
     everyone = members + learners
     wishes = {m.name: w for m in everyone if (w := _wish(m, grounds)) is not None}
+    givers = kept | {n for n in promises if _wants_out(n, grounds)}
+    census = Census(old, promises, members, everyone, givers, wishes)
     cuts: list[Cut] = []
     groups: list[Group] = []
     needs: dict[Name, tuple[Cut, ...]] = {}
     holders: dict[int, tuple[Name, ...]] = {}
-    givers = kept | {n for n in promises if _leaves(n, grounds)}
     for group in old.groups:
-        step = _continue_group(group, promises, members, everyone, givers, wishes)
-        if step is None:
+        regrouping = continue_group(group, census)
+        if regrouping is None:
             continue
-        successor, cut, lacking, held_by = step
-        groups.append(successor)
-        cuts.append(cut)
-        holders[group.id] = held_by
-        for name in lacking:
-            needs[name] = (*needs.get(name, ()), cut)
-    groups += _new_groups(old.id + 1, groups, members, everyone, wishes)
+        groups.append(regrouping.group)
+        cuts.append(regrouping.cut)
+        holders[group.id] = regrouping.holders
+        for name in regrouping.lacking:
+            needs[name] = (*needs.get(name, ()), regrouping.cut)
+    groups += found_groups(old.id + 1, groups, census)
     departed = _departed(old, everyone)
     view = View(grounds.cluster, old.id + 1, tuple(members), tuple(learners), tuple(groups), departed)
     clock = max(p.clock for p in promises.values())
@@ -81,7 +82,7 @@ def _departed(old: View, everyone: Sequence[Member]) -> tuple[tuple[Name, int], 
     return tuple((known | out).items())[-DEPARTED_MAX:]
 
 
-def _leaves(name: Name, grounds: Grounds) -> bool:
+def _wants_out(name: Name, grounds: Grounds) -> bool:
     wish = grounds.wishes.get(name)
     return wish is not None and wish.leave and wish.member == grounds.promises[name].wish.member
 
@@ -93,7 +94,9 @@ def _full_members(old: View, grounds: Grounds) -> list[Member]:
     if not is_quorum(old, answered):
         return []
     live = [n for n in answered if promises[n].live]
-    live = [n for n in live if not _leaves(n, grounds)] or live  # the last stay until a learner can take over
+    leavers = {n for n in live if _wants_out(n, grounds)}
+    going = may_leave(old, leavers)
+    live = [n for n in live if n not in going] or live[:1]
     names = live or [n for n in answered if not promises[n].live]
     others = set(answered) - set(names)
 
@@ -116,7 +119,9 @@ def _promoted(old: View, grounds: Grounds, full: Collection[Name]) -> list[Membe
     out: list[Member] = []
     for m in old.learners:
         p = promises.get(m.name)
-        if p is None or m.name not in grounds.promote or not p.live or p.wish.member != m or _leaves(m.name, grounds):
+        if p is None or m.name not in grounds.promote or not p.live or p.wish.member != m:
+            continue
+        if _wants_out(m.name, grounds):
             continue
         ready = all(x.synced for x in p.progress)
         talk = all(_hears(old, p, n) and _hears(old, promises[n], m.name) for n in full)
@@ -153,80 +158,3 @@ def _wish(member: Member, grounds: Grounds) -> Wish | None:
         if candidate is not None and candidate.member == member:
             return candidate
     return None
-
-
-def _continue_group(
-    group: Group,
-    promises: Mapping[Name, Promise],
-    members: Sequence[Member],
-    everyone: Sequence[Member],
-    givers: Collection[Name],
-    wishes: Mapping[Name, Wish],
-) -> tuple[Group, Cut, list[Name], tuple[Name, ...]] | None:
-    """The group in the next view, its cut, who lacks part of the cut, and who holds each part; None if it is lost.
-    `givers`: those whose batches belong to the cut of a group that is not uniform: they go on, or leave politely."""
-    progress = {
-        name: row
-        for name in group.everyone
-        if name in promises and promises[name].live and (row := _progress(promises[name], group)) is not None
-    }
-    answered = [name for name in group.hosts if name in progress]
-    stay = [name for name in answered if name in givers]
-    full = {m.name for m in members}
-    if not any(name in full for name in stay):
-        return None
-    ready = [n for n in group.learners if n in full and n in progress and progress[n].synced]
-    if group.spec.is_uniform:  # nobody can have delivered more than each of them has received
-        upto = tuple(map(min, zip(*(progress[n].received for n in answered), strict=True)))
-    else:  # whoever goes on as a host, promoted learners too, may have delivered all that it has received
-        upto = tuple(map(max, zip(*(progress[n].received for n in (*stay, *ready)), strict=True)))
-    hosts = {n for n in (*stay, *ready) if n in full}
-    lacking = [
-        n for n in (*stay, *ready) if n in hosts and any(a < b for a, b in zip(progress[n].received, upto, strict=True))
-    ]
-    holders = tuple(
-        next(n for n in (*answered, *ready) if progress[n].received[author] >= number)
-        for author, number in enumerate(upto)
-    )
-    hosts = {n for n in hosts if not _unhosts(n, group, wishes)} or hosts
-    here = {m.name for m in everyone}
-    learners = {n for n in group.everyone if n in here and n not in hosts and not _unhosts(n, group, wishes)}
-    learners |= {n for n, w in wishes.items() if group.spec in w.hosts and n not in hosts}
-    names = [m.name for m in everyone]
-    successor = Group(
-        group.id,
-        group.spec,
-        tuple(n for n in names if n in hosts),
-        tuple(n for n in names if n in learners),
-    )
-    return successor, Cut(group.id, upto), lacking, holders
-
-
-def _progress(promise: Promise, group: Group) -> Progress | None:
-    return next((row for row in promise.progress if row.group == group.id), None)
-
-
-def _unhosts(name: Name, group: Group, wishes: Mapping[Name, Wish]) -> bool:
-    return name in wishes and group.spec.name in wishes[name].unhosts
-
-
-def _new_groups(
-    view: int,
-    existing: Sequence[Group],
-    members: Sequence[Member],
-    everyone: Sequence[Member],
-    wishes: Mapping[Name, Wish],
-) -> list[Group]:
-    """Groups that are wanted and do not exist: founded by the full members that want them."""
-    taken = {g.spec.name for g in existing}
-    wanted: dict[str, GroupSpec] = {}
-    for m in members:
-        for spec in wishes[m.name].hosts if m.name in wishes else ():
-            if spec.name not in taken:
-                wanted.setdefault(spec.name, spec)
-    out = []
-    for count, spec in enumerate(wanted[name] for name in sorted(wanted)):
-        hosts = tuple(m.name for m in members if m.name in wishes and spec in wishes[m.name].hosts)
-        learners = tuple(m.name for m in everyone[len(members) :] if m.name in wishes and spec in wishes[m.name].hosts)
-        out.append(Group(view << 16 | count, spec, hosts, learners))
-    return out

@@ -9,6 +9,7 @@ The question is a row that asks for an echo, one for all barriers of a turn.
 With a lease the question is saved: hearing a member's row is a grant not to accept a view without it for `lease`.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from phalanx.group.core import Core
@@ -34,8 +35,10 @@ class _Waiting(NamedTuple):
 class Reads:
     """The part of a node that answers barriers and grants read leases."""
 
-    def __init__(self, core: Core, multicasting: Multicasting) -> None:
+    def __init__(self, core: Core, multicasting: Multicasting, is_leaving: Callable[[], bool]) -> None:
+        """`is_leaving`: this node has asked to leave, or to stop hosting a group: its leases may be void at any time."""
         self.core = core
+        self._is_leaving = is_leaving
         self._rows = multicasting
         self._waiting: list[_Waiting] = []
         self._granted: dict[Name, int] = {}
@@ -104,7 +107,7 @@ class Reads:
     def on_row(self, sender: Name) -> None:
         """Hearing a row grants its sender a lease, unless we have promised (counter-example 8)."""
         lease = self._lease(self.core.view)
-        if lease and self.core.active:
+        if lease and self.core.active and self.core.roster.rank(sender) >= 0:
             self._granted[sender] = self.core.now.mono + lease
 
     def _holds_lease(self) -> bool:
@@ -112,7 +115,7 @@ class Reads:
         core = self.core
         view = core.view
         lease = self._lease(view)
-        if not lease or view is None or not core.active:
+        if not lease or view is None or not core.active or self._is_leaving():
             return False
         place = core.roster.places[core.name]
         grantors = {core.name}
@@ -134,4 +137,8 @@ class Reads:
         if not core.live:
             return core.started + lease
         kept = {m.name for m in value.view.members} | set(value.left)
+        for group in view.groups:
+            successor = value.view.group(group.id)
+            if group.spec.lease_ms and successor is not None:
+                kept -= set(group.hosts) - set(successor.hosts) - set(value.left)
         return max((until for name, until in self._granted.items() if name not in kept), default=0)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from phalanx.group.channel import Entry
+from phalanx.group.channel import PAYLOAD_OVERHEAD, Entry, size_of
 from phalanx.group.config import Limits
 from phalanx.group.messages import WHOLE, Data
 from phalanx.model.events import Delivered, Restored, Writable
@@ -66,19 +66,21 @@ class Seat:
     def enqueue(self, payloads: Sequence[bytes]) -> None:
         """Pack payloads into batches: small ones together, a large one in fragments."""
         limit = self._limits.batch
-        sizes = list(map(len, payloads))
-        total, largest = sum(sizes), max(sizes, default=0)
+        if not payloads:
+            return
+        sizes = [len(payload) + PAYLOAD_OVERHEAD for payload in payloads]
+        total, largest = sum(sizes), max(sizes)
         self.queued += total
         if largest > limit:
             for payload, size in zip(payloads, sizes, strict=True):
                 if size > limit:
-                    self._enqueue_fragments(payload, size)
+                    self._enqueue_fragments(payload)
                 else:
                     self._enqueue_run([payload], size)
         elif total <= limit:
             self._enqueue_run(list(payloads), total)
         else:  # so many of any of them fit
-            count = limit // max(largest, 1)
+            count = limit // largest
             for start in range(0, len(sizes), count):
                 self._enqueue_run(list(payloads[start : start + count]), sum(sizes[start : start + count]))
 
@@ -92,13 +94,14 @@ class Seat:
             self._open = (payloads, size)
             self.queue.append(Entry(payloads, size, WHOLE))
 
-    def _enqueue_fragments(self, payload: bytes, size: int) -> None:
+    def _enqueue_fragments(self, payload: bytes) -> None:
         limit = self._limits.batch
         self._open = None
-        starts = range(0, size, limit)
+        starts = range(0, len(payload), limit)
+        self.queued += PAYLOAD_OVERHEAD * (len(starts) - 1)
         for left, start in zip(range(len(starts) - 1, -1, -1), starts, strict=True):
             piece = payload[start : start + limit]
-            self.queue.append(Entry([piece], len(piece), left))
+            self.queue.append(Entry([piece], len(piece) + PAYLOAD_OVERHEAD, left))
 
     def next_entry(self) -> Entry:
         self._open = None
@@ -123,7 +126,7 @@ class Seat:
         """Hand a batch on, or keep it while the state is not here."""
         if not self.synced:
             self._suffix.append((view, sender, data))
-            self._suffix_size += sum(map(len, data.payloads))
+            self._suffix_size += size_of(data.payloads)
             return
         payloads = data.payloads
         if data.left != WHOLE:

@@ -57,10 +57,10 @@ class Succession:
     def _loses_own(self, old: View, value: Decision, channel: Channel) -> bool:
         cut = cut_for(value.cuts, channel.group.id) if value.old == old.id else None
         if cut is None:
-            return channel.in_flight > 0 and value.view.group(channel.group.id) is not None
+            return not channel.is_settled and value.view.group(channel.group.id) is not None
         if channel.group.spec.is_uniform or (channel.holds(cut.upto) and not channel.beyond(cut.upto)):
             return False
-        return channel.last > cut.upto[channel.me] if channel.me >= 0 else False
+        return channel.me >= 0 and not channel.is_settled  # even one in the cut may depend on what is not (causal)
 
     def install(self, value: Decision) -> None:
         """End the old view here and begin the new one, of which this process is a member."""
@@ -77,6 +77,7 @@ class Succession:
         core.clock.watch((m.name for m in new.members), core.name)
         core.flush = Flush(new, None, None)
         core.detector.begin(new, core.now.mono)
+        core.suspects = frozenset()  # judged anew: those of the old view must not accuse in the new one
         core.dead.clear()
         core.freezers.clear()
         core.persist(cluster=new.cluster, view=new, promised=None, accepted=None, made_by=value, decided=None)

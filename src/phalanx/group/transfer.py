@@ -8,6 +8,7 @@ the suffix.  If a donor fails, another continues only where tag and digest are t
 import hashlib
 from typing import NamedTuple
 
+from phalanx.group.acceptor import cut_for
 from phalanx.group.core import Core
 from phalanx.group.messages import Chunk, Fetch
 from phalanx.group.seat import Tag
@@ -68,7 +69,7 @@ class Transfer:
         self._used_at: dict[GroupId, int] = {}
         self._wanted: dict[int, Wanted] = {}
         self._fetching: dict[GroupId, Fetching] = {}
-        self._last_token = 0
+        self._last_token = core.rng.getrandbits(40)  # an answer meant for a former incarnation fits none of ours
 
     def begin(self) -> None:
         """A view began: donors may be gone, and members that failed before may do now."""
@@ -80,11 +81,28 @@ class Transfer:
             if place is None or fetching.donor not in place.hosts:
                 fetching.donor = None
         self._fetching = {g: f for g, f in self._fetching.items() if g in core.seats}
+        self._drop_snapshots()
+
+    def _drop_snapshots(self) -> None:
+        """Snapshots of states that are not the group's any more, or not here."""
+        synced = {g for g, seat in self.core.seats.items() if seat.synced}
+        self._snaps = {g: s for g, s in self._snaps.items() if g in synced and self._is_sound(g, s.tag)}
+        self._wanted = {t: w for t, w in self._wanted.items() if w.group in synced and self._is_sound(w.group, w.tag)}
 
     @property
     def busy(self) -> int:
         """Snapshots that this node is giving out."""
         return len(self._snaps) + len(self._wanted)
+
+    def _is_sound(self, group: GroupId, tag: Tag) -> bool:
+        """A snapshot of a view that has ended must not go beyond the cut: its donor may have delivered on receipt what
+        nobody else has, and be gone."""
+        view = self.core.view
+        if view is None or tag.view >= view.id:
+            return True
+        decision = self.core.past.get(tag.view)
+        cut = cut_for(decision.cuts, group) if decision is not None else None
+        return cut is not None and all(have <= upto for have, upto in zip(tag.covers, cut.upto, strict=True))
 
     # --- the donor
 
@@ -95,6 +113,8 @@ class Transfer:
             return
         snap = self._snaps.get(message.group)
         least = Tag(message.view, message.covers)
+        if least.view > core.view.id:
+            return
         if least.view == core.view.id and len(least.covers) != len(channel.hosts):
             return
         if snap is not None and (message.token in (0, snap.token)) and snap.tag.reaches(least):
@@ -114,7 +134,14 @@ class Transfer:
         core = self.core
         wanted = self._wanted.pop(answer.token, None)
         seat = core.seats.get(answer.group)
-        if wanted is None or seat is None or answer.data is None or core.view is None:
+        if (
+            wanted is None
+            or wanted.group != answer.group
+            or not self._is_sound(wanted.group, wanted.tag)
+            or seat is None
+            or answer.data is None
+            or core.view is None
+        ):
             return
         blob = seat.pack(answer.data, wanted.partials)
         digest = hashlib.blake2b(blob, digest_size=16).digest()
@@ -157,6 +184,8 @@ class Transfer:
         """Ask, ask elsewhere, finish; forget snapshots that nobody fetches any more."""
         core = self.core
         now = core.now.mono
+        if any(g not in core.seats or not core.seats[g].synced for g in self._snaps):
+            self._drop_snapshots()
         idle = 8 * core.timing.suspect_after
         for group in [g for g, at in self._used_at.items() if now - at >= idle]:
             del self._used_at[group]
@@ -183,9 +212,13 @@ class Transfer:
             fetching.restart()  # what follows that snapshot is not here any more
             fetching.donor = None
         if fetching.tag is not None and fetching.download.complete:
-            if fetching.tag.view <= view.id:
+            if not self._is_sound(group, fetching.tag):
+                fetching.restart()
+            elif fetching.tag.view <= view.id:
                 self._finish(group, fetching)
-            return
+                return
+            else:
+                return
         if fetching.donor is None or fetching.donor in core.suspects:
             self._choose(group, fetching)
         elif core.now.mono - fetching.moved_at >= 2 * core.timing.suspect_after:

@@ -25,13 +25,29 @@ def survives(view: View) -> int:
     return (n - 1) // 2 if n % 2 or n == 0 else n // 2 - 1
 
 
+EXACT_MAX = 14
+"""So many names with broken links are searched exactly; beyond, the one with the most broken links goes, one by one."""
+
+
 def largest_clique(
     names: Sequence[Name], linked: Callable[[Name, Name], bool], enough: Callable[[Collection[Name]], bool]
 ) -> tuple[Name, ...]:
     """The largest set of `names` (given in seniority) of which every two are linked and that is `enough`; of equally
-    large ones the one with the elders.  () if there is none.  Exponential in the worst case: for a dozen names."""
-    for size in range(len(names), 0, -1):
-        for subset in combinations(names, size):
-            if all(linked(a, b) for a, b in combinations(subset, 2)) and enough(subset):
-                return subset
+    large ones the one with the elders.  () if there is none.  Those without a broken link are in any case."""
+    broken = {a: {b for b in names if b != a and not linked(a, b)} for a in names}
+    doubtful = [n for n in names if broken[n]]
+    while len(doubtful) > EXACT_MAX:
+        worst = max(reversed(doubtful), key=lambda n: len(broken[n]))
+        doubtful.remove(worst)
+        for others in broken.values():
+            others.discard(worst)
+        broken[worst] = set(names)
+    whole = [n for n in names if not broken[n]]
+    doubtful = [n for n in doubtful if broken[n]]
+    for size in range(len(doubtful), -1, -1):
+        for subset in combinations(doubtful, size):
+            if all(b not in broken[a] for a, b in combinations(subset, 2)):
+                chosen = {*whole, *subset}
+                if enough(chosen):
+                    return tuple(n for n in names if n in chosen)
     return ()
