@@ -153,18 +153,16 @@ async def measure(name: str, rounds: int, console: Console, verbose: bool) -> li
 
 def report(results: dict[str, list[Round]], console: Console) -> None:
     """The tables: medians and worst cases in milliseconds."""
-    table = Table(
-        "fault", "rounds", "calm", "any client", "clients of others", "clients of victim", "stood still", "target"
-    )
+    table = Table("fault", "rounds", "calm", "any", "others", "its own", "stood still", "target", box=None)
     for name, rounds in results.items():
         columns = [
             [getattr(r, field) for r in rounds] for field in ("calm", "anybody", "others", "of_victim", "stood_still")
         ]
         cells = [f"{statistics.median(column):.0f} / {max(column):.0f}" for column in columns]
         table.add_row(name, str(len(rounds)), *cells, f"< {TARGETS[name]}")
-    console.print("Longest time without a successful write, median / worst, in ms:", highlight=False)
+    console.print("Longest time without a successful write by clients of ..., median / worst in ms:", highlight=False)
     console.print(table)
-    table = Table("fault", *STEPS)
+    table = Table("fault", *STEPS, box=None)
     for name, rounds in results.items():
         steps = [[r.steps[step] for r in rounds if step in r.steps] for step in STEPS]
         table.add_row(name, *(f"{statistics.median(times):.0f}" if times else "-" for times in steps))
