@@ -66,6 +66,7 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario("one-crash-causal", CAUSAL, sends=(1, 1, 0), crashes=1),
         Scenario("false-suspicion", TOTAL, sends=(1, 0, 0), suspicions=ANY_PAIR, suspicions_max=1),
         Scenario("duel", TOTAL, suspicions=((1, 0), (2, 0)), suspicions_max=2),
+        Scenario("restart-of-a-voter", TOTAL, crashes=1, victims=(1,), restarts=1),
         Scenario("restart-votes", TOTAL, sends=(0, 0, 1), crashes=1, victims=(1,), restarts=1),
         Scenario("crash-of-the-coordinator", TOTAL, crashes=1, victims=(0,), suspicions=((0, 2),), suspicions_max=1),
         Scenario(
@@ -89,7 +90,6 @@ SHORT: dict[str, Scenario] = {
         Scenario("one-crash-total-order-1-message", TOTAL, sends=(1, 0, 0), crashes=1),
         Scenario("one-crash-fifo-1-message", FIFO, sends=(1, 0, 0), crashes=1),
         Scenario("false-suspicion-of-the-youngest", TOTAL, suspicions=((0, 2),), suspicions_max=1),
-        Scenario("restart-of-a-voter", TOTAL, crashes=1, victims=(1,), restarts=1),
     )
 }
 """The bounded subset for every check of a change: some seconds."""
