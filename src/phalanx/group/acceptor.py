@@ -76,7 +76,8 @@ class Acceptor:
             return "a higher ballot is promised"
         if rank < 0 or core.name not in core.unmask(message.hears):
             return "it cannot coordinate"
-        if any(m.name == core.name or m.name not in core.suspects for m in view.members[:rank]) and sender != core.name:
+        stepped_aside = core.suspects | {core.name} if core.detector.aside or sender == core.name else core.suspects
+        if any(m.name not in stepped_aside for m in view.members[:rank]):
             return "an elder is heard"
         return None
 

@@ -31,13 +31,18 @@ class Coordinator:
             attempt.promises[sender] = message
             self.core.detector.answered(sender)
 
-    def on_nack(self, message: Nack) -> None:
+    def on_nack(self, sender: Name, message: Nack) -> None:
+        """Give up if the ballot is outbid, or if somebody with a say hears an elder of ours (the elder itself, which we
+        suspect, would say so as long as it lives)."""
         core = self.core
         assert core.flush is not None
         if message.promised is not None:
             core.flush.highest = max(core.flush.highest, message.promised.counter)
         attempt = core.attempt
-        if attempt is not None and attempt.ballot == message.ballot and attempt.phase is not Phase.ACCEPT:
+        if attempt is None or attempt.ballot != message.ballot or attempt.phase is Phase.ACCEPT:
+            return
+        outbid = message.promised is not None and message.promised > attempt.ballot
+        if outbid or sender not in core.suspects:
             self._give_up("nack")
 
     def on_held(self, sender: Name, message: Held) -> None:

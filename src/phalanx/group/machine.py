@@ -293,7 +293,7 @@ class GroupMachine:
             case Promise():
                 self._coordinator.on_promise(name, body)
             case Nack():
-                self._coordinator.on_nack(body)
+                self._coordinator.on_nack(name, body)
             case Gather():
                 self._acceptor.on_gather(name, body)
             case Held():
