@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from phalanx.api.client import CODEC, connect
-from phalanx.group.messages import Alive, Ballot, Envelope
+from phalanx.group.messages import Ballot, Envelope, Held, Pull
 from phalanx.lab.load import Load
 from phalanx.lab.processes import HOST, Processes, Statuses
 from phalanx.model.view import Member
@@ -132,8 +132,8 @@ def garbage() -> list[bytes]:
         Query(1 << 63, "\0" * 1000, "get", 1, rng.randbytes(1000)),
         Query(5, "KV", "get", 1, b"", True),
         Describe(6, "\N{SNOWMAN}" * 1000),
-        Envelope(0, stranger, Alive(1 << 62, True, nonsense, 1 << 63, 1 << 63)),
-        Envelope(-1, stranger, Alive(-1, False, nonsense, -1, -1)),
+        Envelope(0, stranger, Held(1 << 62, nonsense)),
+        Envelope(-1, stranger, Pull(-1, 1 << 62, -1, 1 << 62, -1)),
     ]
     messages = [encode_frame(Kind.MESSAGE, CODEC.encode(each)) for each in hostile]
     broken = bytearray(hello)

@@ -7,6 +7,14 @@ from tests.real.cluster import on_processes, one_status, real
 pytestmark = real
 
 
+async def _kill_all_at_once(nodes: Processes) -> None:
+    """None of them sees another one die."""
+    for name in nodes.names:
+        nodes.pause(name)
+    for name in nodes.names:
+        await nodes.kill(name)
+
+
 def test_a_cluster_killed_as_a_whole_forms_again_from_its_vote_files_without_the_memory_that_is_gone() -> None:
     """The cluster is the same one; its group's state was only in memory, so the group is another one."""
 
@@ -15,9 +23,8 @@ def test_a_cluster_killed_as_a_whole_forms_again_from_its_vote_files_without_the
             before = await one_status(nodes, 3)
             async with connect(*nodes.addresses.values()) as client:
                 await client.kv().put(b"key", b"value")
+            await _kill_all_at_once(nodes)
             for name in nodes.names:
-                await nodes.kill(name)
-            for name in reversed(nodes.names):
                 await nodes.start(name)
             after = await one_status(nodes, 3)
             assert after.cluster == before.cluster
@@ -41,8 +48,7 @@ def test_one_vote_file_of_three_is_no_quorum_and_two_are() -> None:
     async def story() -> None:
         async with Processes() as nodes:
             before = await one_status(nodes, 3)
-            for name in nodes.names:
-                await nodes.kill(name)
+            await _kill_all_at_once(nodes)
             youngest, other = before.members[-1].name, before.members[-2].name
             await nodes.start(youngest)
             alone = await nodes.wait_until(lambda seen: seen[youngest] is not None, "an answer of the first one back")

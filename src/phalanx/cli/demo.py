@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Coroutine
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -19,11 +19,18 @@ from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Name
 from phalanx.runtime.loop import run
 
-CALM_S = 4.5
-"""Between two faults, for the eye."""
 
-PAUSE_S = 3.0
-"""Far beyond `Timing.suspect_after`."""
+class Pace(NamedTuple):
+    """Seconds."""
+
+    calm_s: float
+    """Between two faults, for the eye."""
+    pause_s: float
+    """How long a node stands still: far beyond `Timing.suspect_after`."""
+
+
+NORMAL = Pace(calm_s=4.5, pause_s=3.0)
+SHORT = Pace(calm_s=0.8, pause_s=1.5)
 
 
 class Fault(NamedTuple):
@@ -35,7 +42,7 @@ class Fault(NamedTuple):
     until: int
 
 
-def demo() -> None:
+def demo(short: Annotated[bool, typer.Option("--short", help="The same in some eight seconds.")] = False) -> None:
     """Start three nodes and some clients, kill a node, pause another, and check what the clients saw.
 
     Takes about half a minute. Exit status 0 if the clients' history is linearizable, no acknowledged write is lost and
@@ -43,7 +50,7 @@ def demo() -> None:
     """
     console = Console()
     try:
-        held = run(_demo(console))
+        held = run(_demo(console, SHORT if short else NORMAL))
     except (NodeEnded, NotReached) as problem:
         console.print(f"[red]the demo broke off:[/] {problem}", highlight=False)
         raise typer.Exit(1) from problem
@@ -53,18 +60,18 @@ def demo() -> None:
     raise typer.Exit(0 if held else 1)
 
 
-async def _demo(console: Console) -> bool:
+async def _demo(console: Console, pace: Pace) -> bool:
     records = Records()
     async with Processes() as nodes:
         scene = Scene(nodes, records)
         screen: Screen = LiveScreen(scene, console) if console.is_terminal else PlainScreen(scene, console)
         async with _background(screen.show(), scene.watch()):
-            faults = await _play(scene)
+            faults = await _play(scene, pace)
             full = await _end(scene)
         async with connect(*nodes.addresses.values()) as client:
             final = await read_all(client.kv(), records)
     _tell_faults(console, records, faults, nodes)
-    return await _judge(console, records, final) and full
+    return await judge(console, records, final) and full
 
 
 @contextlib.asynccontextmanager
@@ -82,7 +89,7 @@ async def _background(*works: Coroutine[None, None, None]) -> AsyncIterator[None
             raise failure
 
 
-async def _play(scene: Scene) -> list[Fault]:
+async def _play(scene: Scene, pace: Pace) -> list[Fault]:
     """The story."""
     nodes = scene.nodes
     scene.phase = "1: three processes found a cluster"
@@ -91,29 +98,29 @@ async def _play(scene: Scene) -> list[Fault]:
     scene.phase = "2: clients read and write through all three"
     scene.say("six clients put, get, delete and compare-and-set; every call is recorded")
     async with Load(nodes.addresses, records=scene.records) as load:
-        await asyncio.sleep(CALM_S)
+        await asyncio.sleep(pace.calm_s)
         eldest = await _eldest(scene)
         scene.phase = f"3: kill -9 {eldest}, the eldest, which decides the views"
-        faults = [await _kill(scene, eldest)]
+        faults = [await _kill(scene, eldest, pace.calm_s)]
         scene.phase = "4: all three again"
         load.rebalance()
-        await asyncio.sleep(CALM_S)
+        await asyncio.sleep(pace.calm_s)
         paused = await _eldest(scene)
         scene.phase = f"5: pause {paused}, now the eldest: it stands still and does not know"
-        faults.append(await _pause(scene, paused))
+        faults.append(await _pause(scene, paused, pace.pause_s))
         scene.phase = "6: all three again"
         load.rebalance()
-        await asyncio.sleep(CALM_S)
+        await asyncio.sleep(pace.calm_s)
     return faults
 
 
-async def _kill(scene: Scene, victim: Name) -> Fault:
+async def _kill(scene: Scene, victim: Name, calm_s: float) -> Fault:
     nodes = scene.nodes
     since = time.monotonic_ns()
     scene.say(f"kill -9 {victim}", "bold red")
     await nodes.kill(victim)
     await scene.wait_until_full(2)
-    await asyncio.sleep(CALM_S)
+    await asyncio.sleep(calm_s)
     until = time.monotonic_ns()
     scene.say(f"start {victim} again: its memory is gone, so the others send it the state", "bold")
     await nodes.start(victim)
@@ -122,18 +129,18 @@ async def _kill(scene: Scene, victim: Name) -> Fault:
     return Fault(f"kill -9 {victim}", victim, since, until)
 
 
-async def _pause(scene: Scene, victim: Name) -> Fault:
+async def _pause(scene: Scene, victim: Name, pause_s: float) -> Fault:
     nodes = scene.nodes
     since = time.monotonic_ns()
-    scene.say(f"SIGSTOP {victim} for {PAUSE_S:g} s", "bold red")
+    scene.say(f"SIGSTOP {victim} for {pause_s:g} s", "bold red")
     nodes.pause(victim)
-    await asyncio.sleep(PAUSE_S)
+    await asyncio.sleep(pause_s)
     until = time.monotonic_ns()
     scene.say(f"SIGCONT {victim}: it thinks that it is still a member, and is told better", "bold")
     nodes.resume(victim)
     await scene.wait_until_full(3)
     scene.say(f"{victim} is a full member again", "bold green")
-    return Fault(f"SIGSTOP {victim} for {PAUSE_S:g} s", victim, since, until)
+    return Fault(f"SIGSTOP {victim} for {pause_s:g} s", victim, since, until)
 
 
 async def _eldest(scene: Scene) -> Name:
@@ -163,7 +170,7 @@ def _tell_faults(console: Console, records: Records, faults: list[Fault], nodes:
     console.print()
 
 
-async def _judge(console: Console, records: Records, final: dict[str, str]) -> bool:
+async def judge(console: Console, records: Records, final: dict[str, str]) -> bool:
     """Say what the history shows, and whether all of it is as it must be."""
     verdict = await asyncio.to_thread(check_linearizable, records.operations, KvCas())
     lost, phantoms = records.lost(final), records.phantoms(final)
