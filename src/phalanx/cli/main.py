@@ -4,6 +4,7 @@ import typer
 
 from phalanx.cli.check import check_app
 from phalanx.cli.demo import demo
+from phalanx.cli.explore import explore_command
 from phalanx.cli.serve import serve
 from phalanx.cli.sim import sim
 from phalanx.cli.store import kv_app, status
@@ -14,6 +15,7 @@ app.add_typer(kv_app, name="kv")
 app.command()(serve)
 app.command()(status)
 app.command()(sim)
+app.command("explore")(explore_command)
 app.command()(demo)
 
 

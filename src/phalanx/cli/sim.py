@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from phalanx.lab.groups import GroupScenario
+from phalanx.lab.mutants import MUTANTS, planted
 from phalanx.sim.campaign import Summary, survey
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Result, Scenario, replay, run_seed
@@ -29,6 +30,9 @@ def sim(
         bool, typer.Option("--shrink", help="With --replay: look for a smaller plan that fails.")
     ] = False,
     coverage: Annotated[bool, typer.Option(help="Print how often each thing happened.")] = False,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Take this rule out of the code first, to see it missed (one process).")
+    ] = None,
 ) -> None:
     """Run many simulated disasters; check what every process saw; demand progress once they end.
 
@@ -42,10 +46,16 @@ def sim(
             _tell(replay(factory, Plan.load(plan.read_text())))
         except (OSError, ValueError) as error:
             raise typer.BadParameter(f"{plan}: {error}", param_hint="--plan") from error
-    elif seed is not None:
-        _replay(factory, seed, smaller)
-    else:
-        _survey(factory, scenario, first, seeds, jobs, time_s, coverage)
+        return
+    unknown = set(without or ()) - set(MUTANTS)
+    if unknown:
+        known = "".join(f"\n  {name}" for name in sorted(MUTANTS))
+        raise typer.BadParameter(f"no rule {', '.join(sorted(unknown))}; there are:{known}", param_hint="--without")
+    with planted(*(without or ())):
+        if seed is not None:
+            _replay(factory, seed, smaller)
+        else:
+            _survey(factory, scenario, first, seeds, 1 if without else jobs, time_s, coverage)
 
 
 def _replay(factory: type[Scenario], seed: int, smaller: bool) -> None:

@@ -1,6 +1,6 @@
 """Without rules about what is delivered: cuts, rows, reads and leases, clocks, sessions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 from zlib import crc32
@@ -23,6 +23,7 @@ from phalanx.group.messages import (
 )
 from phalanx.group.multicast import Multicasting
 from phalanx.group.reads import Reads
+from phalanx.group.regroup import Census, Regrouping, continue_group, found_groups
 from phalanx.lab.mutants.registry import mutant
 from phalanx.model.clock import Instant, Stamp
 from phalanx.model.events import BarrierFailed, BarrierReached
@@ -52,14 +53,14 @@ def _only_i_lack(self: Attempt) -> dict[Name, tuple[Cut, ...]]:
 
 mutant("it gathers for itself only", 2, (Attempt, "lacking", _only_i_lack))
 
-_new_groups = proposal_module._new_groups
+_found_groups = found_groups
 
 
 def _groups_with_old_ids(*grounds: Any) -> list[Group]:
-    return [msgspec.structs.replace(g, id=crc32(g.spec.name.encode())) for g in _new_groups(*grounds)]
+    return [msgspec.structs.replace(g, id=crc32(g.spec.name.encode())) for g in _found_groups(*grounds)]
 
 
-mutant("a new group has the old id", 3, (proposal_module, "_new_groups", _groups_with_old_ids))
+mutant("a new group has the old id", 3, (proposal_module, "found_groups", _groups_with_old_ids))
 
 
 def _rest_as_it_stands(self: Causal[Data], upto: Sequence[int]) -> list[Data]:
@@ -82,23 +83,23 @@ def _nothing_received(self: Acceptor, message: Prepare) -> Promise:
         return promise
     groups = [g for g in core.view.groups if core.name in g.hosts]
     return msgspec.structs.replace(
-        promise, progress=tuple(Progress(g.id, (0,) * len(g.hosts), synced=True) for g in groups)
+        promise, progress=tuple(Progress(g.id, (0,) * len(g.hosts), (0,) * len(g.hosts), synced=True) for g in groups)
     )
 
 
-_continue_group = proposal_module._continue_group
+_continue_group = continue_group
 
 
-def _believe_restarted(group: Group, promises: Mapping[Name, Promise], *rest: Any) -> Any:
-    believed = {n: p if p.live else msgspec.structs.replace(p, live=True) for n, p in promises.items()}
-    return _continue_group(group, believed, *rest)
+def _believe_restarted(group: Group, census: Census) -> Regrouping | None:
+    believed = {n: p if p.live else msgspec.structs.replace(p, live=True) for n, p in census.promises.items()}
+    return _continue_group(group, census._replace(promises=believed))
 
 
 mutant(
     "a restarted host has received nothing",
     19,
     (Acceptor, "_promise", _nothing_received),
-    (proposal_module, "_continue_group", _believe_restarted),
+    (proposal_module, "continue_group", _believe_restarted),
 )
 
 # --- delivery: 4, 6, 7, 17 ---------------------------------------------------------------------------------------------
