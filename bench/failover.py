@@ -53,6 +53,8 @@ class Round(NamedTuple):
     """Of the others in the time before the fault: what the machine does by itself."""
     anybody: float
     others: float
+    slowest: float
+    """The longest call of a client of the others."""
     of_victim: float
     stood_still: float
     """Of the others: the sum of all gaps above 50 ms."""
@@ -104,6 +106,7 @@ async def one_round(nodes: Processes, fault: Fault, rng: random.Random) -> Round
         records.longest_gap(since - SECOND // 2, since, others) / MILLISECOND,
         records.longest_gap(since, until) / MILLISECOND,
         max(gaps) / MILLISECOND,
+        max(records.latencies(since, others), default=0) / MILLISECOND,
         records.longest_gap(since, until, {victim}) / MILLISECOND,
         sum(gap for gap in gaps if gap > 50 * MILLISECOND) / MILLISECOND,
         steps_after(nodes, others, wall),
@@ -141,21 +144,19 @@ async def measure(name: str, rounds: int, console: Console, verbose: bool) -> li
         found.append(each)
         if verbose:
             steps = " ".join(f"{step}={each.steps[step]:.0f}" for step in STEPS if step in each.steps)
-            console.print(
-                f"{name} {number:2} {each.victim}: calm {each.calm:.0f}, anybody {each.anybody:.0f}, others "
-                f"{each.others:.0f}, its own {each.of_victim:.0f}, stood still {each.stood_still:.0f} | {steps}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            gaps = f"calm {each.calm:.0f}, anybody {each.anybody:.0f}, others {each.others:.0f}"
+            more = f"slowest call {each.slowest:.0f}, its own {each.of_victim:.0f}, stood {each.stood_still:.0f}"
+            console.print(f"{name} {number:2} {each.victim}: {gaps}, {more} | {steps}", highlight=False, soft_wrap=True)
     return found
 
 
 def report(results: dict[str, list[Round]], console: Console) -> None:
     """The tables: medians and worst cases in milliseconds."""
-    table = Table("fault", "rounds", "calm", "any", "others", "its own", "stood still", "target", box=None)
+    table = Table("fault", "rounds", "calm", "any", "others", "slowest", "its own", "stood", "target", box=None)
     for name, rounds in results.items():
         columns = [
-            [getattr(r, field) for r in rounds] for field in ("calm", "anybody", "others", "of_victim", "stood_still")
+            [getattr(r, field) for r in rounds]
+            for field in ("calm", "anybody", "others", "slowest", "of_victim", "stood_still")
         ]
         cells = [f"{statistics.median(column):.0f} / {max(column):.0f}" for column in columns]
         table.add_row(name, str(len(rounds)), *cells, f"< {TARGETS[name]}")

@@ -72,14 +72,15 @@ class Records:
         last = now // BIN_NS
         return [self._ended[b] for b in range(last - bins, last)]
 
-    def latencies(self, since: int) -> list[int]:
-        """Nanoseconds that successful calls took that ended after `since`, sorted."""
+    def latencies(self, since: int, homes: Iterable[Name] | None = None) -> list[int]:
+        """Nanoseconds that successful calls took that ended after `since`, sorted; by the clients of these homes."""
+        wanted = None if homes is None else set(homes)
         found = []
-        for _, operation in reversed(self.all):
+        for home, operation in reversed(self.all):
             if operation.completed is not None:
                 if operation.completed < since:
                     break  # records are in the order of their ends
-                if operation.outcome is Outcome.OK:
+                if operation.outcome is Outcome.OK and (wanted is None or home in wanted):
                     found.append(operation.completed - operation.invoked)
         return sorted(found)
 
