@@ -15,12 +15,10 @@ from phalanx.api.process import Process, join
 from phalanx.errors import (
     ConfigurationError,
     Diverged,
-    Fenced,
     NotHappened,
     OutcomeUnknown,
     PhalanxError,
     Refused,
-    SessionExpired,
     TooLarge,
     Unavailable,
 )
@@ -42,7 +40,6 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Diverged",
-    "Fenced",
     "Group",
     "Limits",
     "Member",
@@ -54,7 +51,6 @@ __all__ = [
     "Process",
     "Refused",
     "Replicated",
-    "SessionExpired",
     "Store",
     "Timing",
     "TooLarge",

@@ -22,15 +22,6 @@ class Unavailable(NotHappened):
     """Nobody who can serve the operation was reached in time; nothing was sent that could still take effect."""
 
 
-class Fenced(NotHappened):
-    """The node is cut off from a quorum of its view and refuses to act alone."""
-
-
-class SessionExpired(NotHappened):
-    """The session is unknown to the group: its commands are refused rather than run twice.  Open a new one; commands of
-    the old session whose outcome was not learned remain unknown."""
-
-
 class Refused(NotHappened):
     """The cluster refuses: the name is in use, the contract differs, a limit is reached, ... The text says which."""
 

@@ -66,7 +66,9 @@ class Group:
         self._closed = False
         self._own: deque[asyncio.Future[None] | None] = deque()
         self._handed = 0
-        self._iterating = False
+        self._reader: asyncio.Task[Any] | None = None
+        """Who iterates at present: it may send without waiting, or the readers of two processes could wait for each
+        other for ever (DESIGN 13, counter-example 17)."""
 
     @property
     def name(self) -> str:
@@ -86,7 +88,8 @@ class Group:
         if len(payload) > self._payload_bytes_max:
             raise TooLarge(f"{len(payload)} bytes; the limit of a payload is {self._payload_bytes_max}")
         await self._ready.wait()
-        await self._writable.wait()
+        if asyncio.current_task() is not self._reader:
+            await self._writable.wait()
         if self._closed or self.id is None:
             raise Unavailable(f"this process is no member of group {self.name}; nothing was sent")
         future = asyncio.get_running_loop().create_future() if delivered else None
@@ -105,9 +108,9 @@ class Group:
 
     async def events(self) -> AsyncIterator[Message | Changed]:
         """Messages and views, in order, until the process leaves.  One iteration at a time."""
-        if self._iterating:
+        if self._reader is not None:
             raise RuntimeError(f"group {self.name} is iterated already: its messages have one order and one reader")
-        self._iterating = True
+        self._reader = asyncio.current_task()
         try:
             while True:
                 while self._stream:
@@ -132,7 +135,7 @@ class Group:
                 self._arrived.clear()
                 await self._arrived.wait()
         finally:
-            self._iterating = False
+            self._reader = None
 
     # --- for the process
 

@@ -112,8 +112,10 @@ class Process:
     async def _next_view(self) -> None:
         """Wait for the next view, or for the node to fail, which raises what failed."""
         waiter = asyncio.ensure_future(self._changed.wait())
-        await asyncio.wait((waiter, self._driver.closed), return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
+        try:
+            await asyncio.wait((waiter, self._driver.closed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()
         if self._driver.closed.done():
             self._driver.closed.result()
             raise Refused(f"{self.name} was closed")
@@ -159,6 +161,9 @@ class Process:
         """
         name = name or cls.__name__
         kind, spec = _described(name, cls, lease_ms)
+        known = self.view.group_named(name) if self.view is not None else None
+        if known is not None and known.spec != spec:
+            raise Refused(f"group {name} exists, and is {known.spec}, not {spec}")
         await self._host(self._node.host(name, kind, spec))
         return Replicated(self.client(), kind, name, TIMEOUT_S)
 
@@ -253,7 +258,7 @@ class Process:
                 log.error("%s: %s", self.name, delivery)
 
     def _out(self, reason: str) -> None:
-        log.warning("%s is out: %s", self.me, reason)
+        log.log(logging.INFO if self._leaving else logging.WARNING, "%s is out: %s", self.me, reason)
         self.view = None
         for group in self._groups.values():
             group.lost(Refused(reason))
@@ -326,14 +331,20 @@ async def join(
     `runtime.disk.DataDirectoryInUse` and `DamagedVoteFile`.
     """
     host, port = _endpoint(listen)
-    transport = await TcpTransport.listen(host, port)
-    if bootstrap:
-        if peers:
-            raise ConfigurationError("bootstrap founds a cluster alone: give no peers")
-        peers = ((name, transport.address),)
-    if not peers and not seeds:
-        raise ConfigurationError("say how to begin: seeds to join, peers to found with, or bootstrap")
+    if bootstrap and peers:
+        raise ConfigurationError("bootstrap founds a cluster alone: give no peers")
+    if peers and (name, listen) not in [tuple(peer) for peer in peers]:
+        raise ConfigurationError(f"{name} at {listen} is not among the founding peers {list(peers)}")
     disk, votes = _open_disk(data)
+    try:
+        if not (peers or seeds or bootstrap or votes is not None):
+            raise ConfigurationError("say how to begin: seeds to join, peers to found with, or bootstrap")
+        transport = await TcpTransport.listen(host, port)
+    except BaseException:
+        disk.close()
+        raise
+    if bootstrap:
+        peers = ((name, transport.address),)
     config = Config(name, transport.address, tuple(seeds), tuple(peers), (), timing, limits)
     process = Process(config, transport, disk, votes, TcpTransport.client, objects)
     process.start()

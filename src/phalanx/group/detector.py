@@ -82,6 +82,11 @@ class Detector:
             self.gone.discard(name)
             self._changed = True
 
+    def excuse(self, pause: int) -> None:
+        """We were not stepped for that long: the silence was ours."""
+        self.silence.excuse(pause)
+        self._changed = True
+
     def is_gone(self, name: Name) -> None:
         """Nobody speaks for that member: positive evidence."""
         self.gone.add(name)

@@ -125,6 +125,8 @@ class GroupMachine:
     def step(self, events: Iterable[Any], now: Instant) -> Output:
         core = self._core
         core.now = now
+        if self._deadline is not None and now.mono - self._deadline > core.timing.suspect_after // 4:
+            core.detector.excuse(now.mono - self._deadline)
         out = core.out = Output()
         if not self._begun:
             self._begun = True

@@ -10,7 +10,7 @@ import hashlib
 import msgspec
 from sortedcontainers import SortedDict
 
-from phalanx.errors import TooLarge
+from phalanx.errors import PhalanxError, TooLarge
 from phalanx.model.replicated import command, query
 
 KEY_BYTES_MAX = 4_096
@@ -29,7 +29,7 @@ RANGE_BYTES_MAX = 1 << 20
 _HASH_BITS = 128
 
 
-class Quota(Exception):
+class Quota(PhalanxError):
     """The store is full; it has not changed."""
 
 
