@@ -2,7 +2,7 @@
 
 import random
 
-from phalanx.group.channel import Channel, Entry
+from phalanx.group.channel import PAYLOAD_OVERHEAD, Channel, Entry, size_of
 from phalanx.group.config import Limits
 from phalanx.group.messages import WHOLE, Data, GroupRow
 from phalanx.model.view import Group, GroupSpec, Order
@@ -15,8 +15,12 @@ def channel_of(me: str, hosts: str = "abc", learners: str = "", order: Order = O
     return Channel(1, Group(7, GroupSpec("g", order), tuple(hosts), tuple(learners)), me, Limits(**limits))
 
 
-def entry(size: int = 10) -> Entry:
-    return Entry([b"x" * size], size, WHOLE)
+SIZE = 10 + PAYLOAD_OVERHEAD
+"""What the payload of `entry` counts for."""
+
+
+def entry(payload: bytes = b"x" * 10) -> Entry:
+    return Entry([payload], size_of([payload]), WHOLE)
 
 
 def row(
@@ -42,11 +46,11 @@ def sent_to(channel: Channel, now: int) -> dict[str, list[int]]:
 
 
 def test_the_window_closes_with_unstable_bytes_and_opens_when_all_hosts_have_shown_them() -> None:
-    channel = channel_of("a", window=25)
+    channel = channel_of("a", window=2 * SIZE + 5)
     for _ in range(3):
         assert channel.has_room()
         channel.send(entry(), stamp=channel.last + 1, row=1)
-    assert not channel.has_room() and channel.in_flight == 30
+    assert not channel.has_room() and channel.in_flight == 3 * SIZE
     channel.show("b", 9, row((3, 0, 0)), 0)
     assert channel.deliver(9, None) == []
     channel.release()
@@ -54,7 +58,7 @@ def test_the_window_closes_with_unstable_bytes_and_opens_when_all_hosts_have_sho
     channel.show("c", 9, row((2, 0, 0)), 0)
     assert len(channel.deliver(9, None)) == 2
     channel.release()
-    assert channel.in_flight == 10 and channel.has_room()
+    assert channel.in_flight == SIZE and channel.has_room()
 
 
 def test_the_slowest_applications_backlog_is_taken_off_the_window() -> None:
@@ -153,14 +157,14 @@ def test_every_host_keeps_a_batch_until_all_hosts_have_shown_it() -> None:
 
 def test_batches_are_kept_for_learners_within_the_slack_and_not_beyond() -> None:
     """Limits.slack: one that lags further gets a new snapshot."""
-    channel = channel_of("a", hosts="ab", learners="d", slack=30)
+    channel = channel_of("a", hosts="ab", learners="d", slack=3 * SIZE)
     for number in range(1, 7):
         channel.send(entry(), number, 1)
         channel.show("b", number, row((number, 0)), 0)
         channel.deliver(number, None)
         channel.release()
     kept = [d.number for d in channel.relay(0, 1, 9)]
-    assert kept == [4, 5, 6], "30 bytes for d, which has shown nothing"
+    assert kept == [4, 5, 6], "three for d, which has shown nothing"
     channel.show("d", 6, row((5, 0)), 0)
     channel.release()
     assert [d.number for d in channel.relay(0, 1, 9)] == [6]
@@ -172,8 +176,8 @@ def test_batches_are_kept_for_learners_within_the_slack_and_not_beyond() -> None
 def test_our_own_batches_beyond_the_cut_go_back() -> None:
     channel = channel_of("a")
     for number in (1, 2, 3):
-        channel.send(Entry([b"%d" % number], 1, WHOLE), number, 1)
-    assert [e.payloads for e in channel.unsent((1, 0, 0))] == [[b"2"], [b"3"]]
+        channel.send(entry(b"%d" % number), number, 1)
+    assert channel.unsent((1, 0, 0)) == [entry(b"2"), entry(b"3")]
     assert channel.unsent((3, 0, 0)) == []
     assert channel_of("d", learners="d").unsent((0, 0, 0)) == []
 

@@ -3,7 +3,7 @@
 import pytest
 
 from phalanx.group.config import Timing
-from phalanx.group.detector import Detector
+from phalanx.group.detector import Claims, Detector
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Member, View
 
@@ -21,6 +21,8 @@ class Witness:
         self.lost: set[tuple[str, str]] = set()
         self._quiet, self._since = "", 0
         self.accusations: dict[str, str] = {}
+        self.rumours = True
+        """The others say of those that they hear whom these said to hear."""
 
     def cut(self, *links: str) -> None:
         for a, b in map(tuple, links):
@@ -39,10 +41,15 @@ class Witness:
             for n in self.names:
                 if n != self.me and n not in self._quiet and (n, self.me) not in self.lost:
                     self.detector.heard(n, self.now)
-                    hears = [x for x in self.names if x not in noticed and (x, n) not in self.lost]
-                    self.detector.claimed(n, hears, self.accusations.get(n, ""), self.now)
+                    self.detector.claimed(n, self._claims(n, noticed), self.now)
             self.detector.suspects(self.now)
         return self.suspects()
+
+    def _claims(self, name: str, noticed: str) -> Claims:
+        hears = {n: {x for x in self.names if x not in noticed and (x, n) not in self.lost} for n in self.names}
+        masks = {n: sum(1 << self.names.index(x) for x in hears[n]) for n in self.names}
+        others = tuple(masks[n] if n in hears[name] else 0 for n in self.names) if self.rumours else ()
+        return Claims(frozenset(hears[name]), frozenset(self.accusations.get(name, "")), others)
 
     def suspects(self) -> str:
         return "".join(sorted(self.detector.suspects(self.now)))
@@ -101,6 +108,34 @@ def test_the_bridge_goes_with_the_elders() -> None:
     witness.run(4 * BEAT)
     witness.cut("ad", "ae", "bd", "be")
     assert witness.run(T.suspect_after + T.patience + 4 * BEAT) == "de"
+
+
+@pytest.mark.parametrize(("rumours", "expected"), [(True, "de"), (False, "")])
+def test_a_link_between_two_that_we_do_not_hear_is_known_from_those_that_do(rumours: bool, expected: str) -> None:
+    """SCENARIOS 14: a hears neither d nor e, nor do they each other; b and c say so.  Without that, a would believe in
+    b, c, d, e as the largest set and step aside, d and e would stand aside as well, and nobody would coordinate."""
+    witness = Witness("abcde")
+    witness.rumours = rumours
+    witness.run(4 * BEAT)
+    witness.cut("ad", "ae", "de")
+    assert witness.run(T.suspect_after + T.patience + 4 * BEAT) == expected
+    assert witness.detector.aside is not rumours
+
+
+def test_rumours_of_one_that_does_not_hear_it_say_nothing() -> None:
+    """A mask of 0 is ignorance, no denial; so is a list that is too short."""
+    witness = Witness("abcd")
+    witness.run(4 * BEAT)
+    witness.cut("ad")
+    for others in ((), (0, 0, 0, 0), (15, 15)):
+        witness.detector.begin(View(1, 1, tuple(Member(n, n, 1) for n in "abcd")), witness.now)
+        for _ in range(int((T.suspect_after + T.patience) / BEAT) + 4):
+            witness.now += BEAT
+            for n in "bc":
+                witness.detector.heard(n, witness.now)
+                witness.detector.claimed(n, Claims(frozenset("abcd"), frozenset(), others), witness.now)
+            witness.suspects()
+        assert witness.suspects() == "d", others
 
 
 def test_one_that_does_not_hear_us_is_cut_off_though_we_hear_it() -> None:

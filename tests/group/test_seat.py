@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from phalanx.group.channel import Entry
+from phalanx.group.channel import PAYLOAD_OVERHEAD, Entry, size_of
 from phalanx.group.config import Limits
 from phalanx.group.messages import WHOLE, Data
 from phalanx.group.seat import Seat, Tag
@@ -11,7 +11,10 @@ from phalanx.model.events import Delivered, Restored, Writable
 from phalanx.model.view import GroupSpec, Member
 
 A, B = Member("a", "a", 1), Member("b", "b", 1)
-LIMITS = Limits(batch=10, queue=100, suffix=30)
+BATCH = 10 + 3 * PAYLOAD_OVERHEAD
+LARGE = 2 * BATCH + 5
+"""A payload of this size goes in three fragments."""
+LIMITS = Limits(batch=BATCH, queue=300, suffix=100)
 
 
 def seat_of(*, synced: bool = True) -> Seat:
@@ -32,13 +35,14 @@ def drain(seat: Seat) -> list[Entry]:
 
 def test_what_is_packed_and_sent_is_what_is_delivered() -> None:
     """Any mixture of sizes, and of packing and sending: the payloads come out as they went in."""
+    sizes = (0, 1, 4, BATCH - PAYLOAD_OVERHEAD, BATCH - PAYLOAD_OVERHEAD + 1, BATCH, BATCH + 1, LARGE)
     for seed in range(2_000):
         rng = random.Random(seed)
         seat, other = seat_of(), seat_of()
         sent: list[bytes] = []
         entries: list[Entry] = []
         for _ in range(rng.randint(1, 6)):
-            some = [rng.randbytes(rng.choice((0, 1, 4, 10, 11, 25))) for _ in range(rng.randint(1, 5))]
+            some = [rng.randbytes(rng.choice(sizes)) for _ in range(rng.randint(1, 5))]
             seat.enqueue(some)
             sent += some
             while seat.queue and rng.random() < 0.4:
@@ -46,7 +50,9 @@ def test_what_is_packed_and_sent_is_what_is_delivered() -> None:
             assert seat.queued == sum(e.size for e in seat.queue)
         entries += drain(seat)
         assert seat.queued == 0
-        assert all(e.size == sum(map(len, e.payloads)) <= LIMITS.batch for e in entries), f"seed {seed}"
+        assert all(e.size == size_of(e.payloads) for e in entries), f"seed {seed}"
+        assert all(e.size <= BATCH for e in entries if e.left == WHOLE), f"seed {seed}"
+        assert all(len(e.payloads) == 1 and len(e.payloads[0]) <= BATCH for e in entries if e.left != WHOLE)
         deliveries: list[Any] = []
         for number, entry in enumerate(entries, 1):
             other.deliver(1, A, data_of(entry, number), deliveries)
@@ -59,15 +65,24 @@ def test_small_payloads_share_a_batch_and_a_large_one_is_cut_into_fragments() ->
     seat = seat_of()
     seat.enqueue([b"aaa", b"bbb"])
     seat.enqueue([b"ccc"])
-    seat.enqueue([b"d" * 25])
+    seat.enqueue([b"d" * LARGE])
     seat.enqueue([b"e"])
     assert [(e.payloads, e.left) for e in drain(seat)] == [
         ([b"aaa", b"bbb", b"ccc"], WHOLE),
-        ([b"d" * 10], 2),
-        ([b"d" * 10], 1),
+        ([b"d" * BATCH], 2),
+        ([b"d" * BATCH], 1),
         ([b"d" * 5], 0),
         ([b"e"], WHOLE),
     ]
+
+
+def test_empty_payloads_are_not_free() -> None:
+    """PAYLOAD_OVERHEAD: any number of them would else be one batch, and never fill a window."""
+    seat = seat_of()
+    seat.enqueue([b""] * 7)
+    assert seat.queued == 7 * PAYLOAD_OVERHEAD
+    assert [len(e.payloads) for e in drain(seat)] == [3, 3, 1]
+    assert seat.queued == 0
 
 
 def test_a_batch_that_was_sent_is_not_added_to() -> None:
@@ -81,15 +96,15 @@ def test_a_batch_that_was_sent_is_not_added_to() -> None:
 def test_what_is_put_back_comes_first_and_in_order() -> None:
     """DESIGN section 6: survivors resend what the cut leaves out, before anything newer."""
     seat = seat_of()
-    seat.enqueue([b"x" * 25, b"small"])
+    seat.enqueue([b"x" * LARGE, b"small"])
     sent = [seat.next_entry(), seat.next_entry()]
     seat.put_back(sent)
     seat.enqueue([b"later"])
-    assert seat.queued == 35
+    assert seat.queued == LARGE + len(b"small" + b"later") + 5 * PAYLOAD_OVERHEAD, "three fragments and two"
     deliveries: list[Any] = []
     for number, entry in enumerate(drain(seat), 1):
         seat.deliver(1, A, data_of(entry, number), deliveries)
-    assert payloads_in(deliveries) == [b"x" * 25, b"small", b"later"]
+    assert payloads_in(deliveries) == [b"x" * LARGE, b"small", b"later"]
 
 
 def test_fragments_of_several_senders_interleave() -> None:
@@ -131,7 +146,7 @@ def test_a_snapshot_and_the_suffix_are_the_state_at_every_boundary() -> None:
     for seed in range(2_000):
         rng = random.Random(seed)
         queue = seat_of()
-        queue.enqueue([bytes([65 + i]) * rng.choice((1, 3, 25)) for i in range(8)])
+        queue.enqueue([bytes([65 + i]) * rng.choice((1, 3, LARGE)) for i in range(8)])
         entries = drain(queue)
         host, learner = seat_of(), seat_of(synced=False)
         learner.lose_state(Tag(1, (0,)))
