@@ -84,7 +84,7 @@ def test_what_depends_on_a_write_leaves_after_its_fsync_in_order_and_one_fsync_s
     """SCENARIOS 2, 3; model/machine.py: release discipline and group commit."""
 
     async def work() -> None:
-        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001
+        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
             for event in events:
                 output.eager += say(f"eager {event}")
                 output.sends += say(f"send {event}")
@@ -122,7 +122,7 @@ def test_a_machine_hears_its_own_vote_only_when_it_is_durable() -> None:
     """ARCHITECTURE: a vote counts when it is durable."""
 
     async def work() -> None:
-        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001
+        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
             if events == ["vote"]:
                 output.writes.append("voted")
                 output.sends.append(Send(("you:2", "me:1"), Text("yes")))
@@ -148,7 +148,7 @@ def test_a_failed_fsync_stops_the_driver_and_nothing_held_ever_leaves(other_erro
     """SCENARIOS 8: full disk."""
 
     async def work() -> None:
-        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001
+        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
             assert events != ["bug"], "a bug"
             if events:
                 output.writes.append("record")
@@ -184,7 +184,7 @@ def test_what_a_machine_drops_costs_the_connection_it_came_from_and_the_others_o
     """model/machine.py: `Output.drops`."""
 
     async def work() -> None:
-        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001
+        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
             output.drops += [Drop(event.source, "a lie") for event in events if event.message.text == "lie"]
 
         machine, transport = Scripted(step), Outbox()
@@ -204,7 +204,7 @@ def test_what_a_machine_drops_costs_the_connection_it_came_from_and_the_others_o
 
 def test_an_exception_of_the_application_stops_the_driver_too() -> None:
     async def work() -> None:
-        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001
+        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
             output.deliveries += events
 
         def take(deliveries: list[Any]) -> None:
@@ -225,7 +225,7 @@ def test_the_machine_is_stepped_at_its_deadline_and_not_before() -> None:
     async def work() -> None:
         at: list[tuple[int, int | None]] = []
 
-        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001
+        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
             at.append((now.mono, machine.deadline))
             for event in events:
                 machine.deadline = now.mono + event * MILLISECOND
@@ -250,7 +250,7 @@ def test_the_machine_is_stepped_at_its_deadline_and_not_before() -> None:
 
 def test_an_orderly_end_waits_for_the_disk_and_says_what_was_promised() -> None:
     async def work() -> None:
-        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001
+        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
             if events:
                 output.writes.append("record")
                 output.sends += say("promise")
@@ -277,14 +277,14 @@ def test_two_drivers_on_a_memory_network_talk() -> None:
         network = MemoryNetwork()
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-        def ask(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001
+        def ask(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
             for event in events:
                 if event == "go":
                     output.sends.append(Send(("b",), Text("ping")))
                 elif isinstance(event, Received):
                     output.deliveries.append(event.message.text)
 
-        def answer(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001
+        def answer(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
             output.sends += [Send((e.source,), Text(e.message.text + "!")) for e in events if isinstance(e, Received)]
 
         two = Driver(Scripted(answer), TEXT, network.transport("b"), MemoryDisk(), print)

@@ -285,7 +285,7 @@ def test_a_client_that_never_reads_is_cut_off_and_the_others_are_served() -> Non
             reader, writer = await stranger(a.address)
             writer.write(hello())
             lazy = (await ear_a.until(lambda item: isinstance(item, LinkUp))).address
-            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # the stubs type it as any transport
             say(b, a.address, "hi")
             name = await ear_a.message("hi")
             while LinkDown(lazy) not in ear_a.heard:
