@@ -74,6 +74,8 @@ class Membership:
             return
         elif present is not None:
             core.dead.add(present.name)
+            if view.rank(present.name) >= 0:  # it may not know that it has a vote here
+                core.tell_successor(wish.member.address, view.id - 1)
         self._wishes[wish.member.name] = (wish, core.now.mono)
         self._pass_on(view, source, wish)
 

@@ -317,3 +317,5 @@ class Votes(msgspec.Struct, frozen=True, array_like=True, tag="votes"):
     """The decision that made `view`."""
     decided: Decision | None = None
     """The successor of `view`, once known to a node that is not in it."""
+    first: int = 0
+    """The first incarnation that wrote here: of any before it, on a disk that was lost, nothing is known."""

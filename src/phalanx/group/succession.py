@@ -32,7 +32,9 @@ class Succession:
         if core.excluded or core.decision is not None:
             return
         if view is None:
-            if value.view.named(core.name) == core.me and core.cluster in (0, value.view.cluster):
+            if core.cluster in (0, value.view.cluster) and value.view.named(core.name) == core.me:
+                core.decision = value
+            elif core.cluster == value.view.cluster and self._was_promoted(value.view):
                 core.decision = value
         elif (view.id != 0 and value.view.cluster != view.cluster) or value.view.id <= view.id:
             return
@@ -41,6 +43,14 @@ class Succession:
         elif core.me in value.view.learners:
             core.note("jump", value.view.id)
             core.decision = value
+
+    def _was_promoted(self, view: View) -> bool:
+        """Our former incarnation is a full member there, and lost power before that was on its disk.  So it has promised
+        nothing in that view, and we may vote for it."""
+        former = view.named(self.core.name)
+        if former is None or former not in view.members:
+            return False
+        return self.core.votes.first <= former.incarnation < self.core.me.incarnation
 
     # --- installing it
 
@@ -153,8 +163,6 @@ class Succession:
     def leave_out(self, value: Decision) -> None:
         """The next view is without this process.  It goes on answering for the decision."""
         core = self.core
-        view = core.view
-        assert view is not None
         core.decision = core.attempt = None
         self._remember(value)
         if core.live:
@@ -169,8 +177,7 @@ class Succession:
                 reason = "it was left behind, and cannot know the outcome of what it had sent"
             core.out.deliveries.append(Excluded(value.view, reason))
             return
-        former = value.view.named(core.name)
-        if former is not None and former in value.view.members and former.incarnation < core.me.incarnation:
+        if self._was_promoted(value.view):
             core.note("votes.on", value.view.id)
             core.turn_to(value.view)
             core.cluster = value.view.cluster
