@@ -1,7 +1,6 @@
 """What the tests on real processes share."""
 
 import asyncio
-import shutil
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -23,7 +22,7 @@ T = TypeVar("T")
 
 real = [
     pytest.mark.real,
-    pytest.mark.skipif(sys.platform == "win32" or shutil.which("kill") is None, reason="needs POSIX signals"),
+    pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals"),
 ]
 
 

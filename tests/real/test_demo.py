@@ -17,7 +17,9 @@ from rich.console import Console
 from phalanx.cli.demo import judge
 from phalanx.lab.load import LEDGER, Record, Records
 from phalanx.model.history import Operation, Outcome
-from tests.real.cluster import on_processes
+from tests.real.cluster import on_processes, real
+
+pytestmark = real
 
 PUT = Operation(0, "put", f"{LEDGER}1", "v", None, Outcome.OK, 1, 2)
 REFUSED = Operation(0, "put", f"{LEDGER}2", "v", None, Outcome.FAIL, 3, 4)
@@ -65,8 +67,6 @@ async def demo(directory: str) -> AsyncIterator[asyncio.subprocess.Process]:
             await process.wait()
 
 
-@pytest.mark.real
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_the_demo_plays_to_its_end_and_cleans_up() -> None:
     """SCENARIOS 3, 16."""
 
@@ -83,8 +83,6 @@ def test_the_demo_plays_to_its_end_and_cleans_up() -> None:
         on_processes(story(directory))
 
 
-@pytest.mark.real
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_an_interrupted_demo_ends_its_nodes() -> None:
     """Ctrl-C while clients are at work."""
 
