@@ -1,7 +1,7 @@
 """TCP: one connection for each pair of nodes, however they came to dial each other; and clients, who only dial.
 
-A *link* is what this node knows of one peer address: the connection if there is one, else the dial, or the wait before
-the next.  When both sides dial at once, the connection dialled by the lower address survives:
+The links to peers and their dials are in `dialling`; here are the handshakes.  When both sides dial at once, the
+connection dialled by the lower address survives:
 
 - A dialler says Hello as soon as it is connected.  If it is the lower one it then refuses the other's Hello, and the
   other, who gets ours meanwhile, takes it.  A dial that has not come to its Hello is given up for the peer's at once.
@@ -10,25 +10,20 @@ the next.  When both sides dial at once, the connection dialled by the lower add
   we still believe in, so the new one replaces it (`LinkDown`, then `LinkUp`).
 
 Without TLS a Hello is believed: who can reach the port can claim an address.
-
-A broken connection is dialled again at once, since the answer is evidence: ECONNREFUSED means that nobody listens, so
-the process is gone (`Refused`).  Then the pauses double up to a second, and end for good when nothing has been sent to
-the address for a while.  Nothing is polled: links that stand and are idle cost nothing.
 """
 
 import asyncio
-import ipaddress
-import random
 import secrets
 import socket
 import ssl
 from collections.abc import Sequence
 
 from phalanx.errors import ConfigurationError
-from phalanx.model.machine import LinkDown, LinkUp, Refused
+from phalanx.model.machine import LinkDown, LinkUp
 from phalanx.model.view import Address
-from phalanx.runtime.connection import HANDSHAKE_S_MAX, Connection, DropLog, Hello, is_address, split_address
+from phalanx.runtime.connection import Connection, DropLog, Hello, is_address
 from phalanx.runtime.contract import LinkEvent, Receiver
+from phalanx.runtime.dialling import PEERS_MAX, Dialler, Link
 from phalanx.wire.frame import Kind, encode_frame
 
 PEER_BACKLOG_BYTES_MAX = 64 << 20
@@ -37,46 +32,11 @@ PEER_BACKLOG_BYTES_MAX = 64 << 20
 CLIENT_BACKLOG_BYTES_MAX = 1 << 20
 """The same for a client; a single larger answer may still be on its way."""
 
-QUEUE_BYTES_MAX = 1 << 20
-"""What may wait for the first dial of an address."""
-
 CLIENTS_MAX = 10_000
 STRANGERS_MAX = 1_000
 """Accepted connections that have not said Hello yet."""
 
-PEERS_MAX = 1_000
-"""Addresses that this node keeps a link to.  A cluster has tens of members; the rest is room for mistakes."""
-
-REDIAL_S_MIN = 0.010
-REDIAL_S_MAX = 1.0
-REDIALS_QUIET_MAX = 60
-"""Failed dials in a row, without anything sent to the address meanwhile, after which it is forgotten: a minute."""
-
 LISTEN_BACKLOG = 1024
-
-
-class _Link:
-    """What is known of one peer address.  It has a connection, or a dial (whose connection is `pending` once it said
-    Hello), or a pause before the next dial."""
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self.names = [address]
-        """All addresses under which it was dialled; the peer's own first."""
-        self.connection: Connection | None = None
-        self.pending: Connection | None = None
-        self.dial: asyncio.Task[None] | None = None
-        self.redial: asyncio.TimerHandle | None = None
-        self.pause = 0.0
-        """Seconds waited before the last dial; 0 if the last connection lasted."""
-        self.queue: list[bytes] | None = []
-        """Frames that wait for the first connection; None once there was one."""
-        self.queued = 0
-        self.used = False
-        """Something was sent since the last dial failed."""
-        self.quiet = 0
-        self.instance = 0
-        self.dials = -1
 
 
 class TcpTransport:
@@ -98,25 +58,22 @@ class TcpTransport:
         self._listener = listener
         self._server: asyncio.AbstractServer | None = None
         self._server_tls = server_tls
-        self._client_tls = client_tls
         self._clients_max = clients_max
         self._client_backlog_bytes_max = client_backlog_bytes_max
         self._peer_backlog_bytes_max = peer_backlog_bytes_max
         self._loop = asyncio.get_running_loop()
-        self._random = random.Random()
         self._instance = secrets.randbits(63)
         self._dials = 0
         self._clients = 0
         self._clients_ever = 0
         self._ready: dict[Address, Connection] = {}
         """Every connection that messages can go to, under each name it has."""
-        self._links: dict[Address, _Link] = {}
-        self._own_names = {address}
+        self._dialler = Dialler(address, client_tls, lambda to: Connection(self, self._drop_log, to), self._tell)
         self._strangers: set[Connection] = set()
         self._dirty: list[Connection] = []
         self._drop_log = DropLog()
         self._closing = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: asyncio.Task[None] | None = None
 
     @classmethod
     async def listen(
@@ -180,7 +137,7 @@ class TcpTransport:
         self.receiver = receiver
         if self._listener is not None:
             self._listener.listen(LISTEN_BACKLOG)  # from this line on a dial is not refused, though the loop may lag
-            self._spawn(self._serve(self._listener))
+            self._serving = self._loop.create_task(self._serve(self._listener))
 
     async def _serve(self, listener: socket.socket) -> None:
         self._server = await self._loop.create_server(
@@ -189,7 +146,7 @@ class TcpTransport:
 
     def connect(self, address: Address) -> None:
         if address not in self._ready:
-            self._want(address)
+            self._dialler.want(address)
 
     def send(self, to: Sequence[Address], body: bytes) -> None:
         frame = encode_frame(Kind.MESSAGE, body)
@@ -197,7 +154,7 @@ class TcpTransport:
         for address in to:
             connection = ready.get(address)
             if connection is None:
-                self._wait_for_dial(address, frame)
+                self._dialler.enqueue(address, frame)
                 continue
             connection.post(frame)
             if not connection.dirty:
@@ -219,116 +176,18 @@ class TcpTransport:
         if not self._closing:
             self.flush()
             self._closing = True
-            for link in self._links.values():
-                self._abandon_dial(link)
+            self._dialler.close()
             for connection in {*self._ready.values(), *self._strangers}:
                 connection.finish()
-            for task in self._tasks:
-                task.cancel()
+            if self._serving is not None:
+                self._serving.cancel()
             if self._server is not None:
                 self._server.close()
             if self._listener is not None:
                 self._listener.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    # --- dialling -----------------------------------------------------------------------------------------------------
-
-    def _wait_for_dial(self, address: Address, frame: bytes) -> None:
-        link = self._want(address)
-        if link is not None and link.queue is not None and link.queued + len(frame) <= QUEUE_BYTES_MAX:
-            link.queue.append(frame)
-            link.queued += len(frame)
-
-    def _want(self, address: Address) -> _Link | None:
-        """The link to that address, dialled if it is new.  None if there can be none: a client that has gone, this node
-        itself under another name, nonsense."""
-        link = self._links.get(address)
-        if link is None:
-            if self._closing or address in self._own_names or not is_address(address):
-                return None
-            link = self._new_link(address)
-            if link is not None:
-                self._dial(link)
-        if link is not None:
-            link.used = True
-        return link
-
-    def _new_link(self, address: Address) -> _Link | None:
-        if len(self._links) >= PEERS_MAX:
-            return None
-        link = self._links[address] = _Link(address)
-        return link
-
-    def _dial(self, link: _Link) -> None:
-        link.redial = None
-        link.dial = self._spawn(self._dialling(link))
-
-    async def _dialling(self, link: _Link) -> None:
-        task = link.dial
-        refused = False
-        try:
-            async with asyncio.timeout(HANDSHAKE_S_MAX):
-                places = await self._resolve(link.address)
-                refused = bool(places)
-                for host, port in places:
-                    try:
-                        await self._connect(link.address, host, port)
-                    except ConnectionRefusedError:
-                        continue
-                    except OSError:
-                        refused = False
-                    else:
-                        if link.dial is task:
-                            link.dial = None
-                        return
-        except OSError:  # the name is unknown, or time is up
-            refused = False
-        if link.dial is task:
-            self._failed(link, refused)
-
-    async def _connect(self, address: Address, host: str, port: int) -> None:
-        connection = Connection(self, self._drop_log, address)
-        await self._loop.create_connection(lambda: connection, host, port, ssl=self._client_tls)
-
-    async def _resolve(self, address: Address) -> list[tuple[str, int]]:
-        host, port = split_address(address)
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            infos = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            return list(dict.fromkeys((str(info[4][0]), port) for info in infos))
-        return [(host, port)]
-
-    def _failed(self, link: _Link, refused: bool) -> None:
-        """A dial came to nothing."""
-        link.dial = link.pending = None
-        if refused:
-            for name in link.names:
-                self._tell(Refused(name))
-        link.quiet = 0 if link.used else link.quiet + 1
-        link.used = False
-        self._pause(link)
-
-    def _pause(self, link: _Link) -> None:
-        if self._closing or link.quiet > REDIALS_QUIET_MAX:
-            self._links.pop(link.address, None)
-            return
-        link.pause = min(max(2 * link.pause, REDIAL_S_MIN), REDIAL_S_MAX)
-        # Jitter: nodes that lost each other at the same moment must not go on meeting in mid dial.
-        link.redial = self._loop.call_later(link.pause * self._random.uniform(0.5, 1.0), self._dial, link)
-
-    def _abandon_dial(self, link: _Link, but: Connection | None = None) -> None:
-        """Give up a dial that is under way or due, unless it is the one that made `but`."""
-        pending, link.pending = link.pending, None
-        if link.redial is not None:
-            link.redial.cancel()
-            link.redial = None
-        task, link.dial = link.dial, None
-        if pending is None or pending is not but:
-            if task is not None:
-                task.cancel()
-            if pending is not None:
-                pending.abort()
+        if self._serving is not None:
+            await asyncio.gather(self._serving, return_exceptions=True)
+        await self._dialler.wait_closed()
 
     # --- Owner: what connections tell ---------------------------------------------------------------------------------
 
@@ -338,7 +197,7 @@ class TcpTransport:
             if self._closing or len(self._strangers) > STRANGERS_MAX:
                 connection.drop(f"more than {STRANGERS_MAX} connections without a handshake")
             return
-        link = self._links.get(connection.dialled)
+        link = self._dialler.links.get(connection.dialled)
         if self._closing or link is None or link.dial is None:
             connection.abort()
             return
@@ -359,7 +218,7 @@ class TcpTransport:
             connection.finish()
         elif not hello.address:
             self._accept_client(connection)
-        elif hello.address in self._own_names:
+        elif hello.address in self._dialler.own_names:
             connection.drop(f"it says that it listens at this node's address, {hello.address}")
         else:
             self._accept_peer(connection, hello)
@@ -371,11 +230,11 @@ class TcpTransport:
                 self._clients -= 1
                 self._tell(LinkDown(connection.peer))
             return
-        link = self._links.get(connection.peer)
+        link = self._dialler.links.get(connection.peer)
         if link is not None and link.connection is connection:
             self._down(link, connection)
         elif link is not None and link.pending is connection:
-            self._failed(link, refused=connection.to_itself)
+            self._dialler.failed(link, refused=connection.to_itself)
 
     # --- handshakes ---------------------------------------------------------------------------------------------------
 
@@ -392,7 +251,7 @@ class TcpTransport:
         self._tell(LinkUp(name))
 
     def _accept_peer(self, connection: Connection, hello: Hello) -> None:
-        link = self._links.get(hello.address) or self._new_link(hello.address)
+        link = self._dialler.links.get(hello.address) or self._dialler.new_link(hello.address)
         if link is None:
             connection.drop(f"more than {PEERS_MAX} peers")
         elif hello.instance == link.instance and hello.dials <= link.dials:
@@ -404,43 +263,27 @@ class TcpTransport:
             self._up(link, connection, hello)
 
     def _answered(self, connection: Connection, hello: Hello) -> None:
-        link = self._links.get(connection.dialled)
+        link = self._dialler.links.get(connection.dialled)
         if link is None or link.pending is not connection:
             connection.abort()
         elif hello.instance == self._instance:
-            self._own_names.add(link.address)
-            del self._links[link.address]
+            self._dialler.is_self(link)
             connection.finish()
         elif not self._address or hello.address == link.address:
             self._up(link, connection, hello)
         else:
-            self._up(self._rename(link, connection, hello.address), connection, hello)
-
-    def _rename(self, link: _Link, connection: Connection, address: Address) -> _Link:
-        """The peer we dialled goes by another address: what we know it by becomes a further name of that link, because
-        it keeps only one connection with us."""
-        del self._links[link.address]
-        self._abandon_dial(link, but=connection)
-        known = self._links.get(address)
-        if known is None:
-            known = self._links[address] = _Link(address)
-            known.queue, known.queued, known.used = link.queue, link.queued, link.used
-        elif link.queue:
-            known.queue = (known.queue or []) + link.queue
-        if link.address not in known.names:
-            known.names.append(link.address)
-        return known
+            self._up(self._dialler.rename(link, connection, hello.address), connection, hello)
 
     # --- links come and go --------------------------------------------------------------------------------------------
 
-    def _up(self, link: _Link, connection: Connection, hello: Hello) -> None:
+    def _up(self, link: Link, connection: Connection, hello: Hello) -> None:
         old, link.connection = link.connection, None
         if old is not None:
             old.abort()
             for name in link.names:
                 if self._ready.pop(name, None) is not None:
                     self._tell(LinkDown(name))
-        self._abandon_dial(link, but=connection)
+        self._dialler.abandon(link, but=connection)
         link.connection = connection
         link.instance, link.dials = hello.instance, hello.dials
         link.quiet = 0
@@ -453,30 +296,14 @@ class TcpTransport:
             connection.post(frame)
         connection.flush()
 
-    def _down(self, link: _Link, connection: Connection) -> None:
+    def _down(self, link: Link, connection: Connection) -> None:
         link.connection = None
         for name in link.names:
             self._ready.pop(name, None)
             self._tell(LinkDown(name))
         del link.names[1:]
-        link.used = link.used or connection.used
-        if self._closing or not link.used:
-            del self._links[link.address]
-            return
-        if self._loop.time() - connection.made_at >= REDIAL_S_MAX:
-            link.pause = 0.0
-        if link.pause or connection.dropped:
-            self._pause(link)
-        else:
-            link.pause = REDIAL_S_MIN
-            self._dial(link)
+        self._dialler.broke(link, connection)
 
     def _tell(self, event: LinkEvent) -> None:
         if not self._closing:
             self.receiver.link(event)
-
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> "asyncio.Task[None]":
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
