@@ -92,8 +92,9 @@ def _fault_in_sender(core: Core, sender: Member) -> str | None:
 
 def _fault_in_our_successor(core: Core, member: Member) -> str | None:
     """While we live there is no later process of our name at our address."""
-    later = member.name == core.name and member.incarnation > core.me.incarnation
-    return "it claims to be a later life of this node" if later and member.address == core.me.address else None
+    if not core.live or (member.name, member.address) != (core.name, core.me.address):
+        return None
+    return "it claims to be a later life of this node" if member.incarnation > core.me.incarnation else None
 
 
 def _fault_in_body(core: Core, sender: Member, body: Body) -> str | None:
@@ -180,7 +181,7 @@ def _fault_in_data(core: Core, data: Data) -> str | None:
     count = len(data.payloads)
     if not (
         0 <= data.view < VIEW_MAX
-        and 0 <= data.author
+        and data.author >= 0
         and 1 <= data.number < COUNT_MAX
         and 0 < data.stamp < STAMP_MAX
         and 0 <= data.row < COUNT_MAX
