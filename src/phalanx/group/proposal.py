@@ -133,6 +133,7 @@ def _promoted(old: View, grounds: Grounds, full: Collection[Name]) -> list[Membe
 def _learners(old: View, grounds: Grounds, members: Collection[Name]) -> list[Member]:
     """Old learners and demoted members that are heard, restarted voters and joiners under their new incarnations."""
     out: dict[Name, Member] = {}
+    departed = dict(old.departed)
     for m in old.everyone:
         promise = grounds.promises.get(m.name)
         if old.id == 0 or m.name in members or m.name in grounds.silent:
@@ -142,6 +143,8 @@ def _learners(old: View, grounds: Grounds, members: Collection[Name]) -> list[Me
         if wish.leave:
             if out.get(name) == wish.member:
                 del out[name]
+        elif not wish.joining or wish.member.incarnation <= departed.get(name, -1):
+            continue  # it was a member once, and is none any more
         elif (
             old.named(name) != wish.member
             and name not in members
