@@ -26,7 +26,9 @@ sim: venv
 	@$(BIN)/phalanx sim --seeds $(SEEDS)
 
 bench: venv
-	@$(BIN)/phalanx bench
+	@$(BIN)/python -m bench.wire
+	@$(BIN)/python -m bench.multicast
+	@$(BIN)/python -m bench.failover
 
 venv: $(STAMP)
 

@@ -50,6 +50,7 @@ from phalanx.group.multicast import Multicasting
 from phalanx.group.reads import Reads
 from phalanx.group.succession import Succession
 from phalanx.group.transfer import Transfer
+from phalanx.group.validity import fault_in
 from phalanx.model.clock import Instant
 from phalanx.model.events import (
     Barrier,
@@ -202,6 +203,8 @@ class GroupMachine:
         """Check who speaks, of which cluster and view; then pass the message on to its part."""
         core = self._core
         sender, body = envelope.sender, envelope.body
+        if self._is_faulty(source, envelope):
+            return
         if isinstance(body, Wish):
             if envelope.cluster in (0, core.cluster):
                 self._membership.on_wish(source, body)
@@ -210,8 +213,7 @@ class GroupMachine:
                 reason = f"{sender.name} belongs to cluster {envelope.cluster:x}, and this is {core.cluster:x}"
                 core.post_to([sender.address], Refuse(sender, reason, 0))
         elif isinstance(body, Commit):
-            if envelope.cluster == body.value.view.cluster:
-                self._on_commit(body)
+            self._on_commit(envelope.cluster, body)
         elif isinstance(body, Refuse):
             self._on_refuse(body)
         elif envelope.cluster != core.cluster:
@@ -229,6 +231,18 @@ class GroupMachine:
                 (self._transfer.on_fetch if isinstance(body, Fetch) else self._transfer.on_chunk)(sender.name, body)  # type: ignore[arg-type]  # matched by the condition
         elif self._is_of_our_view(source, body.view) and self._is_known(source, sender):
             self._absorb_body(sender, body)
+
+    def _is_faulty(self, source: Address, envelope: Envelope) -> bool:
+        """No correct member says that: its connection is dropped, and nothing else happens (SCENARIOS 41)."""
+        core = self._core
+        if envelope.cluster != core.cluster and not isinstance(envelope.body, Wish | Refuse | Commit):
+            return False  # it is looked at no further
+        fault = fault_in(core, envelope.sender, envelope.body)
+        if fault is None:
+            return False
+        core.note("fault", fault)
+        core.out.drops.append(Drop(source, fault))
+        return True
 
     def _is_of_our_view(self, source: Address, view: int) -> bool:
         """Messages speak of one view.  Whoever speaks of an older one is told its successor; of a newer one, asked."""
@@ -309,10 +323,9 @@ class GroupMachine:
             case _:
                 assert_never(body)
 
-    def _on_commit(self, body: Commit) -> None:
-        if self._core.excluded:
-            return
-        self._succession.on_commit(body.value)
+    def _on_commit(self, cluster: int, body: Commit) -> None:
+        if not self._core.excluded and cluster == body.value.view.cluster:
+            self._succession.on_commit(body.value)
 
     def _on_refuse(self, body: Refuse) -> None:
         core = self._core

@@ -32,9 +32,8 @@ class Succession:
         if core.excluded or core.decision is not None:
             return
         if view is None:
-            if core.cluster in (0, value.view.cluster) and value.view.named(core.name) == core.me:
-                core.decision = value
-            elif core.cluster == value.view.cluster and self._was_promoted(value.view):
+            listed = core.cluster in (0, value.view.cluster) and value.view.named(core.name) == core.me
+            if listed or (core.cluster == value.view.cluster and self._was_promoted(value.view)):
                 core.decision = value
         elif (view.id != 0 and value.view.cluster != view.cluster) or value.view.id <= view.id:
             return
@@ -47,10 +46,12 @@ class Succession:
     def _was_promoted(self, view: View) -> bool:
         """Our former incarnation is a full member there, and lost power before that was on its disk.  So it has promised
         nothing in that view, and we may vote for it."""
+        votes = self.core.votes
+        known = votes.decided.view if votes.decided is not None else votes.view
         former = view.named(self.core.name)
-        if former is None or former not in view.members:
-            return False
-        return self.core.votes.first <= former.incarnation < self.core.me.incarnation
+        if former is None or former not in view.members or (known is not None and view.id <= known.id):
+            return False  # in a view that we know to be over, it may have promised whatever it liked
+        return votes.first <= former.incarnation < self.core.me.incarnation
 
     # --- installing it
 

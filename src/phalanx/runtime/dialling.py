@@ -23,7 +23,7 @@ QUEUE_BYTES_MAX = 1 << 20
 PEERS_MAX = 1_000
 """Addresses that this node keeps a link to.  A cluster has tens of members; the rest is room for mistakes."""
 
-REDIAL_S_MIN = 0.010
+REDIAL_S_MIN = 0.001
 REDIAL_S_MAX = 1.0
 REDIALS_QUIET_MAX = 60
 """Failed dials in a row, without anything sent to the address meanwhile, after which it is forgotten: a minute."""
