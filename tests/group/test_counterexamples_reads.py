@@ -2,6 +2,9 @@
 
 Read `test_counterexamples` first."""
 
+import pytest
+
+from phalanx.group.membership import Membership
 from phalanx.group.messages import (
     Accept,
     Accepted,
@@ -117,6 +120,26 @@ def test_8_a_lease_ends_with_its_view() -> None:
             write_behind(cluster, "c", cluster.members("a"))
 
     shown(schedule, "a lease goes on into the next view", wrong="stale read")
+
+
+def test_8_one_that_leaves_holds_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease kept by a leaver: its wish to leave voids the grants, so nobody waits for them; c never learns that it is
+    out, and answers from a lease that the others do not honour."""
+
+    def schedule() -> None:
+        with Cluster("abc", leased(5000)) as cluster:
+            cluster.until_members("abc")
+            cluster.run(0.2)
+            cluster.leave("c")
+            cluster.drop(Prepare, Accept, target="c")
+            cluster.drop(Accepted, Commit, target="c")
+            cluster.until(lambda: cluster.members("a") == "ab", "a view without c", within=2)
+            write_behind(cluster, "c", "ab")
+
+    schedule()
+    monkeypatch.setattr(Membership, "is_leaving", lambda _: False)
+    with pytest.raises(AssertionError, match="stale read"):
+        schedule()
 
 
 def test_a_barrier_asks_again_in_the_next_view() -> None:

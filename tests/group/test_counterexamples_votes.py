@@ -170,6 +170,17 @@ def test_16_a_coordinator_with_a_hung_disk_is_replaced() -> None:
     shown(schedule, "a hung disk does not show", wrong="a view of bcd did not come")
 
 
+def test_16_a_coordinator_whose_values_do_not_arrive_is_replaced() -> None:
+    """Small messages pass and ACCEPT does not (a path that loses large packets): each new ballot of a is promised, which
+    must not count as progress."""
+    with Cluster("abcd", founders="abc", late="d") as cluster:
+        cluster.until_members("abc")
+        cluster.drop(Accept, source="a")
+        cluster.restart("d")
+        cluster.run(10)
+        assert len(cluster.views()) > 1, cluster.status()
+
+
 def test_12_a_promise_outlives_its_process() -> None:
     """The same for a promise: c promises b's ballot, crashes, and then accepts what a proposed at an older one; and
     what b proposes as well."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phalanx.group.messages import Accepted, Commit
+from phalanx.group.messages import Accepted, Commit, Fetch
 from phalanx.model.view import Order
 from tests.group.cluster import Cluster, group_of
 
@@ -107,3 +107,15 @@ def test_one_question_serves_all_reads_of_a_turn_and_logs_nothing() -> None:
         assert all(r.reached for r in reads)
         assert cluster.world.network.sent - sent <= 8, "one row to each, and the answers"
         assert not any(node.outbox for node in cluster.world.nodes.values())
+
+
+def test_learners_hold_no_lease_so_a_view_change_does_not_wait_for_theirs() -> None:
+    """DESIGN section 9: learners answer no reads.  A leave, which voids its own lease, costs no lease of 5 s."""
+    with Cluster("abcd", group_of(Order.TOTAL, lease_ms=5000), founders="abc", late="d") as cluster:
+        cluster.until_members("abc")
+        cluster.drop(Fetch, source="d")  # it stays a learner
+        cluster.restart("d")
+        cluster.until(lambda: cluster.learners("a") == "d", "a learner")
+        cluster.run(0.2)
+        cluster.leave("c")
+        cluster.until(lambda: "c" not in cluster.members("a"), "a view without c, which left", within=2)

@@ -3,6 +3,8 @@
 import pytest
 
 from phalanx.group.messages import Accepted, Commit, Nack, Prepare, Promise, Votes
+from phalanx.model.clock import SECOND
+from phalanx.model.events import Delivered
 from tests.group.cluster import Cluster
 
 
@@ -152,6 +154,25 @@ def test_a_wiped_disk_counts_for_nothing_of_the_old_one() -> None:
         assert len(cluster.views()) == 1, "b and a c without memory are no quorum"
         cluster.restart("a")
         cluster.converge("abc")
+
+
+def test_stamps_do_not_go_back_when_all_restart_with_clocks_set_back() -> None:
+    """Counter-example 10, "a restart after a clock step": fencing tokens are made of stamps."""
+    with Cluster("ab") as cluster:
+        cluster.until_members("ab")
+        cluster.send("a", "before")
+        cluster.until_all_deliver("ab", "before")
+        before = cluster.log("a", Delivered)[-1].stamp
+        cluster.crash("b")
+        cluster.until_members("a")
+        cluster.crash("a")
+        for name in "ab":
+            cluster.world.nodes[name].clocks.offset_ns = -3600 * SECOND
+        cluster.restart("a", "b")
+        cluster.until_members("ab")
+        cluster.send("a", "after")
+        cluster.until_all_deliver("ab", "after")
+        assert cluster.log("a", Delivered)[-1].stamp > before
 
 
 # --- 21: addresses ----------------------------------------------------------------------------------------------------
