@@ -11,7 +11,6 @@ view's members and groups may be unknown here.
 The functions return the reason, or None if all is well, and each relies on those called before it.
 """
 
-from collections.abc import Collection, Iterable
 from typing import assert_never
 
 from phalanx.group.core import Core
@@ -20,13 +19,10 @@ from phalanx.group.messages import (
     Accept,
     Accepted,
     Alive,
-    Ballot,
     Body,
     Chunk,
     Commit,
-    Cut,
     Data,
-    Decision,
     Fetch,
     Gather,
     GroupRow,
@@ -39,43 +35,31 @@ from phalanx.group.messages import (
     Refuse,
     RefuseHost,
     Row,
-    Vector,
     Wish,
 )
-from phalanx.model.view import DEPARTED_MAX, Address, Group, GroupId, GroupSpec, Member, Name, Order, View
-
-COUNT_MAX = 1 << 62
-"""Of batches, rows, bytes, tokens: what is counted up from here still fits into the 64 bits that an integer has on the
-wire."""
-STAMP_MAX = 1 << 62
-"""Stamps of the year 4200, and room above it for the ticks of whoever believes one."""
-WALL_MS_MAX = 1 << 46
-"""The same year; before 1970 for a node without a battery, as far back."""
-BALLOT_MAX = 1 << 40
-"""A ballot in every millisecond for 35 years, all in one view."""
-VIEW_MAX = 1 << 40
-"""Ids of groups are made of it and 16 bits more."""
-INCARNATION_MAX = 1 << 62
-"""Milliseconds since the epoch, or a few more than the last one."""
-LEAST_MAX = INCARNATION_MAX >> 1
-"""What a refusal may demand: a node that obeys can be started again as often as it likes."""
-EVERYONE_MAX = 64
-"""Members and learners of a view: masks of them are 64 bits on the wire."""
-NAME_MAX = 255
-"""Letters of a node's name, as in a host's."""
-ADDRESS_MAX = 512
-"""Letters: the longest host name, a port, and a zone."""
-TEXT_MAX = 8192
-"""Letters of a reason, which may quote a group's specification, twice."""
-SPEC_TEXT_MAX = 1024
-"""Letters of a group's name, or of its contract, which is a digest."""
-GROUPS_MAX = 1024
-"""Wanted by one node.  A promise has a vector for each, and must fit into a frame."""
-LEASE_MS_MAX = 3_600_000
-"""An hour: a view change may have to wait for it."""
-PAYLOADS_MAX = 1 << 19
-"""In one batch, which fits into a frame of 8 MiB, where an empty payload counts for 16 bytes."""
-DIGEST_SIZE = 16
+from phalanx.group.ranges import (
+    COUNT_MAX,
+    DIGEST_SIZE,
+    EVERYONE_MAX,
+    GROUPS_MAX,
+    LEAST_MAX,
+    PAYLOADS_MAX,
+    SPEC_TEXT_MAX,
+    STAMP_MAX,
+    TEXT_MAX,
+    VIEW_MAX,
+    WALL_MS_MAX,
+    are_counts,
+    are_masks,
+    are_unique,
+    fault_in_member,
+    fault_in_spec,
+    is_ballot,
+    is_vector,
+    is_view,
+)
+from phalanx.group.soundness import fault_in_decision
+from phalanx.model.view import Group, GroupId, Member, Name, Order, View
 
 
 def fault_in(core: Core, sender: Member, body: Body) -> str | None:
@@ -87,7 +71,7 @@ def fault_in(core: Core, sender: Member, body: Body) -> str | None:
 def _fault_in_sender(core: Core, sender: Member) -> str | None:
     if core.roster.members.get(sender.name) == sender and sender.incarnation > 0:
         return None
-    return _fault_in_member(sender) or _fault_in_our_successor(core, sender)
+    return fault_in_member(sender) or _fault_in_our_successor(core, sender)
 
 
 def _fault_in_our_successor(core: Core, member: Member) -> str | None:
@@ -110,10 +94,10 @@ def _fault_in_body(core: Core, sender: Member, body: Body) -> str | None:
         case Refuse() | RefuseHost():
             return _fault_in_refusal(body)
         case Pull():
-            sane = _is_view(body.view) and body.author >= 0 and 1 <= body.low <= body.high < COUNT_MAX
+            sane = is_view(body.view) and body.author >= 0 and 1 <= body.low <= body.high < COUNT_MAX
             return None if sane else "it asks for batches that cannot be"
         case Commit():
-            return _fault_in_decision(core, body.value)
+            return fault_in_decision(core, body.value)
         case Fetch() | Chunk():
             return _fault_in_transfer(core, body)
         case Prepare() | Promise() | Nack() | Gather() | Held() | Accept() | Accepted():
@@ -123,50 +107,6 @@ def _fault_in_body(core: Core, sender: Member, body: Body) -> str | None:
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
-
-
-def _is_view(view: int) -> bool:
-    return 0 <= view < VIEW_MAX
-
-
-def _are_counts(*numbers: int) -> bool:
-    return all(0 <= n < COUNT_MAX for n in numbers)
-
-
-def _is_vector(vector: Vector, size: int) -> bool:
-    return len(vector) == size and _are_counts(*vector)
-
-
-def _are_masks(masks: Iterable[int], size: int) -> bool:
-    return all(0 <= mask < 1 << size for mask in masks)
-
-
-def _are_unique(things: Collection[object]) -> bool:
-    return len(set(things)) == len(things)
-
-
-def _is_name(name: Name) -> bool:
-    return 0 < len(name) <= NAME_MAX
-
-
-def _is_place(address: Address) -> bool:
-    return 0 < len(address) <= ADDRESS_MAX
-
-
-def _is_ballot(ballot: Ballot) -> bool:
-    return 1 <= ballot.counter < BALLOT_MAX and _is_name(ballot.name) and 1 <= ballot.incarnation < INCARNATION_MAX
-
-
-def _fault_in_member(member: Member) -> str | None:
-    if not (_is_name(member.name) and _is_place(member.address)):
-        return "a member whose name or address is empty or too long"
-    return None if 1 <= member.incarnation < INCARNATION_MAX else f"no incarnation: {member.incarnation}"
-
-
-def _fault_in_spec(spec: GroupSpec) -> str | None:
-    if max(len(spec.name), len(spec.contract)) > SPEC_TEXT_MAX:
-        return "a group whose name or contract is too long"
-    return None if 0 <= spec.lease_ms <= LEASE_MS_MAX else f"no length of leases: {spec.lease_ms} ms"
 
 
 def _our_view(core: Core, view: int) -> View | None:
@@ -198,12 +138,12 @@ def _fault_in_data(core: Core, data: Data) -> str | None:
         return f"host {data.author} of {size}"
     if data.after or channel.group.spec.order is Order.CAUSAL:
         expected = size if channel.group.spec.order is Order.CAUSAL else 0
-        return None if _is_vector(data.after, expected) else "the batch comes after what cannot be"
+        return None if is_vector(data.after, expected) else "the batch comes after what cannot be"
     return None
 
 
 def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:
-    if not (_is_view(row.view) and row.number >= 1 and _are_counts(row.number, row.busy)):
+    if not (is_view(row.view) and are_counts(row.number, row.busy)):
         return "a number of the row is out of range"
     if not (0 <= row.clock < STAMP_MAX and abs(row.wall) < WALL_MS_MAX):
         return "a clock that cannot be"
@@ -211,11 +151,11 @@ def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:
     if view is None:
         return None
     size = len(core.roster.everyone)
-    if not (_is_vector(row.echo, size) and len(row.others) == size):
+    if not (is_vector(row.echo, size) and len(row.others) == size):
         return f"a row that is not of {size} members"
-    if not _are_masks((row.hears, row.suspects, *row.others), size):
+    if not are_masks((row.hears, row.suspects, *row.others), size):
         return "a mask with bits of nobody"
-    if not _are_unique([g.group for g in row.groups]):
+    if not are_unique([g.group for g in row.groups]):
         return "a group twice in one row"
     for part in row.groups:
         if fault := _fault_in_group_row(view.group(part.group), sender.name, part):
@@ -226,20 +166,20 @@ def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:
 def _fault_in_group_row(group: Group | None, name: Name, row: GroupRow) -> str | None:
     if group is None or (name not in group.hosts and name not in group.learners):
         return f"a row of group {row.group}, in which it is not"
-    if not _is_vector(row.received, len(group.hosts)):
+    if not is_vector(row.received, len(group.hosts)):
         return f"a row that is not of {len(group.hosts)} hosts"
-    if not _are_counts(row.last, row.released, row.backlog) or row.released > row.last:
+    if not are_counts(row.last, row.released, row.backlog) or row.released > row.last:
         return "a number of the group's row is out of range"
     return None
 
 
 def _fault_in_alive(core: Core, alive: Alive) -> str | None:
-    if not _is_view(alive.view) or not (alive.promised is None or _is_ballot(alive.promised)):
+    if not is_view(alive.view) or not (alive.promised is None or is_ballot(alive.promised)):
         return "a view or ballot that cannot be"
     view = _our_view(core, alive.view)
     size = len(core.roster.everyone)
     if view is not None and not (
-        len(alive.others) == size and _are_masks((alive.hears, alive.suspects, *alive.others), size)
+        len(alive.others) == size and are_masks((alive.hears, alive.suspects, *alive.others), size)
     ):
         return f"a sign of life that is not of {size} members"
     return None
@@ -249,25 +189,25 @@ def _fault_in_alive(core: Core, alive: Alive) -> str | None:
 
 
 def _fault_in_wish(wish: Wish) -> str | None:
-    if fault := _fault_in_member(wish.member):
+    if fault := fault_in_member(wish.member):
         return fault
     if max(len(wish.hosts), len(wish.unhosts)) > GROUPS_MAX:
         return f"a wish for more than {GROUPS_MAX} groups"
-    if not (_are_unique([spec.name for spec in wish.hosts]) and _are_unique(wish.unhosts)):
+    if not (are_unique([spec.name for spec in wish.hosts]) and are_unique(wish.unhosts)):
         return "a wish that names a group twice"
     if any(len(name) > SPEC_TEXT_MAX for name in wish.unhosts):
         return "a group whose name is too long"
-    return next((fault for spec in wish.hosts if (fault := _fault_in_spec(spec))), None)
+    return next((fault for spec in wish.hosts if (fault := fault_in_spec(spec))), None)
 
 
 def _fault_in_refusal(refusal: Refuse | RefuseHost) -> str | None:
     if len(refusal.reason) > TEXT_MAX:
         return "a reason that is too long"
     if isinstance(refusal, RefuseHost):
-        return _fault_in_spec(refusal.spec)
+        return fault_in_spec(refusal.spec)
     if not 0 <= refusal.least < LEAST_MAX:
         return f"no incarnation to ask for: {refusal.least}"
-    return _fault_in_member(refusal.member)
+    return fault_in_member(refusal.member)
 
 
 # --- view change ----------------------------------------------------------------------------------------------------
@@ -276,7 +216,7 @@ def _fault_in_refusal(refusal: Refuse | RefuseHost) -> str | None:
 def _fault_in_ballots(
     core: Core, sender: Member, body: Prepare | Promise | Nack | Gather | Held | Accept | Accepted
 ) -> str | None:
-    if not _is_view(body.view) or not _is_ballot(body.ballot):
+    if not is_view(body.view) or not is_ballot(body.ballot):
         return f"a view or ballot that cannot be: {body.view}, {body.ballot}"
     match body:
         case Prepare():
@@ -290,7 +230,7 @@ def _fault_in_ballots(
         case Promise():
             return _fault_in_promise(core, sender, body)
         case Nack():
-            if body.promised is not None and not _is_ballot(body.promised):
+            if body.promised is not None and not is_ballot(body.promised):
                 return f"no ballot: {body.promised}"
             return _fault_in_hears(core, body)
         case Held():
@@ -309,7 +249,7 @@ def _fault_in_coordinator(core: Core, sender: Member, body: Prepare | Gather | A
 
 def _fault_in_hears(core: Core, body: Prepare | Promise | Nack) -> str | None:
     known = _our_view(core, body.view) is not None
-    fits = _are_masks((body.hears,), len(core.roster.everyone)) if known else body.hears >= 0
+    fits = are_masks((body.hears,), len(core.roster.everyone)) if known else body.hears >= 0
     return None if fits else "a mask with bits of nobody"
 
 
@@ -318,7 +258,7 @@ def _fault_in_promise(core: Core, sender: Member, promise: Promise) -> str | Non
         return "a promise with another's wish, or a clock that cannot be"
     accepted = promise.accepted
     if accepted is not None and (
-        accepted.view != promise.view or not _is_ballot(accepted.ballot) or accepted.ballot > promise.ballot
+        accepted.view != promise.view or not is_ballot(accepted.ballot) or accepted.ballot > promise.ballot
     ):
         return f"accepted at {accepted.ballot} of view {accepted.view}, which cannot be"
     if not (promise.live or not promise.progress):
@@ -348,14 +288,14 @@ def _fault_in_progress(core: Core, sender: Member, promise: Promise) -> str | No
 
 def _is_progress(progress: Progress, size: int) -> bool:
     return (
-        _is_vector(progress.received, size)
-        and _is_vector(progress.released, size)
+        is_vector(progress.received, size)
+        and is_vector(progress.released, size)
         and all(low <= high for low, high in zip(progress.released, progress.received, strict=True))
     )
 
 
 def _fault_in_gather(core: Core, gather: Gather) -> str | None:
-    if not _are_unique([cut.group for cut in gather.cuts]) or len(gather.holders) != len(gather.cuts):
+    if not are_unique([cut.group for cut in gather.cuts]) or len(gather.holders) != len(gather.cuts):
         return "cuts and holders that do not fit"
     view = _our_view(core, gather.view)
     if view is None:
@@ -364,7 +304,7 @@ def _fault_in_gather(core: Core, gather: Gather) -> str | None:
         group = view.group(cut.group)
         if group is None or core.name not in group.everyone:
             return f"a cut of group {cut.group}, which is not here"
-        if not _is_vector(cut.upto, len(group.hosts)) or len(holders) != len(group.hosts):
+        if not is_vector(cut.upto, len(group.hosts)) or len(holders) != len(group.hosts):
             return f"a cut that is not of {len(group.hosts)} hosts"
         if any(core.roster.places.get(holder) is None for holder in holders):
             return "batches are held by nobody"
@@ -375,90 +315,16 @@ def _fault_in_gather(core: Core, gather: Gather) -> str | None:
 
 
 def _fault_in_value(core: Core, body: Accept | Accepted) -> str | None:
-    if not _is_view(body.view) or body.value.old != body.view:
+    if not is_view(body.view) or body.value.old != body.view:
         return f"a successor of view {body.value.old} in view {body.view}"
-    return _fault_in_decision(core, body.value)
+    return fault_in_decision(core, body.value)
 
 
 # --- decisions ------------------------------------------------------------------------------------------------------
 
 
-def _fault_in_decision(core: Core, value: Decision) -> str | None:
-    view = value.view
-    if not _is_view(value.old) or view.id != value.old + 1 or not 0 < view.cluster < 1 << 64:
-        return f"view {view.id} of cluster {view.cluster:x} after view {value.old}"
-    if not 0 <= value.clock < STAMP_MAX or not all(map(_is_name, value.left)):
-        return "a clock or a leaver that cannot be"
-    return (
-        _fault_in_members(view)
-        or next((fault for group in view.groups if (fault := _fault_in_group(view, group))), None)
-        or _fault_in_cuts(view, value.cuts)
-        or _fault_in_succession(core, value)
-    )
-
-
-def _fault_in_members(view: View) -> str | None:
-    everyone = view.everyone
-    if not view.members or len(everyone) > EVERYONE_MAX or not _are_unique([m.name for m in everyone]):
-        return "a view without members, with too many, or with one twice"
-    former = [name for name, _ in view.departed]
-    if len(former) > DEPARTED_MAX or not _are_unique(former) or not all(map(_is_name, former)):
-        return "departed members that cannot be"
-    if not all(0 <= incarnation < INCARNATION_MAX for _, incarnation in view.departed):
-        return "departed incarnations that cannot be"
-    return next((fault for m in everyone if (fault := _fault_in_member(m))), None)
-
-
-def _fault_in_group(view: View, group: Group) -> str | None:
-    members = {m.name for m in view.members}
-    everyone = members | {m.name for m in view.learners}
-    if not group.hosts or not members.issuperset(group.hosts) or not everyone.issuperset(group.learners):
-        return f"group {group.id} without hosts, or with some that are not in the view"
-    if not _are_unique(group.everyone) or not 0 <= group.id < COUNT_MAX or group.id >> 16 > view.id:
-        return f"group {group.id} with somebody twice, or of a view to come"
-    return _fault_in_spec(group.spec)
-
-
-def _fault_in_cuts(view: View, cuts: tuple[Cut, ...]) -> str | None:
-    """A group that was founded before this view has a cut, and no other has."""
-    if not _are_unique([g.id for g in view.groups]) or not _are_unique([g.spec.name for g in view.groups]):
-        return "a group twice in one view"
-    if sorted(cut.group for cut in cuts) != sorted(g.id for g in view.groups if g.id >> 16 != view.id):
-        return "cuts of other groups than go on"
-    return None if all(cut.upto and _are_counts(*cut.upto) for cut in cuts) else "a cut that cannot be"
-
-
-def _fault_in_succession(core: Core, value: Decision) -> str | None:
-    """The successor of our own view: the groups that go on were in it, with those hosts, and what it leaves to us we
-    hold, because we said so before it was proposed."""
-    old, new = core.view, value.view
-    if old is None or old.id != value.old or (old.id > 0 and old.cluster != new.cluster):
-        return None
-    for cut in value.cuts:
-        before, after = old.group(cut.group), new.group(cut.group)
-        if before is None or after is None or before.spec != after.spec:
-            return f"group {cut.group} was not in view {old.id}"
-        if len(cut.upto) != len(before.hosts):
-            return f"a cut that is not of {len(before.hosts)} hosts"
-        if not set(after.hosts) <= set(before.everyone) or any(old.named(n) != new.named(n) for n in after.hosts):
-            return f"group {cut.group} has a host without its state"
-        if core.live and core.name in after.hosts and not _holds(core, cut):
-            return f"this node does not hold the cut of group {cut.group}"
-    return None
-
-
-def _holds(core: Core, cut: Cut) -> bool:
-    channel, seat = core.channels.get(cut.group), core.seats.get(cut.group)
-    if channel is None or seat is None:
-        return False
-    return seat.synced and channel.holds(cut.upto) and not channel.beyond(cut.upto)
-
-
-# --- state transfer -------------------------------------------------------------------------------------------------
-
-
 def _fault_in_transfer(core: Core, body: Fetch | Chunk) -> str | None:
-    if not _is_view(body.view) or not _are_counts(body.token, body.offset, *body.covers):
+    if not is_view(body.view) or not are_counts(body.token, body.offset, *body.covers):
         return "a number of the transfer is out of range"
     if not 1 <= len(body.covers) <= EVERYONE_MAX:
         return f"a snapshot of {len(body.covers)} hosts"
