@@ -32,7 +32,7 @@ def incarnate(config: Config, votes: Votes | None, now: Instant) -> Member:
 def begin(core: Core) -> None:
     """Make the new incarnation durable; take up the former one's vote, or the founders', or none."""
     if core.votes.first == 0:
-        core.persist(first=core.me.incarnation)
+        core.persist(incarnation=core.me.incarnation, first=core.me.incarnation)
     votes, peers = core.votes, core.config.peers
     if votes.decided is not None and votes.view is not None:
         core.past[votes.view.id] = votes.decided  # we may be the only one that knows (counter-example 9)
