@@ -1,14 +1,29 @@
 """How a test shows that a rule is needed: a schedule of faults that goes well with it and wrong without it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from phalanx.group import machine as machine_module
 from phalanx.lab.mutants import planted
 
 
-def shown(schedule: Callable[[], None], *without: str, wrong: str) -> None:
+@contextmanager
+def without(*rules: str) -> Iterator[None]:
+    """Without these rules, and without the check that peers keep to them: it would refuse what all nodes now say."""
+
+    def no_fault(*_: Any) -> None:
+        return None
+
+    with planted(*rules), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine_module, "fault_in", no_fault)
+        yield
+
+
+def shown(schedule: Callable[[], None], *rules: str, wrong: str) -> None:
     """The schedule goes well; without these rules it goes wrong in this way."""
     schedule()
-    with planted(*without), pytest.raises(AssertionError, match=wrong):
+    with without(*rules), pytest.raises(AssertionError, match=wrong):
         schedule()
