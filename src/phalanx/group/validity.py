@@ -317,6 +317,9 @@ def _fault_in_gather(core: Core, gather: Gather) -> str | None:
 def _fault_in_value(core: Core, body: Accept | Accepted) -> str | None:
     if not is_view(body.view) or body.value.old != body.view:
         return f"a successor of view {body.value.old} in view {body.view}"
+    view = _our_view(core, body.view)
+    if view is not None and view.id > 0 and body.value.view.cluster != view.cluster:
+        return "a successor of another cluster"
     return fault_in_decision(core, body.value)
 
 

@@ -1,0 +1,491 @@
+"""Messages that no correct member sends (SCENARIOS 41): one connection is dropped, and nothing else happens.
+
+Real messages are recorded and altered on the wire, where the decoder checks types only: what comes out is what a hostile
+member can make this node read.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phalanx.group.core import Core
+from phalanx.group.machine import GroupMachine
+from phalanx.group.messages import (
+    Accept,
+    Accepted,
+    Alive,
+    Body,
+    Chunk,
+    Commit,
+    Cut,
+    Data,
+    Decision,
+    Envelope,
+    Fetch,
+    Gather,
+    Nack,
+    Prepare,
+    Progress,
+    Promise,
+    Pull,
+    Refuse,
+    Row,
+    Wish,
+)
+from phalanx.group.validity import fault_in
+from phalanx.lab.groups import GroupScenario
+from phalanx.model.clock import MILLISECOND
+from phalanx.model.machine import Output, Received
+from phalanx.model.view import Member, Order
+from phalanx.sim.node import Node, Setup
+from phalanx.sim.run import run_seed
+from tests.group.cluster import Cluster, group_of
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Envelope).decode
+_plain = msgspec.msgpack.Decoder().decode
+
+HOSTILE: tuple[int, ...] = (-(1 << 63), -1, 0, 1, 2, 255, 1 << 31, 1 << 40, 1 << 62, (1 << 63) - 1, (1 << 64) - 1)
+BODIES: tuple[type, ...] = (
+    *(Data, Row, Alive, Wish, Refuse, Prepare, Promise, Nack, Gather, Pull),
+    *(Accept, Accepted, Commit, Fetch, Chunk),
+)
+
+
+# --- altering what was sent
+
+
+def places(tree: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
+    """Where the leaves and lists of a message are."""
+    if path:
+        yield path
+    if isinstance(tree, list):
+        for index, branch in enumerate(tree):
+            yield from places(branch, (*path, index))
+
+
+def altered_leaf(rng: random.Random, leaf: Any) -> Any:
+    """Another value, mostly of the same type."""
+    match leaf:
+        case bool():
+            return not leaf
+        case int():
+            return rng.choice((*HOSTILE, leaf + 1, leaf - 1))
+        case str():
+            return rng.choice(("", "x", "a", "b", "n0", leaf + "z", "y" * 10_000))
+        case bytes():
+            return rng.choice((b"", b"\xff\xff", leaf + b"x", leaf[:-1]))
+        case list():
+            copies = list(leaf)
+            if copies and rng.random() < 0.7:
+                index = rng.randrange(len(copies))
+                copies[index : index + 1] = rng.choice(([], [copies[index], copies[index]]))
+                return copies
+            return rng.choice(([], [*copies, rng.choice(HOSTILE)]))
+        case _:
+            return [rng.choice(HOSTILE), "a", 1]  # a ballot where there was none
+
+
+def altered(rng: random.Random, envelope: Envelope) -> Envelope | None:
+    """A message of the same shape with a few other values; None if no decoder would take it."""
+    tree = _plain(_encode(envelope))
+    part = tree[3] if rng.random() < 0.9 else tree[2]
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        *path, last = rng.choice([p for p in places(part) if p != (0,)])
+        branch = part
+        for index in path:
+            branch = branch[index]
+        branch[last] = altered_leaf(rng, branch[last])
+        if not list(places(part)):
+            break
+    try:
+        message = _decode(_encode(tree))
+    except (msgspec.ValidationError, OverflowError):
+        return None
+    return message if message != envelope else None
+
+
+class Liar(GroupMachine):
+    """A node whose peers also say, now and then, what they did not say."""
+
+    liar: random.Random
+    rate = 0.0
+    told: list[Envelope]
+
+    def step(self, events: Any, now: Any) -> Output:
+        mixed: list[Any] = []
+        for event in events:
+            mixed.append(event)
+            if isinstance(event, Received) and self.liar.random() < self.rate:
+                lie = next((m for _ in range(9) if (m := altered(self.liar, event.message)) is not None), None)
+                if lie is not None and self.admits(lie):
+                    mixed.insert(self.liar.randrange(len(mixed) + 1), Received(event.source, lie))
+                    self.told.append(lie)
+        return super().step(mixed, now)
+
+    def admits(self, _lie: Envelope) -> bool:
+        return True
+
+
+class Caught(Liar):
+    """One whose peers tell only such lies as are seen through when they are told."""
+
+    def admits(self, lie: Envelope) -> bool:
+        core = self._core
+        known = lie.cluster == core.cluster or isinstance(lie.body, Wish | Refuse | Commit)
+        return known and fault_in(core, lie.sender, lie.body) is not None
+
+
+def scenario(kind: type[Liar], rate: float, seed: int) -> Callable[[], GroupScenario]:
+    """The group scenario with such nodes."""
+    liar = random.Random(seed)
+
+    class Lies(GroupScenario):
+        def start(self, setup: Setup) -> GroupMachine:
+            machine = super().start(setup)
+            machine.__class__ = type(kind.__name__, (kind,), {"liar": liar, "rate": rate, "told": []})
+            return machine
+
+    return Lies
+
+
+# --- what honest nodes say
+
+
+class Judged(GroupMachine):
+    """One that writes down what it holds against its peers."""
+
+    faults: list[str]
+    heard: set[type]
+
+    def _absorb_envelope(self, source: str, envelope: Envelope) -> None:
+        super()._absorb_envelope(source, envelope)
+        self.heard.add(type(envelope.body))
+
+    def step(self, events: Any, now: Any) -> Output:
+        output = super().step(events, now)
+        self.faults += [str(note) for note in output.notes if note.what == "fault"]
+        return output
+
+
+def test_nothing_is_held_against_honest_members_under_any_fault() -> None:
+    faults: list[str] = []
+    heard: set[type] = set()
+
+    class Honest(GroupScenario):
+        def start(self, setup: Setup) -> GroupMachine:
+            machine = super().start(setup)
+            machine.__class__ = type("Judged", (Judged,), {"faults": faults, "heard": heard})
+            return machine
+
+    for seed in (1, 5, 8, 13, 19, 21):
+        assert run_seed(Honest, seed).ok
+    assert not faults
+    assert heard >= set(BODIES) - {Refuse, Nack, Pull}
+
+
+# --- what liars say
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_peers_say_no_step_raises(seed: int) -> None:
+    """Plausible lies may well lead a group astray: members are trusted.  They must not stop the process."""
+    result = run_seed(scenario(Liar, 0.02, seed), seed)
+    raised = [f for f in result.failures if f.kind.startswith("step ")]
+    assert not [f for f in raised if "restore" not in str(f)], raised
+
+
+@pytest.mark.parametrize("seed", (1, 5, 8, 13, 19, 21))
+def test_what_is_seen_through_changes_nothing(seed: int) -> None:
+    """Connections are dropped, and the group goes on, agrees, and is whole in the end."""
+    result = run_seed(scenario(Caught, 0.01, seed), seed)
+    assert result.notes.get("fault", 0) > 0
+    assert result.ok, result
+
+
+# --- single fields
+
+
+@cache
+def recorded() -> tuple[Cluster, dict[type, tuple[Core, Envelope]]]:
+    """A cluster at rest, and of each kind of message one that its node b would take at once."""
+    cluster = Cluster("abc", group_of(Order.CAUSAL), founders="ab", late="c")
+    seen: dict[type, tuple[Core, Envelope]] = {}
+
+    class Recorder(GroupMachine):
+        def _absorb_envelope(self, source: str, envelope: Envelope) -> None:
+            seen.setdefault(type(envelope.body), (self._core, envelope))
+            super()._absorb_envelope(source, envelope)
+
+    def stepped(node: Node, _output: Output) -> None:
+        if type(node.machine) is GroupMachine:
+            node.machine.__class__ = Recorder
+
+    cluster.world.stepped = stepped
+    cluster.until_members("ab")
+    cluster.send("a", "one")
+    cluster.restart("c")
+    cluster.until_members("abc")
+    seen.pop(Row), seen.pop(Data)
+    cluster.send("a", "two")
+    cluster.until_all_deliver("abc", "two")
+    return cluster, seen
+
+
+def core_of(name: str) -> Core:
+    return recorded()[0].machine(name)._core
+
+
+def body_of(kind: type) -> Any:
+    """The recorded message of that kind, moved into the present view."""
+    core, envelope = recorded()[1][kind]
+    body: Any = envelope.body
+    assert core.view is not None
+    if kind in (Row, Data):
+        assert body.view == core.view.id
+    return body
+
+
+def change(struct: Any, **fields: Any) -> Any:
+    return msgspec.structs.replace(struct, **fields)
+
+
+def a() -> Member:
+    return core_of("a").me
+
+
+def judge(body: Body, sender: Member | None = None) -> str | None:
+    return fault_in(core_of("b"), sender or a(), body)
+
+
+def row() -> Row:
+    body = body_of(Row)
+    core = core_of("a")
+    assert core.view is not None
+    size = len(core.view.everyone)
+    group = core.channels[core.view.groups[0].id].row(0, True)
+    changed: Row = change(body, echo=(0,) * size, others=(0,) * size, hears=0, suspects=0, groups=(group,))
+    return changed
+
+
+def data(**fields: Any) -> Data:
+    group = core_of("b").view.groups[0]  # type: ignore[union-attr]  # the cluster has one
+    core = core_of("b")
+    assert core.view is not None
+    made: Data = change(Data(core.view.id, group.id, 0, 9, 1 << 40, 1, -1, (0,) * len(group.hosts), [b"x"]), **fields)
+    return made
+
+
+def chunk(**fields: Any) -> Chunk:
+    at = data()
+    made: Chunk = change(Chunk(at.group, 1, at.view, (0,) * len(at.after), b"d" * 16, 0, 4, b"data"), **fields)
+    return made
+
+
+def test_a_batch_must_fit_its_group_and_an_unknown_group_is_none_of_our_business() -> None:
+    assert judge(data()) is None
+    assert judge(data(group=7, author=99, after=())) is None
+    for wrong in (
+        data(author=3),
+        data(author=-1),
+        data(after=()),
+        data(after=(0, 0, -1)),
+        data(number=0),
+        data(stamp=0),
+        data(stamp=1 << 63),
+        data(row=-1),
+        data(left=-2),
+        data(left=1, payloads=[b"x", b"y"]),
+        data(payloads=[]),
+    ):
+        assert judge(wrong), wrong
+
+
+def test_a_row_must_be_of_this_view_and_of_its_groups() -> None:
+    good = row()
+    part = good.groups[0]
+    assert judge(good) is None
+    assert judge(change(good, view=good.view + 1, echo=())) is None
+    for wrong in (
+        change(good, echo=good.echo[:-1]),
+        change(good, echo=(-1, *good.echo[1:])),
+        change(good, others=()),
+        change(good, hears=1 << len(good.echo)),
+        change(good, suspects=-1),
+        change(good, number=-1),
+        change(good, clock=1 << 63),
+        change(good, wall=1 << 60),
+        change(good, groups=(part, part)),
+        change(good, groups=(change(part, group=7),)),
+        change(good, groups=(change(part, received=part.received[:-1]),)),
+        change(good, groups=(change(part, released=part.last + 1),)),
+        change(good, groups=(change(part, backlog=-1),)),
+    ):
+        assert judge(wrong), wrong
+
+
+def test_only_a_full_member_coordinates_and_only_by_ballots_of_its_own() -> None:
+    core = core_of("b")
+    assert core.view is not None
+    old = body_of(Prepare)
+    good = change(old, view=core.view.id, ballot=change(old.ballot, name="a", incarnation=a().incarnation), hears=7)
+    assert judge(good) is None
+    for wrong in (
+        change(good, ballot=change(good.ballot, name="b")),
+        change(good, ballot=change(good.ballot, incarnation=5)),
+        change(good, ballot=change(good.ballot, counter=0)),
+        change(good, ballot=change(good.ballot, counter=1 << 62)),
+        change(good, hears=8),
+        change(good, view=-1),
+    ):
+        assert judge(wrong), wrong
+    stranger = Member("z", "z", 3)
+    assert judge(change(good, ballot=change(good.ballot, name="z", incarnation=3)), stranger)
+
+
+def promise() -> Promise:
+    """What a would answer to a ballot of b."""
+    core = core_of("a")
+    assert core.view is not None
+    ballot = change(body_of(Prepare).ballot, name="b", incarnation=core_of("b").me.incarnation)
+    progress = tuple(
+        Progress(g, tuple(c.matrix.received), tuple(c.released), synced=True) for g, c in core.channels.items()
+    )
+    wish = Wish(core.me, False, core.config.hosts, (), False)
+    return Promise(core.view.id, ballot, None, True, progress, core.clock.now, 7, wish)
+
+
+def test_a_promise_reports_exactly_the_groups_that_its_sender_is_in() -> None:
+    good = promise()
+    part = good.progress[0]
+    assert judge(good) is None
+    for wrong in (
+        change(good, progress=()),
+        change(good, progress=(part, part)),
+        change(good, progress=(change(part, group=7),)),
+        change(good, progress=(change(part, received=part.received[:-1]),)),
+        change(good, progress=(change(part, released=part.released[:-1]),)),
+        change(good, progress=(change(part, released=(1 << 30,) * len(part.released)),)),
+        change(good, live=False, progress=()),
+        change(good, clock=1 << 63),
+        change(good, wish=change(good.wish, member=core_of("b").me)),
+        change(good, accepted=Accepted(good.view + 1, good.ballot, body_of(Commit).value)),
+    ):
+        assert judge(wrong), wrong
+
+
+def decision() -> Commit:
+    """What would make the present view go on as it is."""
+    core = core_of("b")
+    assert core.view is not None
+    view = change(core.view, id=core.view.id + 1)
+    cuts = tuple(Cut(g, tuple(c.matrix.received)) for g, c in core.channels.items())
+    return Commit(Decision(core.view.id, view, cuts, core.clock.now))
+
+
+def test_a_decision_must_be_a_view_that_could_follow_ours() -> None:
+    good = decision()
+    value, view = good.value, good.value.view
+    group, cut = view.groups[0], value.cuts[0]
+    member = view.members[0]
+    assert judge(good) is None
+
+    def of(**fields: Any) -> Commit:
+        return Commit(change(value, **fields))
+
+    def group_is(**fields: Any) -> Commit:
+        return of(view=change(view, groups=(change(group, **fields),)))
+
+    for wrong in (
+        of(old=value.old - 1),
+        of(old=-1, view=change(view, id=0)),
+        of(clock=-1),
+        of(cuts=()),
+        of(cuts=(cut, cut)),
+        of(cuts=(change(cut, upto=cut.upto[:-1]),)),
+        of(cuts=(change(cut, upto=tuple(n + 1 for n in cut.upto)),)),
+        of(cuts=(change(cut, upto=(0,) * len(cut.upto)),)),
+        of(view=change(view, members=())),
+        of(view=change(view, members=(*view.members, member))),
+        of(view=change(view, members=(change(member, incarnation=0), *view.members[1:]))),
+        of(view=change(view, members=(change(member, incarnation=member.incarnation + 1), *view.members[1:]))),
+        of(view=change(view, cluster=0)),
+        of(view=change(view, groups=(group, group))),
+        of(view=change(view, departed=(("x", -1),))),
+        group_is(hosts=()),
+        group_is(hosts=("a", "z")),
+        group_is(hosts=("a", "a")),
+        group_is(learners=("a",)),
+        group_is(spec=change(group.spec, order=Order.FIFO)),
+        group_is(spec=change(group.spec, lease_ms=1 << 40)),
+        group_is(id=group.id + 1),
+    ):
+        assert judge(wrong), wrong
+    assert judge(Accept(value.old, body_of(Accept).ballot, change(value, view=change(view, cluster=7))), a())
+
+
+def test_a_piece_lies_within_its_snapshot_or_is_empty_beyond_it() -> None:
+    assert judge(chunk()) is None
+    assert judge(chunk(offset=100, data=b"")) is None  # another donor's snapshot was longer
+    for wrong in (
+        chunk(offset=-1),
+        chunk(offset=1),
+        chunk(data=b""),
+        chunk(total=0, data=b""),
+        chunk(total=1 << 63),
+        chunk(token=0),
+        chunk(digest=b""),
+        chunk(covers=()),
+        chunk(covers=(0,)),
+        chunk(covers=(0, 0, -1)),
+    ):
+        assert judge(wrong), wrong
+    at = chunk()
+    assert judge(Fetch(at.group, 0, 0, at.view, at.covers)) is None
+    assert judge(Fetch(at.group, 0, 0, at.view, at.covers[:-1]))
+    assert judge(Fetch(at.group, 0, -1, at.view, at.covers))
+
+
+def test_nobody_wishes_to_be_a_later_life_of_a_node_that_lives() -> None:
+    me = core_of("b").me
+    spec = core_of("b").config.hosts[0]
+    good = Wish(Member("z", "z", 3), True, (spec,), (), False)
+    assert judge(good) is None
+    for wrong in (
+        change(good, member=Member("", "z", 3)),
+        change(good, member=Member("z", "", 3)),
+        change(good, member=Member("z", "z", 0)),
+        change(good, member=Member("z", "z", 1 << 62)),
+        change(good, member=change(me, incarnation=me.incarnation + 1)),
+        change(good, hosts=(spec, change(spec, order=Order.FIFO))),
+        change(good, hosts=(change(spec, name="x" * 2000),)),
+        change(good, unhosts=("x", "x")),
+    ):
+        assert judge(wrong), wrong
+    assert judge(Refuse(me, "go away", 1 << 62))
+    assert judge(Pull(1, 1, 0, 5, 4))
+
+
+@settings(max_examples=300, deadline=None)
+@given(kind=st.sampled_from(sorted({Data, Row, Promise, Commit, Chunk}, key=lambda k: k.__name__)), seed=st.integers())
+def test_judging_never_raises_and_never_changes_anything(kind: type, seed: int) -> None:
+    bodies: dict[type, Callable[[], Body]] = {
+        Data: data,
+        Row: row,
+        Promise: promise,
+        Commit: decision,
+        Chunk: chunk,
+    }
+    core = core_of("b")
+    lie = altered(random.Random(seed), Envelope(core.cluster, a(), bodies[kind]()))
+    before = (core.view, core.votes, core.decision, list(core.out.drops), core.clock.now // MILLISECOND)
+    if lie is not None:
+        reason = fault_in(core, lie.sender, lie.body)
+        assert reason is None or reason
+    assert before == (core.view, core.votes, core.decision, list(core.out.drops), core.clock.now // MILLISECOND)
