@@ -7,6 +7,7 @@ member can make this node read.
 import random
 from collections.abc import Callable, Iterator
 from functools import cache
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -197,8 +198,7 @@ def test_nothing_is_held_against_honest_members_under_any_fault() -> None:
 def test_whatever_peers_say_no_step_raises(seed: int) -> None:
     """Plausible lies may well lead a group astray: members are trusted.  They must not stop the process."""
     result = run_seed(scenario(Liar, 0.02, seed), seed)
-    raised = [f for f in result.failures if f.kind.startswith("step ")]
-    assert not [f for f in raised if "restore" not in str(f)], raised
+    assert not [f for f in result.failures if f.kind.startswith("step ")]
 
 
 @pytest.mark.parametrize("seed", (1, 5, 8, 13, 19, 21))
@@ -207,6 +207,55 @@ def test_what_is_seen_through_changes_nothing(seed: int) -> None:
     result = run_seed(scenario(Caught, 0.01, seed), seed)
     assert result.notes.get("fault", 0) > 0
     assert result.ok, result
+
+
+def learner_told(data: bytes, *, ahead: int, hosts: int) -> Cluster:
+    """The donor tells the learner c a snapshot that is `ahead` views younger than c's view, and of so many hosts; then a
+    view goes by."""
+    cluster = Cluster("abc", founders="ab", late="c")
+    cluster.until_members("ab")
+    cluster.drop(Chunk, target="c")
+    cluster.restart("c")
+    cluster.until(lambda: cluster.learners("a") == cluster.learners("c") == "c", "a learner")
+    cluster.run(0.3)
+    view = cluster.view("c")
+    assert view is not None
+    group = view.groups[0].id
+    digest = blake2b(data, digest_size=16).digest()
+    lie = Chunk(group, 1 << 50, view.id + ahead, (0,) * hosts, digest, 0, len(data), data)
+    for donor in map(cluster.machine, "ab"):  # whichever of them c has chosen
+        message = Received(donor.me.address, Envelope(view.cluster, donor.me, lie))
+        cluster.world.arrive(cluster.world.nodes["c"], message)
+    cluster.run(0.3)
+    cluster.crash("b")
+    cluster.run(3)
+    return cluster
+
+
+@pytest.mark.xfail(reason="seat.restore decodes what has come and lets the error out", raises=AssertionError)
+def test_a_snapshot_that_is_no_snapshot_is_fetched_again() -> None:
+    with learner_told(b"\xff\xff\xff\xff", ahead=0, hosts=2) as cluster:
+        cluster.until_members("ac")
+
+
+@pytest.mark.xfail(reason="transfer judges the size of covers only when the piece comes", raises=AssertionError)
+def test_a_snapshot_of_a_view_to_come_is_judged_again_when_that_has_come() -> None:
+    with learner_told(b"\x92\xc4\x01\x90\x90", ahead=1, hosts=5) as cluster:
+        cluster.until_members("ac")
+
+
+@pytest.mark.xfail(reason="a coordinator proposes as many as wish, and is then refused", raises=AssertionError)
+def test_strangers_without_number_do_not_keep_the_view_from_changing() -> None:
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        cluster.crash("c")
+        for _ in range(8):
+            for number in range(80):
+                stranger = Member(f"z{number}", f"z{number}", 5)
+                message = Received(stranger.address, Envelope(0, stranger, Wish(stranger, True, (), (), False)))
+                cluster.world.arrive(cluster.world.nodes["a"], message)
+            cluster.run(0.5)
+        assert cluster.members("a") == "ab", cluster.status()
 
 
 # --- single fields
