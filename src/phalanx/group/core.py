@@ -110,6 +110,8 @@ class Core:
         self.view = view
         self.roster = Roster(view or NOBODY)
         self.moved.clear()
+        if self.name in self.roster.members:
+            self.moved[self.name] = self.me.address
 
     def mask(self, names: Collection[Name]) -> int:
         return self.roster.mask(names)

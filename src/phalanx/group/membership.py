@@ -11,7 +11,7 @@ from phalanx.group.core import Core
 from phalanx.group.flush import Attempt
 from phalanx.group.messages import Decision, Refuse, RefuseHost, Wish
 from phalanx.group.proposal import Grounds
-from phalanx.group.regroup import may_leave, may_unhost
+from phalanx.group.regroup import may_leave, may_unhost, unhosters
 from phalanx.model.events import Host, HostRefused, Leave, Refusal, Unhost
 from phalanx.model.view import Address, GroupSpec, Member, Name, View
 
@@ -200,10 +200,11 @@ class Membership:
         name = wish.member.name
         if view.named(name) != wish.member:
             return not wish.leave
-        others = self._all_wishes().values() if wish.leave or wish.unhosts else ()
+        others = self._all_wishes() if wish.leave or wish.unhosts else {}
+        leavers = {n for n, w in others.items() if w.leave and view.named(n) == w.member}
         if wish.leave:
-            leavers = {w.member.name for w in others if w.leave and view.named(w.member.name) == w.member}
-            if name in may_leave(view, leavers | {name}):
+            lost = {g.id: self.core.suspects | unhosters(g, others) for g in view.groups}
+            if name in may_leave(view, leavers | {name}, lost):
                 return True
         for spec in wish.hosts:
             group = view.group_named(spec.name)
@@ -213,7 +214,7 @@ class Membership:
                 return True
         for unhost in wish.unhosts:
             group = view.group_named(unhost)
-            if group is not None and name in may_unhost(group, {w.member.name for w in others if unhost in w.unhosts}):
+            if group is not None and name in may_unhost(group, unhosters(group, others), self.core.suspects | leavers):
                 return True
         return False
 

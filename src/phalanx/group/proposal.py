@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from phalanx.group.messages import Cut, Decision, Promise, Wish
-from phalanx.group.regroup import Census, continue_group, found_groups, may_leave
+from phalanx.group.regroup import Census, continue_group, found_groups, may_leave, unhosters
 from phalanx.model.view import DEPARTED_MAX, Group, Member, Name, View
 from phalanx.parts.quorum import is_quorum, largest_clique
 
@@ -95,7 +95,9 @@ def _full_members(old: View, grounds: Grounds) -> list[Member]:
         return []
     live = [n for n in answered if promises[n].live]
     leavers = {n for n in live if _wants_out(n, grounds)}
-    going = may_leave(old, leavers)
+    absent = {m.name for m in old.members} - set(live)
+    lost = {g.id: absent | unhosters(g, grounds.wishes) for g in old.groups}
+    going = may_leave(old, leavers, lost)
     live = [n for n in live if n not in going] or live[:1]
     names = live or [n for n in answered if not promises[n].live]
     others = set(answered) - set(names)

@@ -40,44 +40,54 @@ DIGEST_SIZE = 16
 
 
 def is_view(view: int) -> bool:
+    """It can be the id of a view."""
     return 0 <= view < VIEW_MAX
 
 
 def are_counts(*numbers: int) -> bool:
+    """None is negative, or larger than anything that is counted."""
     return all(0 <= n < COUNT_MAX for n in numbers)
 
 
 def is_vector(vector: Vector, size: int) -> bool:
+    """A count for each of so many hosts."""
     return len(vector) == size and are_counts(*vector)
 
 
 def are_masks(masks: Iterable[int], size: int) -> bool:
+    """They have bits of so many members only."""
     return all(0 <= mask < 1 << size for mask in masks)
 
 
 def are_unique(things: Collection[object]) -> bool:
+    """No two are equal."""
     return len(set(things)) == len(things)
 
 
 def is_name(name: Name) -> bool:
+    """It can be the name of a node."""
     return 0 < len(name) <= NAME_MAX
 
 
 def is_place(address: Address) -> bool:
+    """It can be an address."""
     return 0 < len(address) <= ADDRESS_MAX
 
 
 def is_ballot(ballot: Ballot) -> bool:
+    """A coordinator can have made it."""
     return 1 <= ballot.counter < BALLOT_MAX and is_name(ballot.name) and 1 <= ballot.incarnation < INCARNATION_MAX
 
 
 def fault_in_member(member: Member) -> str | None:
+    """Why that cannot be a member; None if it can."""
     if not (is_name(member.name) and is_place(member.address)):
         return "a member whose name or address is empty or too long"
     return None if 1 <= member.incarnation < INCARNATION_MAX else f"no incarnation: {member.incarnation}"
 
 
 def fault_in_spec(spec: GroupSpec) -> str | None:
+    """Why no group can be like that; None if one can."""
     if max(len(spec.name), len(spec.contract)) > SPEC_TEXT_MAX:
         return "a group whose name or contract is too long"
     return None if 0 <= spec.lease_ms <= LEASE_MS_MAX else f"no length of leases: {spec.lease_ms} ms"

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from phalanx.group.messages import Cut, Progress, Promise, Wish
-from phalanx.model.view import Group, GroupSpec, Member, Name, View
+from phalanx.model.view import Group, GroupId, GroupSpec, Member, Name, View
 
 
 class Regrouping(NamedTuple):
@@ -31,26 +31,36 @@ class Census(NamedTuple):
     wishes: Mapping[Name, Wish]
 
 
-def may_leave(view: View, leavers: Collection[Name]) -> set[Name]:
+def may_leave(
+    view: View, leavers: Collection[Name], lost: Mapping[GroupId, Collection[Name]] | None = None
+) -> set[Name]:
     """Who of those that want to leave may do so in one step: not all full members, and of no group that somebody is
-    still learning all hosts.  The eldest concerned stay until others can take over."""
+    still learning all hosts.  The eldest concerned stay until others can take over.  `lost`: hosts of a group that do not
+    count, for they are gone or stop hosting it."""
     going = set(leavers)
     names = [m.name for m in view.members]
     if set(names) <= going:
         going.discard(names[0])
     for group in view.groups:
-        if set(group.hosts) <= going and set(group.learners) - going:
-            going -= set(group.hosts[:1])
+        remaining = [n for n in group.hosts if n not in (lost or {}).get(group.id, ())]
+        if remaining and set(remaining) <= going and set(group.learners) - going:
+            going.discard(remaining[0])
     return going
 
 
-def may_unhost(group: Group, unhosts: Collection[Name]) -> set[Name]:
+def may_unhost(group: Group, unhosts: Collection[Name], gone: Collection[Name] = ()) -> set[Name]:
     """Who may stop hosting the group in one step.  If all its hosts want to, and somebody is learning it, the eldest
-    stays until that is done; if nobody is, the group is given up."""
+    stays until that is done; if nobody is, the group is given up.  `gone`: members that do not count any more."""
     going = set(unhosts) & set(group.everyone)
-    if set(group.hosts) <= going and set(group.learners) - going:
-        going -= set(group.hosts[:1])
+    remaining = [n for n in group.hosts if n not in gone]
+    if remaining and set(remaining) <= going and set(group.learners) - going - set(gone):
+        going.discard(remaining[0])
     return going
+
+
+def unhosters(group: Group, wishes: Mapping[Name, Wish]) -> set[Name]:
+    """Those that want to stop hosting it."""
+    return {n for n, w in wishes.items() if group.spec.name in w.unhosts}
 
 
 def continue_group(group: Group, census: Census) -> Regrouping | None:
@@ -69,7 +79,9 @@ def continue_group(group: Group, census: Census) -> Regrouping | None:
     ready = [n for n in group.learners if n in full and n in progress and _is_ready(progress, n, upto, holders, group)]
     hosts = {n for n in (*stay, *ready) if n in full}
     lacking = [n for n in (*stay, *ready) if n in hosts and not _covers(progress[n].received, upto)]
-    gone = may_unhost(group, {n for n, w in census.wishes.items() if group.spec.name in w.unhosts})
+    here = {m.name for m in census.everyone}
+    absent = {n for n in group.hosts if n not in hosts} | {n for n in group.learners if n not in here}
+    gone = may_unhost(group, unhosters(group, census.wishes), absent)
     hosts -= gone
     if not hosts:
         return None

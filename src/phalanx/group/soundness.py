@@ -18,6 +18,7 @@ from phalanx.model.view import DEPARTED_MAX, Group, View
 
 
 def fault_in_decision(core: Core, value: Decision) -> str | None:
+    """Why no correct coordinator can have proposed that; None if one can."""
     view = value.view
     if not is_view(value.old) or view.id != value.old + 1 or not 0 < view.cluster < 1 << 64:
         return f"view {view.id} of cluster {view.cluster:x} after view {value.old}"

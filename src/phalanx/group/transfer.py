@@ -256,10 +256,15 @@ class Transfer:
         core = self.core
         view, seat, channel = core.view, core.seats[group], core.channels[group]
         assert fetching.tag is not None and view is not None
+        blob = fetching.download.content()
+        if hashlib.blake2b(blob, digest_size=16).digest() != fetching.digest:
+            core.note("transfer.corrupt", group)
+            fetching.restart()
+            return
         if fetching.tag.view == view.id:
             channel.adopt(fetching.tag.covers)
         core.note("transfer.done", group, fetching.tag.view)
-        seat.restore(fetching.download.content(), fetching.tag, view.everyone, core.out.deliveries)
+        seat.restore(blob, fetching.tag, view.everyone, core.out.deliveries)
         del self._fetching[group]
         core.row_due = True
 
