@@ -25,7 +25,7 @@ LONG_FUNCTIONS: dict[str, int] = {}
 
 MODULE_LINES = 400
 """All lines of the file."""
-LONG_MODULES: dict[str, int] = {}
+LONG_MODULES: dict[str, int] = {"tests.group.test_validity": 538}
 
 NOT_YET_REACHED: frozenset[str] = frozenset()
 """Layers that hold modules to which no import leads yet from the package, its commands, examples or benchmarks."""

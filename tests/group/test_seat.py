@@ -6,7 +6,7 @@ from typing import Any
 from phalanx.group.channel import PAYLOAD_OVERHEAD, Entry, size_of
 from phalanx.group.config import Limits
 from phalanx.group.messages import WHOLE, Data
-from phalanx.group.seat import Seat, Tag
+from phalanx.group.seat import Seat, Snapshot, Tag
 from phalanx.model.events import Delivered, Restored, Writable
 from phalanx.model.view import GroupSpec, Member
 
@@ -27,6 +27,12 @@ def data_of(entry: Entry, number: int, author: int = 0) -> Data:
 
 def payloads_in(deliveries: list[Any]) -> list[bytes]:
     return [p for d in deliveries if isinstance(d, Delivered) for p in d.payloads]
+
+
+def unpacked(blob: bytes) -> Snapshot:
+    snapshot = Seat.unpack(blob)
+    assert snapshot is not None
+    return snapshot
 
 
 def drain(seat: Seat) -> list[Entry]:
@@ -163,7 +169,7 @@ def test_a_snapshot_and_the_suffix_are_the_state_at_every_boundary() -> None:
             state = b"|".join(payloads_in(delivered))
             blob = host.pack(state, host.partials())
         out: list[Any] = []
-        learner.restore(blob, Tag(1, (covered,)), [A], out)
+        learner.restore(unpacked(blob), Tag(1, (covered,)), [A], out)
         assert isinstance(out[0], Restored)
         whole = [*([out[0].data] if out[0].data else []), *payloads_in(out)]
         assert b"|".join(whole) == b"|".join(payloads_in(delivered)), f"seed {seed}"
@@ -181,7 +187,7 @@ def test_a_suffix_beyond_its_limit_is_given_up() -> None:
     seat.lose_state(Tag(1, (4,)))
     seat.deliver(1, A, data_of(Entry([b"y"], 1, WHOLE), 5), [])
     out: list[Any] = []
-    seat.restore(seat.pack(b"", {}), Tag(1, (4,)), [A], out)
+    seat.restore(unpacked(seat.pack(b"", {})), Tag(1, (4,)), [A], out)
     assert payloads_in(out) == [b"y"], "it began anew"
 
 
@@ -191,6 +197,6 @@ def test_later_views_in_the_suffix_are_replayed_whole() -> None:
     for view, number in ((1, 1), (1, 2), (2, 1)):
         seat.deliver(view, A, data_of(Entry([b"%d.%d" % (view, number)], 3, WHOLE), number), [])
     out: list[Any] = []
-    seat.restore(seat.pack(b"state", {}), Tag(1, (1,)), [A], out)
+    seat.restore(unpacked(seat.pack(b"state", {})), Tag(1, (1,)), [A], out)
     assert payloads_in(out) == [b"1.2", b"2.1"]
     assert [d.view for d in out if isinstance(d, Delivered)] == [1, 2]

@@ -47,6 +47,7 @@ from phalanx.group.messages import (
     Wish,
 )
 from phalanx.group.multicast import Multicasting
+from phalanx.group.ranges import fault_in_member, fault_in_spec
 from phalanx.group.reads import Reads
 from phalanx.group.succession import Succession
 from phalanx.group.transfer import Transfer
@@ -74,6 +75,8 @@ class GroupMachine:
         if config.peers and (config.name, config.address) not in config.peers:
             raise ValueError(f"{config.name} at {config.address} is not among the founding peers {config.peers}")
         me = birth.incarnate(config, votes, now)
+        if faults := [f for f in (fault_in_member(me), *map(fault_in_spec, config.hosts)) if f is not None]:
+            raise ValueError("; ".join(faults))
         self._core = core = Core(config, me, votes or Votes(0), rng, now)
         self._transfer = Transfer(core)
         self._multicast = Multicasting(core, lambda: self._transfer.busy)
@@ -393,6 +396,5 @@ class GroupMachine:
             return
         self._reads.end_view(None)
         core.excluded = True
-        core.note("left.last")
         reason = "it left, and was the last full member" if core.live else "it left before it was let in"
         core.out.deliveries.append(Excluded(None, reason))

@@ -11,6 +11,7 @@ from phalanx.group.core import Core
 from phalanx.group.flush import Attempt
 from phalanx.group.messages import Decision, Refuse, RefuseHost, Wish
 from phalanx.group.proposal import Grounds
+from phalanx.group.ranges import EVERYONE_MAX, fault_in_spec
 from phalanx.group.regroup import may_leave, may_unhost, unhosters
 from phalanx.model.events import Host, HostRefused, Leave, Refusal, Unhost
 from phalanx.model.view import Address, GroupSpec, Member, Name, View
@@ -35,6 +36,9 @@ class Membership:
     # --- what is absorbed
 
     def on_host(self, request: Host) -> None:
+        if (fault := fault_in_spec(request.spec)) is not None:
+            self.core.out.deliveries.append(HostRefused(request.spec, fault))
+            return
         self._hosts[request.spec.name] = request.spec
         self._unhosts.discard(request.spec.name)
         self._soon()
@@ -68,7 +72,7 @@ class Membership:
             if wish.joining:
                 core.tell_successor(wish.member.address, view.id - 1)
             self._refuse_hosts(view, wish)
-        elif (refusal := self._refuse_join(view, present, wish)) is not None:
+        elif (refusal := self._refuse_join(view, present, wish) or self._no_room(view, present, wish)) is not None:
             core.note("join.refused", wish.member, refusal.reason)
             core.post_to([wish.member.address], refusal)
             return
@@ -89,6 +93,13 @@ class Membership:
             return Refuse(member, f"incarnation {member.incarnation} of {member.name} was used before", least)
         if present is not None and present.address != member.address and present.name not in core.suspects:
             return Refuse(member, f"the name {member.name} is in use by a live member at {present.address}", 0)
+        return None
+
+    def _no_room(self, view: View, present: Member | None, wish: Wish) -> Refuse | None:
+        """A view has at most `EVERYONE_MAX` members and learners."""
+        waiting = {n for n in self._wishes if view.named(n) is None} | {m.name for m in view.everyone}
+        if present is None and len(waiting | {wish.member.name}) > EVERYONE_MAX:
+            return Refuse(wish.member, f"the cluster has {EVERYONE_MAX} members and learners, which is its limit", 0)
         return None
 
     def _refuse_hosts(self, view: View, wish: Wish) -> None:

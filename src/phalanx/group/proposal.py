@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from phalanx.group.messages import Cut, Decision, Promise, Wish
+from phalanx.group.ranges import EVERYONE_MAX
 from phalanx.group.regroup import Census, continue_group, found_groups, may_leave, unhosters
 from phalanx.model.view import DEPARTED_MAX, Group, Member, Name, View
 from phalanx.parts.quorum import is_quorum, largest_clique
@@ -153,7 +154,7 @@ def _learners(old: View, grounds: Grounds, members: Collection[Name]) -> list[Me
             and (name not in out or out[name].incarnation < wish.member.incarnation)
         ):
             out[name] = wish.member
-    return list(out.values())
+    return list(out.values())[: EVERYONE_MAX - len(members)]
 
 
 def _wish(member: Member, grounds: Grounds) -> Wish | None:

@@ -27,6 +27,8 @@ class Tag(NamedTuple):
         """It covers all that `other` covers (whose view may be the earlier one)."""
         if self.view != other.view:
             return self.view > other.view
+        if len(self.covers) != len(other.covers):
+            return False  # not of one view, whatever they say
         return all(have >= need for have, need in zip(self.covers, other.covers, strict=True))
 
 
@@ -163,9 +165,16 @@ class Seat:
     def partials(self) -> dict[Member, list[bytes]]:
         return {member: list(pieces) for member, pieces in self._partials.items()}
 
-    def restore(self, blob: bytes, tag: Tag, senders: Iterable[Member], deliveries: list[Any]) -> None:
+    @staticmethod
+    def unpack(blob: bytes) -> Snapshot | None:
+        """What `pack` made; None if it is nothing of the kind."""
+        try:
+            return _decode(blob)
+        except msgspec.MsgspecError:
+            return None
+
+    def restore(self, snapshot: Snapshot, tag: Tag, senders: Iterable[Member], deliveries: list[Any]) -> None:
         """The snapshot is complete: take it, and replay what it does not cover.  `senders` of the present view."""
-        snapshot = _decode(blob)
         suffix, self._suffix, self._suffix_size = self._suffix, [], 0
         self.synced = True
         self._partials = dict(snapshot.partials)

@@ -87,6 +87,3 @@ def _holds(core: Core, cut: Cut) -> bool:
     if channel is None or seat is None:
         return False
     return seat.synced and channel.holds(cut.upto) and not channel.beyond(cut.upto)
-
-
-# --- state transfer -------------------------------------------------------------------------------------------------

@@ -98,11 +98,16 @@ class Transfer:
         """A snapshot of a view that has ended must not go beyond the cut: its donor may have delivered on receipt what
         nobody else has, and be gone."""
         view = self.core.view
-        if view is None or tag.view >= view.id:
+        if view is None or tag.view > view.id:
             return True
+        if tag.view == view.id:
+            place = view.group(group)
+            return place is None or len(place.hosts) == len(tag.covers)
         decision = self.core.past.get(tag.view)
         cut = cut_for(decision.cuts, group) if decision is not None else None
-        return cut is not None and all(have <= upto for have, upto in zip(tag.covers, cut.upto, strict=True))
+        if cut is None or len(cut.upto) != len(tag.covers):
+            return False
+        return all(have <= upto for have, upto in zip(tag.covers, cut.upto, strict=True))
 
     # --- the donor
 
@@ -257,14 +262,19 @@ class Transfer:
         view, seat, channel = core.view, core.seats[group], core.channels[group]
         assert fetching.tag is not None and view is not None
         blob = fetching.download.content()
-        if hashlib.blake2b(blob, digest_size=16).digest() != fetching.digest:
-            core.note("transfer.corrupt", group)
+        right = hashlib.blake2b(blob, digest_size=16).digest() == fetching.digest
+        snapshot = seat.unpack(blob) if right else None
+        if snapshot is None:
+            core.note("transfer.corrupt", group, fetching.donor)
+            if fetching.donor is not None:
+                fetching.avoid.add(fetching.donor)
             fetching.restart()
+            fetching.donor = None
             return
         if fetching.tag.view == view.id:
             channel.adopt(fetching.tag.covers)
         core.note("transfer.done", group, fetching.tag.view)
-        seat.restore(blob, fetching.tag, view.everyone, core.out.deliveries)
+        seat.restore(snapshot, fetching.tag, view.everyone, core.out.deliveries)
         del self._fetching[group]
         core.row_due = True
 
