@@ -1,12 +1,14 @@
 """Phalanx: fault-tolerant process groups for Python.
 
-    join      be a process of a cluster: groups, replicated objects
-    connect   be a client of one
-    local     a whole cluster inside this program, for tests and notebooks
+join      be a process of a cluster: groups, replicated objects
+connect   be a client of one
+local     a whole cluster inside this program, for tests and notebooks
 """
 
 if not __debug__:
-    raise ImportError("phalanx refuses to run without assertions (python -O, PYTHONOPTIMIZE): they guard its invariants")
+    raise ImportError(
+        "phalanx refuses to run without assertions (python -O, PYTHONOPTIMIZE): they guard its invariants"
+    )
 
 from phalanx.api.client import Client, Replicated, Store, connect
 from phalanx.api.groups import Changed, Group, Message
