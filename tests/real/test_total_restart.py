@@ -29,10 +29,10 @@ def test_a_cluster_killed_as_a_whole_forms_again_from_its_vote_files_without_the
             after = await one_status(nodes, 3)
             assert after.cluster == before.cluster
             assert after.view > before.view
-            assert [m.name for m in after.members] == [m.name for m in before.members], "seniority is in the votes too"
-            assert all(
-                new.incarnation > old.incarnation for old, new in zip(before.members, after.members, strict=True)
-            )
+            # Two of three are a quorum and need not wait for the third, which is then the youngest: no order is promised.
+            lives = {m.name: m.incarnation for m in before.members}
+            assert lives.keys() == {m.name for m in after.members}
+            assert all(m.incarnation > lives[m.name] for m in after.members)
             assert after.groups[0].name == before.groups[0].name
             assert after.groups[0].id != before.groups[0].id, "a group whose state is gone never returns under its id"
             async with connect(*nodes.addresses.values()) as client:
