@@ -32,11 +32,12 @@ def founding(run: Observed) -> Iterator[Violation]:
 
 
 def state_transfer(run: Observed) -> Iterator[Violation]:
-    """A state that p gets holds only what some process had delivered by then, and p hosts the group or is a learner of
-    it.  All that install a view V' directly after V as full hosts of g hold the same set of g's messages then, those
-    promoted from learners included; and nobody becomes full host of a group that existed before without holding a
-    state (Birman 2005: the state is that of a point in the delivery sequence and the deliveries continue from it;
-    DESIGN section 8, "promoted when caught up")."""
+    """A state that p gets holds only what some process delivers, and p hosts the group or is a learner of it.  (Not: had
+    delivered by then.  A learner may hear first that a view has ended, and complete its state with the view's last
+    messages before the full hosts have delivered them.)  All that install a view V' directly after V as full hosts of g
+    hold the same set of g's messages then, those promoted from learners included; and nobody becomes full host of a group
+    that existed before without holding a state (Birman 2005: the state is that of a point in the delivery sequence and
+    the deliveries continue from it; DESIGN section 8, "promoted when caught up")."""
     yield from _donated(run)
     yield from _promoted(run)
     yield from _without_state(run)
@@ -49,10 +50,8 @@ def _donated(run: Observed) -> Iterator[Violation]:
             yield Violation("state_transfer", text, (position,))
         for payload in event.payloads:
             first = run.first_deliveries.get((event.group, payload))
-            if first is None or first.position > position:
-                text = (
-                    f"{event.process} got a state of group {event.group} with {payload!r}, which nobody had delivered"
-                )
+            if first is None:
+                text = f"{event.process} got a state of group {event.group} with {payload!r}, which nobody delivers"
                 yield Violation("state_transfer", text, (position,))
                 break
 

@@ -107,7 +107,9 @@ class Channel:
         self.last += 1
         self._unstable += entry.size
         self._own_sizes.append(entry.size)
+        owed = self.row_owed
         self._take(data)
+        self.row_owed = owed  # the batch itself shows its author's row
         return data
 
     def to_send(self, now: int, resend_after: int) -> list[tuple[list[Name], Data]]:
