@@ -338,12 +338,14 @@ def a_state_lacks_a_message(history: History, rng: Random) -> History | None:
     )
 
 
-def a_state_holds_what_nobody_delivers(history: History, rng: Random) -> History | None:
-    i = one_of(rng, [i for i, e in enumerate(history) if isinstance(e, SawState)])
-    if i is None:
-        return None
-    state = state_at(history, i)
-    return changed(history, i, state._replace(payloads=(*state.payloads, b"nobody sent this")))
+def a_state_is_ahead_of_all_deliveries(history: History, rng: Random) -> History | None:
+    for i in (i for i, e in enumerate(history) if isinstance(e, SawState)):
+        state = state_at(history, i)
+        sent = [e.payload for e in history[:i] if isinstance(e, Sent) and e.group == state.group]
+        delivered = {e.payload for e in history[:i] if isinstance(e, SawMessage)}
+        if ahead := [payload for payload in sent if payload not in delivered]:
+            return changed(history, i, state._replace(payloads=(*state.payloads, rng.choice(ahead))))
+    return None
 
 
 def a_learner_is_promoted_without_a_state(history: History, rng: Random) -> History | None:

@@ -48,7 +48,7 @@ SAFETY: list[tuple[str, Plant]] = [
     ("founding", planted.a_group_is_founded_again),
     ("founding", planted.a_stranger_founds_a_group),
     ("state_transfer", planted.a_state_lacks_a_message),
-    ("state_transfer", planted.a_state_holds_what_nobody_delivers),
+    ("state_transfer", planted.a_state_is_ahead_of_all_deliveries),
     ("state_transfer", planted.a_learner_is_promoted_without_a_state),
 ]
 

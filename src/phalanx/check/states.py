@@ -7,7 +7,7 @@ Keidar, Vitenberg (CKV, see `views`); DESIGN sections 4 and 8.
 from collections.abc import Iterator
 
 from phalanx.check.observed import Observed, Stretch, Violation
-from phalanx.model.view import GroupId
+from phalanx.model.view import GroupId, Member
 
 
 def founding(run: Observed) -> Iterator[Violation]:
@@ -32,26 +32,34 @@ def founding(run: Observed) -> Iterator[Violation]:
 
 
 def state_transfer(run: Observed) -> Iterator[Violation]:
-    """A state that p gets holds only what some process delivers, and p hosts the group or is a learner of it.  (Not: had
-    delivered by then.  A learner may hear first that a view has ended, and complete its state with the view's last
-    messages before the full hosts have delivered them.)  All that install a view V' directly after V as full hosts of g
-    hold the same set of g's messages then, those promoted from learners included; and nobody becomes full host of a group
-    that existed before without holding a state (Birman 2005: the state is that of a point in the delivery sequence and
-    the deliveries continue from it; DESIGN section 8, "promoted when caught up")."""
+    """A state that p gets holds only what some process had delivered by then, and p hosts the group or is a learner of
+    it.  All that install a view V' directly after V as full hosts of g hold the same set of g's messages then, those
+    promoted from learners included; and nobody becomes full host of a group that existed before without holding a state
+    (Birman 2005: the state is that of a point in the delivery sequence and the deliveries continue from it; DESIGN
+    section 8, "promoted when caught up").
+
+    What p adds to a state that it got before is no donation: a learner that hears first that a view has ended completes
+    its state with the view's last messages, maybe before the full hosts deliver them."""
     yield from _donated(run)
     yield from _promoted(run)
     yield from _without_state(run)
 
 
 def _donated(run: Observed) -> Iterator[Violation]:
+    got: dict[tuple[Member, GroupId], tuple[bytes, ...]] = {}
     for position, event, installation in run.transfers:
+        before = got.get((event.process, event.group))
+        got[event.process, event.group] = event.payloads
+        completed = before is not None and event.payloads[: len(before)] == before
         if installation is None or not installation.takes_part(event.group):
             text = f"{event.process} got a state of group {event.group}, which it does not host"
             yield Violation("state_transfer", text, (position,))
         for payload in event.payloads:
             first = run.first_deliveries.get((event.group, payload))
-            if first is None:
-                text = f"{event.process} got a state of group {event.group} with {payload!r}, which nobody delivers"
+            if first is None or (first.position > position and not completed):
+                text = (
+                    f"{event.process} got a state of group {event.group} with {payload!r}, which nobody had delivered"
+                )
                 yield Violation("state_transfer", text, (position,))
                 break
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +44,17 @@ def serve(
         raise typer.BadParameter("--data and --diskless exclude each other", param_hint="--diskless")
     try:
         peers = _peers(peer or [])
-        run(_serve(name, listen, seed or [], peers, bootstrap, data, _timing(suspect_after_ms), lease_ms))
+        joining = join(
+            name,
+            listen=listen,
+            seeds=seed or [],
+            peers=peers,
+            bootstrap=bootstrap,
+            data=data,
+            timing=_timing(suspect_after_ms),
+            objects={"KV": (KV, lease_ms)},
+        )
+        run(_serve(joining))
     except (PhalanxError, OSError) as error:
         typer.echo(f"phalanx: {error}", err=True)
         raise typer.Exit(2) from error
@@ -71,22 +82,13 @@ def _peers(texts: list[str]) -> list[tuple[Name, Address]]:
     return out
 
 
-async def _serve(
-    name: str,
-    listen: str,
-    seeds: list[str],
-    peers: list[tuple[Name, Address]],
-    bootstrap: bool,
-    data: Path | None,
-    timing: Timing,
-    lease_ms: int,
-) -> None:
+async def _serve(joining: AbstractAsyncContextManager[Process]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     stopped = asyncio.ensure_future(stop.wait())
-    serving = asyncio.ensure_future(_run(name, listen, seeds, peers, bootstrap, data, timing, lease_ms, stop))
+    serving = asyncio.ensure_future(_run(joining, stop))
     await asyncio.wait((stopped, serving), return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         done, _ = await asyncio.wait((serving,), timeout=5)
@@ -96,30 +98,11 @@ async def _serve(
     try:
         await serving
     except asyncio.CancelledError:
-        logging.getLogger("phalanx").warning("%s stopped before it could leave politely", name)
+        logging.getLogger("phalanx").warning("stopped before it could leave politely")
 
 
-async def _run(
-    name: str,
-    listen: str,
-    seeds: list[str],
-    peers: list[tuple[Name, Address]],
-    bootstrap: bool,
-    data: Path | None,
-    timing: Timing,
-    lease_ms: int,
-    stop: asyncio.Event,
-) -> None:
-    async with join(
-        name,
-        listen=listen,
-        seeds=seeds,
-        peers=peers,
-        bootstrap=bootstrap,
-        data=data,
-        timing=timing,
-        objects={"KV": (KV, lease_ms)},
-    ) as process:
+async def _run(joining: AbstractAsyncContextManager[Process], stop: asyncio.Event) -> None:
+    async with joining as process:
         logging.getLogger("phalanx").info("%s serves at %s", process.me, process.address)
         tune_gc_for_server()
         await _until(process, stop)
