@@ -30,12 +30,12 @@ WINDOW_BYTES = 1 << 20
 class Tally:
     """Takes the place of a group's reader: counts payloads as they are delivered, without handing them out one by one."""
 
-    def __init__(self, process: phalanx.Process, group: phalanx.Group) -> None:
+    def __init__(self, group: phalanx.Group) -> None:
         self.count = 0
         self.began = 0.0
         self.last = 0.0
         self.arrived = asyncio.Event()
-        self._submit = process._driver.submit
+        self._consumed = group._consumed
         group.take = self.take  # type: ignore[method-assign]  # the reader's cost is not what is measured
 
     def take(self, item: Any, me: phalanx.Member) -> None:  # noqa: ARG002  as it was
@@ -44,7 +44,7 @@ class Tally:
             self.began = self.began or now
             self.last = now
             self.count += len(item.payloads)
-            self._submit(Consumed(item.group, sum(map(len, item.payloads))))
+            self._consumed(Consumed(item.group, sum(map(len, item.payloads))))
             self.arrived.set()
 
 
@@ -56,7 +56,7 @@ async def member(name: str, addresses: dict[str, str], size: int, batch: int, se
         while process.view is None or len(process.view.groups[0].hosts) < len(addresses):
             await asyncio.sleep(0.01)
         tune_gc_for_server()
-        tally = Tally(process, group)
+        tally = Tally(group)
         await asyncio.sleep(0.5)
         found: dict[str, Any] = {"name": name}
         if NAMES.index(name) < senders:

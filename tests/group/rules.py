@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from phalanx.group import machine as machine_module
+from phalanx.group import intake as intake_module
 from phalanx.lab.mutants import planted
 
 
@@ -18,7 +18,7 @@ def without(*rules: str) -> Iterator[None]:
         return None
 
     with planted(*rules), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine_module, "fault_in", no_fault)
+        patch.setattr(intake_module, "fault_in", no_fault)
         yield
 
 

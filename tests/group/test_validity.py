@@ -165,9 +165,9 @@ class Judged(GroupMachine):
     faults: list[str]
     heard: set[type]
 
-    def _absorb_envelope(self, source: str, envelope: Envelope) -> None:
-        super()._absorb_envelope(source, envelope)
-        self.heard.add(type(envelope.body))
+    def _absorb(self, event: Any) -> None:
+        super()._absorb(event)
+        self.heard |= {type(event.message.body)} if isinstance(event, Received) else set()
 
     def step(self, events: Any, now: Any) -> Output:
         output = super().step(events, now)
@@ -266,9 +266,9 @@ def recorded() -> tuple[Cluster, dict[type, tuple[Core, Envelope]]]:
     seen: dict[type, tuple[Core, Envelope]] = {}
 
     class Recorder(GroupMachine):
-        def _absorb_envelope(self, source: str, envelope: Envelope) -> None:
-            seen.setdefault(type(envelope.body), (self._core, envelope))
-            super()._absorb_envelope(source, envelope)
+        def _absorb(self, event: Any) -> None:
+            _ = isinstance(event, Received) and seen.setdefault(type(event.message.body), (self._core, event.message))
+            super()._absorb(event)
 
     def stepped(node: Node, _output: Output) -> None:
         if type(node.machine) is GroupMachine:

@@ -11,7 +11,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from phalanx.cli.explore import explore_command
-from phalanx.group import coordinator, core, detector, flush, machine, proposal
+from phalanx.group import coordinator, core, detector, flush, intake, proposal
 from phalanx.group.core import Core
 from phalanx.group.flush import Attempt
 from phalanx.group.machine import GroupMachine
@@ -206,7 +206,7 @@ def test_fetching_after_the_proposal_is_found(monkeypatch: pytest.MonkeyPatch) -
     """Counter-example 1: a cut that not every host of the next view holds.  (A host that looks closely does not accept
     it; so it must not look, either.)"""
     monkeypatch.setattr(Attempt, "lacking", lambda _: {})
-    monkeypatch.setattr(machine, "fault_in", never)
+    monkeypatch.setattr(intake, "fault_in", never)
     report = explore(CRASH_OF_THE_ELDEST._replace(spec=FIFO))
     assert_found(report, "a host holds the cut")
 
@@ -290,7 +290,7 @@ def test_the_command_explores_scenarios_in_worker_processes() -> None:
 
 def test_the_command_tells_the_path_to_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Attempt, "lacking", lambda _: {})
-    monkeypatch.setattr(machine, "fault_in", never)
+    monkeypatch.setattr(intake, "fault_in", never)
     status, lines = run("one-crash-fifo-1-message", "--jobs", "1")
     assert status == 1
     assert "  violation: raised: AssertionError: a host holds the cut" in lines

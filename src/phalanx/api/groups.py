@@ -3,12 +3,27 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from phalanx.errors import OutcomeUnknown, TooLarge, Unavailable
+from phalanx.group.config import Limits
 from phalanx.model.clock import Stamp
-from phalanx.model.events import Consumed, Delivered, Multicast, Request, Restored, SnapshotTaken, SnapshotWanted
+from phalanx.model.events import Consumed, Delivered, Multicast, Restored, SnapshotTaken, SnapshotWanted
 from phalanx.model.view import GroupId, GroupSpec, Member, View
+
+UNSAID_FRACTION = 8
+"""The machine is told at once of what the application has consumed when that is this part of a window; of less with the
+next turn."""
+
+
+class Inbox(Protocol):
+    """Where requests to a machine go: a `runtime.driver.Driver`."""
+
+    def submit(self, event: Any) -> None:
+        """In the next turn, which comes at once."""
+
+    def submit_lazily(self, event: Any) -> None:
+        """In the next turn, whenever that comes."""
 
 
 class Message(NamedTuple):
@@ -45,17 +60,21 @@ class Group:
     def __init__(
         self,
         spec: GroupSpec,
-        submit: Callable[[Request], None],
+        machine: Inbox,
         queued: Callable[[GroupId], int],
-        limits: tuple[int, int],
+        limits: Limits,
         snapshot: Callable[[], bytes] | None,
         restore: Callable[[bytes], None] | None,
     ) -> None:
         self.spec = spec
         self.id: GroupId | None = None
-        self._submit = submit
+        self._machine = machine
+        self._submit = machine.submit
         self._queued = queued
-        self._queue_bytes_max, self._payload_bytes_max = limits
+        self._queue_bytes_max, self._payload_bytes_max = limits.queue, limits.payload
+        self._unsaid_max = limits.window // UNSAID_FRACTION
+        self._unsaid = 0
+        """Bytes consumed that the machine was not told of at once."""
         self._snapshot = snapshot
         self._restore = restore
         self._stream: deque[Any] = deque()
@@ -121,7 +140,7 @@ class Group:
                             for payload in item.payloads:
                                 yield Message(item.sender, payload, item.stamp, item.view)
                                 size += len(payload)
-                            self._submit(Consumed(item.group, size))
+                            self._consumed(Consumed(item.group, size))
                         case Changed():
                             yield item
                         case SnapshotWanted(group, token):
@@ -136,6 +155,15 @@ class Group:
                 await self._arrived.wait()
         finally:
             self._reader = None
+
+    def _consumed(self, what: Consumed) -> None:
+        """Credit for the senders: worth a turn of the machine only where somebody may be waiting for it."""
+        self._unsaid += what.size
+        if self._unsaid < self._unsaid_max:
+            self._machine.submit_lazily(what)
+        else:
+            self._unsaid = 0
+            self._submit(what)
 
     # --- for the process
 

@@ -144,9 +144,7 @@ class Process:
         if name in self._groups:
             raise ConfigurationError(f"this process has joined group {name!r} already")
         limits = self._config.limits
-        group = Group(
-            spec, self._driver.submit, self._node.group.backlog, (limits.queue, limits.payload), snapshot, restore
-        )
+        group = Group(spec, self._driver, self._node.group.backlog, limits, snapshot, restore)
         self._groups[name] = group
         await self._host(Host(spec))
         return group

@@ -58,7 +58,9 @@ class Channel:
         self.group = group
         self.limits = limits
         self.hosts = group.hosts
-        self.me = group.hosts.index(me) if me in group.hosts else -1
+        self.places: dict[Name, int] = {name: place for place, name in enumerate(group.hosts)}
+        """Of each host, its index in every vector of the group."""
+        self.me = self.places.get(me, -1)
         size = len(group.hosts)
         self.matrix = Stability(size, self.me)
         self.held: Holdback[Data] = holdback(group.spec.order, size)
@@ -81,6 +83,8 @@ class Channel:
         self._own_sizes: deque[int] = deque()
         """Of our batches that are not stable yet."""
         self._behind: dict[tuple[int, int], tuple[int, int]] = {}
+        self._changed = False
+        """More was shown or delivered since the last `release`."""
 
     # --- sending
 
@@ -94,9 +98,20 @@ class Channel:
         """Every full host has shown all that we sent."""
         return self._own_stable == self.last
 
+    @property
+    def has_pending(self) -> bool:
+        """Something is received that is not delivered."""
+        return any(self.held.pending)
+
+    @property
+    def is_idle(self) -> bool:
+        """There is nothing to send again, to deliver, to forget or to show, and nobody to wait for."""
+        return not (self.row_owed or self._behind or any(self._kept))
+
     def has_room(self) -> bool:
         """The window is open: neither our unstable bytes nor the slowest full host's backlog fill it."""
-        worst = max((self.backlogs.get(name, 0) for name in self.hosts), default=0)
+        backlogs = self.backlogs
+        worst = max([backlogs.get(name, 0) for name in self.hosts], default=0)
         return self._unstable + worst < self.limits.window
 
     def send(self, entry: Entry, stamp: Stamp, row: int) -> Data:
@@ -116,13 +131,13 @@ class Channel:
         """Batches that peers have not been sent, with the peers that lack the same: normally one list of all."""
         if self.me < 0:
             return []
-        for peer in self.peers.values():
-            # A gap is mended sooner, but not with every row that shows it: the mending may be under way.
-            wait = resend_after // 4 if peer.gap else resend_after
-            if peer.sent > peer.shown and now - peer.moved_at >= wait:
-                peer.sent, peer.moved_at = peer.shown, now
         todo: dict[int, list[Name]] = {}
         for name, peer in self.peers.items():
+            if peer.sent > peer.shown:
+                # A gap is mended sooner, but not with every row that shows it: the mending may be under way.
+                wait = resend_after // 4 if peer.gap else resend_after
+                if now - peer.moved_at >= wait:
+                    peer.sent, peer.moved_at = peer.shown, now
             if peer.sent < self.last:
                 todo.setdefault(peer.sent, []).append(name)
                 if peer.sent == peer.shown:
@@ -147,7 +162,7 @@ class Channel:
         waits = [
             p.moved_at + (resend_after // 4 if p.gap else resend_after) for p in self.peers.values() if p.sent > p.shown
         ]
-        return min(waits, default=None)
+        return min(waits) if waits else None
 
     def rewind(self, name: Name) -> None:
         """The link to that peer was made anew: what it has not shown may be lost."""
@@ -185,8 +200,10 @@ class Channel:
 
     def show(self, name: Name, clock: Stamp, row: GroupRow, now: int) -> None:
         """A row of another host or learner."""
-        if name in self.hosts:
-            self.matrix.show(self.hosts.index(name), clock, row.last, row.received)
+        self._changed = True
+        place = self.places.get(name)
+        if place is not None:
+            self.matrix.show(place, clock, row.last, row.received)
         elif name in self._learned:
             self._learned[name] = tuple(map(max, self._learned[name], row.received))
         self.backlogs[name] = row.backlog
@@ -208,20 +225,25 @@ class Channel:
     def deliver(self, clock: Stamp, may: Callable[[Data], bool] | None) -> list[Data]:
         """What the order allows now.  `clock`: our own, which we will not stamp below.  `may`: the further condition
         of a group whose hosts are no quorum of the view (counter-example 4)."""
-        if not any(self.held.pending):
-            return []
         if self.me >= 0:
             self.matrix.clocks[self.me] = clock
         uniform = self.group.spec.is_uniform
         limit = self.matrix.stable_all() if uniform else self.matrix.received
-        return self.held.ready(limit, self.matrix.frontier(), may if uniform else None)
+        taken = self.held.ready(limit, self.matrix.frontier(), may if uniform else None)
+        self._changed = self._changed or bool(taken)
+        return taken
 
     def release(self) -> None:
         """Forget what no full host can ask for any more, and, within `slack`, no learner either."""
+        if not self._changed:
+            return
+        self._changed = False
         for author, kept in enumerate(self._kept):
             if not kept:
                 continue
             done = min(self.matrix.stable(author), self.held.delivered[author])
+            if done < kept[0].number and author != self.me:
+                continue
             if author == self.me:
                 self._count_stable(done)
             sizes = self._sizes[author]
@@ -239,7 +261,7 @@ class Channel:
 
     def missed(self, name: Name, row: GroupRow) -> bool:
         """A learner has missed batches of that host which are not kept any more: only a snapshot helps."""
-        return self.me < 0 and name in self.hosts and row.released > self.matrix.received[self.hosts.index(name)]
+        return self.me < 0 and name in self.places and row.released > self.matrix.received[self.places[name]]
 
     def laggards(self, now: int, demote_after: int) -> set[Name]:
         """Full hosts that for too long have not shown what most others had already shown then (lag is judged against
@@ -262,7 +284,7 @@ class Channel:
 
     def lag_due(self, demote_after: int) -> int | None:
         """When the longest lag becomes too long."""
-        return min((since + demote_after for _, since in self._behind.values()), default=None)
+        return min(since for _, since in self._behind.values()) + demote_after if self._behind else None
 
     # --- the end of the view
 
@@ -305,5 +327,6 @@ class Channel:
                 self.matrix.received[author] = number
                 while (following := self._early.pop((author, self.matrix.received[author] + 1), None)) is not None:
                     self._take(following)
+        self._changed = True
         self._early = {key: data for key, data in self._early.items() if key[1] > self.matrix.received[key[0]]}
         self.row_owed = True

@@ -12,7 +12,7 @@ import msgspec
 
 from phalanx.group.channel import Channel
 from phalanx.group.config import Config
-from phalanx.group.detector import Detector
+from phalanx.group.detector import Claims, Detector
 from phalanx.group.flush import Attempt, Flush
 from phalanx.group.messages import Alive, Body, Chunk, Commit, Data, Decision, Envelope, Fetch, Pull, Row, Votes
 from phalanx.group.seat import Seat
@@ -23,10 +23,13 @@ from phalanx.parts.hybrid import HybridClock
 from phalanx.parts.quorum import is_quorum
 from phalanx.parts.roster import Roster
 
-_EAGER = (Data, Row, Fetch, Chunk, Pull)
+_EAGER = frozenset({Data, Row, Fetch, Chunk, Pull})
 """What states no ballot and no durable receipt."""
 
 NOBODY = View(0, -1, ())
+
+CLAIMS_KEPT = 1 << 12
+"""Different claims whose translation into names is kept: in a healthy view there is one for each member."""
 
 REMEMBERED = 32
 """Past decisions kept to answer stragglers; one further behind can only be told that it is out."""
@@ -62,6 +65,8 @@ class Core:
         """The successor of `view`, once known and until it is installed."""
         self.past: dict[int, Decision] = {}
         self.channels: dict[GroupId, Channel] = {}
+        self.busy: dict[GroupId, Channel] = {}
+        """Those of them in which there may be something to send, deliver, forget or show."""
         self.seats: dict[GroupId, Seat] = {}
         self.rows: dict[Name, Row] = {}
         """The latest row of each other member in this view."""
@@ -76,8 +81,14 @@ class Core:
         self.freezers: dict[Name, int] = {}
         """Members that say they are frozen in this view, and when they said it."""
         self.moved: dict[Name, Address] = {}
-        """Where processes are that came back at another address than the view says."""
+        """Where processes are that came back at another address than the view says: add to it by `has_moved`."""
+        self._others: tuple[Address, ...] = ()
+        self._claims: dict[tuple[int, int, tuple[int, ...]], Claims] = {}
+        self.stirred = True
+        """Something else than traffic has come since the rules of membership were last run."""
         self._told: dict[Address, int] = {}
+        self._hear_said: tuple[int, tuple[int, ...]] = (-1, ())
+        """What `said_to_hear` last found, and as of which state of the detector."""
 
     # --- who we are
 
@@ -108,10 +119,18 @@ class Core:
     def turn_to(self, view: View | None) -> None:
         """From now on we are, or vote, in that view."""
         self.view = view
+        self._claims.clear()
+        self._hear_said = (-1, ())
         self.roster = Roster(view or NOBODY)
         self.moved.clear()
         if self.name in self.roster.members:
             self.moved[self.name] = self.me.address
+        self._others = self.addresses(self.others())
+
+    def has_moved(self, name: Name, address: Address) -> None:
+        """The process of that name is not where the view says."""
+        self.moved[name] = address
+        self._others = self.addresses(self.others())
 
     def mask(self, names: Collection[Name]) -> int:
         return self.roster.mask(names)
@@ -119,20 +138,37 @@ class Core:
     def unmask(self, mask: int) -> frozenset[Name]:
         return self.roster.unmask(mask)
 
+    def claims(self, hears: int, suspects: int, others: tuple[int, ...]) -> Claims:
+        """What a member says, by name.  Equal claims are one object: what recurs is soon recognized."""
+        key = (hears, suspects, others)
+        known = self._claims.get(key)
+        if known is None:
+            known = Claims(self.unmask(hears), self.unmask(suspects), others)
+            if len(self._claims) < CLAIMS_KEPT:  # a peer may send any mask
+                self._claims[key] = known
+        return known
+
     # --- speaking
 
     def post(self, names: Iterable[Name], body: Body) -> None:
         """To members of the view, by name (ourselves included, if named)."""
-        members = self.roster.members
-        moved = self.moved
-        self.post_to([moved.get(name) or members[name].address for name in names if name in members], body)
+        self.post_to(self.addresses(names), body)
+
+    def post_to_others(self, body: Body) -> None:
+        """To everybody else in the view."""
+        self.post_to(self._others, body)
+
+    def addresses(self, names: Iterable[Name]) -> tuple[Address, ...]:
+        """Where these members of the view are."""
+        members, moved = self.roster.members, self.moved
+        return tuple([moved.get(name) or members[name].address for name in names if name in members])
 
     def post_to(self, addresses: Iterable[Address], body: Body, cluster: int | None = None) -> None:
         to = tuple(addresses)
         if not to:
             return
         envelope = Envelope(self.cluster if cluster is None else cluster, self.me, body)
-        (self.out.eager if isinstance(body, _EAGER) else self.out.sends).append(Send(to, envelope))
+        (self.out.eager if type(body) in _EAGER else self.out.sends).append(Send(to, envelope))
 
     def others(self) -> list[Name]:
         return [name for name in self.roster.members if name != self.name]
@@ -177,4 +213,7 @@ class Core:
     def said_to_hear(self) -> tuple[int, ...]:
         """For each member that we hear, the mask of whom it said to hear."""
         hears, claims, mask = self.detector.hears(self.now.mono), self.detector.claims, self.roster.mask
-        return tuple(mask(claims[n].hears) if n in claims and n in hears else 0 for n in self.roster.members)
+        if self._hear_said[0] != self.detector.version:
+            said = tuple(mask(claims[n].hears) if n in claims and n in hears else 0 for n in self.roster.members)
+            self._hear_said = (self.detector.version, said)
+        return self._hear_said[1]

@@ -57,6 +57,8 @@ class Detector:
         """A fact changed since the rules were last applied."""
         self._until = 0
         """When they would give another answer although no fact changes."""
+        self.version = 0
+        """Grows with every change of `claims` or of the answers given."""
 
     def begin(self, view: View, now: int) -> None:
         """A view begins: every member gets the benefit of the doubt, except those gone."""
@@ -73,6 +75,7 @@ class Detector:
         self._excess = frozenset()
         self.aside = False
         self._changed = True
+        self.version += 1
 
     # --- facts
 
@@ -100,9 +103,11 @@ class Detector:
 
     def claimed(self, name: Name, claims: Claims, now: int) -> None:
         """What a member says of the others."""
-        if self.claims.get(name) == claims and (self.me in claims.hears) == (name not in self._deaf_since):
+        known = self.claims.get(name)
+        if known is claims or (known == claims and (self.me in claims.hears) == (name not in self._deaf_since)):
             return
         self.claims[name] = claims
+        self.version += 1
         self._changed = True
         if self.me in claims.hears:
             self._deaf_since.pop(name, None)
@@ -140,11 +145,21 @@ class Detector:
 
     def suspects(self, now: int) -> frozenset[Name]:
         """Weigh the facts (anew only if they, or time, can have changed the answer)."""
-        if self._changed or now >= self._until:
+        if self.must_judge(now):
             self._suspects = self._judge(now)
             self._changed = False
             self._until = self._next_change(now)
+            self.version += 1
         return self._suspects
+
+    def must_judge(self, now: int) -> bool:
+        """A fact, or enough time, may have changed the answer."""
+        return self._changed or now >= self._until
+
+    @property
+    def hears_all(self) -> bool:
+        """When the facts were last weighed, nobody was cut off from us, nor weighed."""
+        return not self._cut and self._weighing_since is None
 
     def _judge(self, now: int) -> frozenset[Name]:
         self._stuck = {n: until for n, until in self._stuck.items() if until > now}

@@ -8,10 +8,14 @@
     succeed            install the decided view, or stop
     send               form batches, send what peers lack
     deliver            hand on what each group's order allows; forget what is stable
-    reach              answer barriers
+    reach              answer barriers (these three only while active)
     transfer           fetch the state of groups we learn
     show rows          acknowledge, claim, show that we live
     wish               ask for what the next view should have
+
+While a view is at *rest* (nobody is suspected, learns, wishes, leaves, and no view change was begun) only traffic
+comes, and the rules between reading and writing it have nothing to weigh before a known instant: they are skipped until
+that instant, or until something else than traffic comes.  That changes no output, which tests/group/test_rest.py holds.
 """
 
 import random
@@ -23,35 +27,17 @@ from phalanx.group.acceptor import Acceptor
 from phalanx.group.config import Config
 from phalanx.group.coordinator import Coordinator
 from phalanx.group.core import Core
-from phalanx.group.detector import Claims
+from phalanx.group.intake import Intake
 from phalanx.group.membership import Membership
 from phalanx.group.messages import (
-    Accept,
-    Accepted,
-    Alive,
-    Chunk,
-    Commit,
-    Data,
     Envelope,
-    Fetch,
-    Gather,
-    Held,
-    Nack,
-    Prepare,
-    Promise,
-    Pull,
-    Refuse,
-    RefuseHost,
-    Row,
     Votes,
-    Wish,
 )
 from phalanx.group.multicast import Multicasting
 from phalanx.group.ranges import fault_in_member, fault_in_spec
 from phalanx.group.reads import Reads
 from phalanx.group.succession import Succession
 from phalanx.group.transfer import Transfer
-from phalanx.group.validity import fault_in
 from phalanx.model.clock import Instant
 from phalanx.model.events import (
     Barrier,
@@ -60,12 +46,13 @@ from phalanx.model.events import (
     Host,
     Leave,
     Multicast,
-    Request,
     SnapshotTaken,
     Unhost,
 )
 from phalanx.model.machine import Drop, LinkDown, LinkUp, Output, Received, Refused
 from phalanx.model.view import Address, Member, Name, View
+
+_RareRequest = Host | Unhost | Leave | SnapshotTaken
 
 
 class GroupMachine:
@@ -85,8 +72,22 @@ class GroupMachine:
         self._acceptor = Acceptor(core, self._membership.wish, self._reads.may_accept_at)
         self._coordinator = Coordinator(core, self._membership, lambda: core.rng.getrandbits(56) | 1)
         self._succession = Succession(core, self._reads)
+        self._intake = Intake(
+            core,
+            self._acceptor,
+            self._coordinator,
+            self._membership,
+            self._multicast,
+            self._reads,
+            self._succession,
+            self._transfer,
+        )
         self._begun = False
         self._deadline: int | None = now.mono
+        self._rest_until = 0
+        """Until when the view is at rest if nothing but traffic comes; 0: it is not."""
+        self._rest_deadline: int | None = None
+        """The earliest deadline of the rules that are skipped meanwhile."""
 
     # --- what others may see
 
@@ -104,7 +105,7 @@ class GroupMachine:
     @property
     def is_fenced(self) -> bool:
         """It cannot act at present: frozen, out, not in yet, or cut off from a quorum of its view."""
-        return not self._core.active or not self._core.hears_quorum()
+        return not self._rest_until and (not self._core.active or not self._core.hears_quorum())
 
     @property
     def is_excluded(self) -> bool:
@@ -137,8 +138,13 @@ class GroupMachine:
             birth.begin(core)
         for event in events:
             self._absorb(event)
-        self._act()
-        core.out = Output()
+        if core.stirred or now.mono >= self._rest_until or core.detector.must_judge(now.mono):
+            self._rest_until = 0
+            self._act()
+            self._rest()
+        else:
+            self._carry()
+            self._multicast.show_rows()
         self._deadline = self._next_deadline()
         return out
 
@@ -147,48 +153,71 @@ class GroupMachine:
         return self._deadline
 
     def _next_deadline(self) -> int | None:
+        traffic, rest = self._multicast.deadline(), self._rest_deadline
+        return traffic if rest is None or (traffic is not None and traffic < rest) else rest
+
+    def _rest(self) -> None:
+        """Whether the view is at rest from here on, and until when."""
         core = self._core
         times = [
-            self._multicast.deadline(),
             self._membership.deadline(),
             self._coordinator.deadline(),
             self._acceptor.deadline(),
             self._transfer.deadline(),
             core.detector.deadline if core.view is not None and not core.excluded else None,
         ]
-        return min((t for t in times if t is not None), default=None)
+        self._rest_deadline = min((t for t in times if t is not None), default=None)
+        core.stirred = False
+        view = core.view
+        if (
+            view is not None
+            and view.id > 0
+            and core.active
+            and not view.has_learners
+            and core.attempt is None
+            and not (core.suspects or core.dead or core.freezers)
+            and core.detector.hears_all
+            and self._membership.is_at_rest()
+            and self._transfer.is_at_rest()
+        ):
+            until = self._multicast.lag_at
+            self._rest_until = until if self._rest_deadline is None else min(until, self._rest_deadline)
 
     # --- facts in
 
     def _absorb(self, event: Any) -> None:
         core = self._core
+        if type(event) is Received and type(event.message) is Envelope:
+            self._intake.absorb(event.source, event.message)
+            return
         match event:
-            case Received(source, Envelope() as envelope):
-                self._absorb_envelope(source, envelope)
+            case Multicast():
+                self._multicast.on_multicast(event)
+            case Consumed():
+                self._multicast.on_consumed(event)
+            case Barrier():
+                self._reads.on_barrier(event)
             case Received(source, _):
                 core.out.drops.append(Drop(source, "not a message between nodes"))
             case LinkUp(address):
+                core.stirred = True
                 for name in self._names_at(address):
                     self._multicast.on_link_up(name)
             case LinkDown():
                 pass
             case Refused(address):
+                core.stirred = True
                 for name in self._names_at(address):
                     core.note("gone", name)
                     core.detector.is_gone(name)
             case _:
+                core.stirred = True
                 self._absorb_request(event)
 
-    def _absorb_request(self, request: Request) -> None:
+    def _absorb_request(self, request: _RareRequest) -> None:
         match request:
-            case Multicast():
-                self._multicast.on_multicast(request)
-            case Consumed():
-                self._multicast.on_consumed(request)
             case SnapshotTaken():
                 self._transfer.on_snapshot(request)
-            case Barrier():
-                self._reads.on_barrier(request)
             case Host():
                 self._membership.on_host(request)
             case Unhost():
@@ -202,144 +231,6 @@ class GroupMachine:
         core = self._core
         return [m.name for m in core.view.everyone if m.address == address and m.name != core.name] if core.view else []
 
-    def _absorb_envelope(self, source: Address, envelope: Envelope) -> None:
-        """Check who speaks, of which cluster and view; then pass the message on to its part."""
-        core = self._core
-        sender, body = envelope.sender, envelope.body
-        if self._is_faulty(source, envelope):
-            return
-        if isinstance(body, Wish):
-            if envelope.cluster in (0, core.cluster):
-                self._membership.on_wish(source, body)
-            elif core.view is not None and core.view.id > 0:
-                core.note("join.foreign", str(sender), envelope.cluster)
-                reason = f"{sender.name} belongs to cluster {envelope.cluster:x}, and this is {core.cluster:x}"
-                core.post_to([sender.address], Refuse(sender, reason, 0))
-        elif isinstance(body, Commit):
-            self._on_commit(envelope.cluster, body)
-        elif isinstance(body, Refuse):
-            self._on_refuse(body)
-        elif envelope.cluster != core.cluster:
-            if isinstance(body, Alive | Prepare) and body.view == 0 and core.view is not None and core.view.id > 0:
-                core.tell_successor(source, 0)
-            elif core.view is not None and core.view.id > 0:
-                core.note("foreign", envelope.cluster)
-                core.out.drops.append(
-                    Drop(source, f"{sender} is of cluster {envelope.cluster:x}, not {core.cluster:x}")
-                )
-        elif isinstance(body, RefuseHost):
-            self._membership.on_refuse_host(body)
-        elif isinstance(body, Fetch | Chunk):
-            if self._is_known(source, sender):
-                (self._transfer.on_fetch if isinstance(body, Fetch) else self._transfer.on_chunk)(sender.name, body)  # type: ignore[arg-type]  # matched by the condition
-        elif self._is_of_our_view(source, body.view) and self._is_known(source, sender):
-            self._absorb_body(sender, body)
-
-    def _is_faulty(self, source: Address, envelope: Envelope) -> bool:
-        """No correct member says that: its connection is dropped, and nothing else happens (SCENARIOS 41)."""
-        core = self._core
-        if envelope.cluster != core.cluster and not isinstance(envelope.body, Wish | Refuse | Commit):
-            return False  # it is looked at no further
-        fault = fault_in(core, envelope.sender, envelope.body)
-        if fault is None:
-            return False
-        core.note("fault", fault)
-        core.out.drops.append(Drop(source, fault))
-        return True
-
-    def _is_of_our_view(self, source: Address, view: int) -> bool:
-        """Messages speak of one view.  Whoever speaks of an older one is told its successor; of a newer one, asked."""
-        core = self._core
-        ours = core.view.id if core.view is not None and not core.excluded else -1
-        if view == ours:
-            return True
-        if view > ours >= 0:
-            core.show_view(source)
-        else:
-            core.tell_successor(source, view)
-        return False
-
-    def _is_known(self, source: Address, sender: Member) -> bool:
-        """The sender is a member, or the newer incarnation that votes for one (which is evidence that it is gone)."""
-        core = self._core
-        view = core.view
-        if view is None or core.excluded:
-            return False
-        member = core.roster.members.get(sender.name)
-        if member is None or sender.incarnation < member.incarnation or sender.address != source:
-            core.note("stranger", str(sender))
-            return False
-        if member.incarnation < sender.incarnation and view.id > 0:
-            core.dead.add(sender.name)
-            if sender.address != member.address:
-                core.moved[sender.name] = sender.address
-        elif sender.address != member.address:
-            core.note("stranger", str(sender))
-            return False
-        elif sender.name in core.dead:
-            return False  # it was replaced: this is an old message
-        if sender.name != core.name:
-            core.detector.heard(sender.name, core.now.mono)
-        return True
-
-    def _hear_claims(self, name: Name, said: Row | Alive) -> None:
-        core = self._core
-        claims = Claims(core.unmask(said.hears), core.unmask(said.suspects), said.others)
-        core.detector.claimed(name, claims, core.now.mono)
-
-    def _absorb_body(self, sender: Member, body: Any) -> None:
-        core = self._core
-        name = sender.name
-        match body:
-            case Data():
-                self._multicast.on_data(name, body)
-            case Row():
-                if (
-                    core.view is not None
-                    and core.roster.members.get(name) == sender
-                    and len(body.echo) == len(core.view.everyone)
-                ):
-                    self._hear_claims(name, body)
-                    self._multicast.on_row(name, body)
-                    self._reads.on_row(name)
-            case Alive():
-                self._hear_claims(name, body)
-                if body.promised is not None and core.flush is not None:
-                    core.flush.highest = max(core.flush.highest, body.promised.counter)
-                    core.freezers[name] = core.now.mono
-            case Prepare():
-                self._acceptor.on_prepare(name, body)
-            case Promise():
-                self._coordinator.on_promise(name, body)
-            case Nack():
-                self._coordinator.on_nack(name, body)
-            case Gather():
-                self._acceptor.on_gather(name, body)
-            case Held():
-                self._coordinator.on_held(name, body)
-            case Pull():
-                self._acceptor.on_pull(name, body)
-            case Accept():
-                self._acceptor.on_accept(body)
-            case Accepted():
-                self._acceptor.on_accepted(name, body)
-            case _:
-                assert_never(body)
-
-    def _on_commit(self, cluster: int, body: Commit) -> None:
-        if not self._core.excluded and cluster == body.value.view.cluster:
-            self._succession.on_commit(body.value)
-
-    def _on_refuse(self, body: Refuse) -> None:
-        core = self._core
-        if body.member != core.me or core.live or core.view is not None or core.decision is not None:
-            return
-        if body.least > core.me.incarnation:
-            core.note("incarnation.raised", body.least)
-            core.me = Member(core.me.name, core.me.address, body.least)
-            core.persist(incarnation=body.least)
-        self._membership.on_refuse(body)
-
     # --- rules out
 
     def _act(self) -> None:
@@ -352,12 +243,17 @@ class GroupMachine:
             self._acceptor.act()
         if core.decision is not None:
             self._succeed()
-        self._multicast.send()
-        self._multicast.deliver()
-        self._reads.reach()
+        if core.active:
+            self._carry()
         self._transfer.act()
         self._multicast.show_rows()
         self._membership.say_wish(lambda: birth.seeds(core))
+
+    def _carry(self) -> None:
+        """The rules that carry traffic, in a view in which we are active."""
+        self._multicast.send()
+        self._multicast.deliver()
+        self._reads.reach()
 
     def _suspect(self) -> None:
         core = self._core
@@ -379,6 +275,7 @@ class GroupMachine:
             self._succession.install(value)
             self._membership.installed(old, value)
             self._multicast.begin(value.view)
+            self._reads.begin(value.view)
             self._transfer.begin()
         else:
             self._succession.leave_out(value)

@@ -56,6 +56,12 @@ class Membership:
         """The cluster, or a group."""
         return self.leaving or bool(self._unhosts)
 
+    def is_at_rest(self) -> bool:
+        """Nobody wishes anything of the next view, as far as is known here."""
+        if self._wishes:
+            self._forget_wishes()
+        return not (self.leaving or self._unhosts or self._wishes) and self._granted()
+
     def _soon(self) -> None:
         self._granted_in = None
         self._wish_at = self.core.now.mono
@@ -202,9 +208,13 @@ class Membership:
         return why
 
     def _all_wishes(self) -> dict[Name, Wish]:
+        self._forget_wishes()
+        return {n: w for n, (w, _) in self._wishes.items()} | {self.core.name: self.wish()}
+
+    def _forget_wishes(self) -> None:
+        """What is still wished is said again and again."""
         limit = self.core.now.mono - 4 * self.core.timing.suspect_after
         self._wishes = {n: (w, at) for n, (w, at) in self._wishes.items() if at >= limit}
-        return {n: w for n, (w, _) in self._wishes.items()} | {self.core.name: self.wish()}
 
     def _is_open(self, view: View, wish: Wish) -> bool:
         """The next view could grant something of it."""

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from phalanx.group import birth
 from phalanx.group.channel import Channel
 from phalanx.group.core import Core
-from phalanx.group.messages import Data, GroupRow, Row
+from phalanx.group.messages import Data, Row
 from phalanx.group.seat import Tag
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.events import Consumed, Multicast
-from phalanx.model.view import Name, View
+from phalanx.model.view import GroupId, Name, View
 from phalanx.parts.quorum import is_quorum
+
+SENT_KEPT = 4096
+"""Rows of which it is known when they were sent: of more than a lease's length, even at a row each millisecond."""
 
 
 class Multicasting:
@@ -22,20 +25,24 @@ class Multicasting:
         self.busy = busy
         self._row_at = core.now.mono
         """When a full row is due."""
-        self._lag_at = 0
+        self.lag_at = 0
         """When lag is judged again: often enough beside `demote_after`, and not in every turn."""
         self._answer: list[Name] = []
         """Who asked for an echo."""
         self._fresh: set[Name] = set()
         """Members that have not shown a row in this view yet."""
         self._sent_at: dict[int, int] = {}
+        self._quorate: dict[GroupId, bool] = {}
+        """Whether the hosts of a group are a quorum of the view."""
 
     def begin(self, view: View) -> None:
         core = self.core
         self._fresh = {m.name for m in view.everyone} - {core.name}
         self._answer.clear()
         self._sent_at = {}
+        self._quorate = {group: self._is_quorate(channel) for group, channel in core.channels.items()}
         self._row_at = core.now.mono
+        core.busy = dict(core.channels)
         core.row_number = 0
         core.row_due = True
         core.rows = {}
@@ -48,6 +55,7 @@ class Multicasting:
             self.core.note("multicast.no_seat", request.group)
             return
         seat.enqueue(request.payloads)
+        self.core.busy[request.group] = self.core.channels[request.group]
         seat.full = seat.full or seat.queued > self.core.config.limits.queue
 
     def on_consumed(self, request: Consumed) -> None:
@@ -67,6 +75,7 @@ class Multicasting:
             core.note("clock.refused", channel.hosts[data.author])
             return
         core.clock.merge(data.stamp)
+        core.busy[data.group] = channel
         if channel.receive(data):
             core.note("data.new" if channel.hosts[data.author] == sender else "data.relayed")
         else:
@@ -78,8 +87,9 @@ class Multicasting:
         for group_row in row.groups:
             channel = core.channels.get(group_row.group)
             if channel is not None and len(group_row.received) == len(channel.hosts):
+                core.busy[group_row.group] = channel
                 channel.show(sender, row.clock, group_row, core.now.mono)
-                if core.active and channel.missed(sender, group_row):
+                if channel.me < 0 and core.active and channel.missed(sender, group_row):
                     core.note("missed", group_row.group, sender)
                     self._miss(channel, sender, group_row.released)
         if sender in self._fresh:  # what we sent before it had installed the view fell on deaf ears
@@ -90,11 +100,13 @@ class Multicasting:
             self._answer.append(sender)
         if old is not None and row.number < old.number:
             return
-        core.clock.shown(sender, row.wall, core.now)
-        if not core.clock.is_ahead(row.clock, core.now):
-            core.clock.merge(row.clock)
+        clock = core.clock
+        clock.shown(sender, row.wall, core.now)
+        if row.clock > clock.now and not clock.is_ahead(row.clock, core.now):
+            clock.merge(row.clock)
         core.rows[sender] = row
-        core.freezers.pop(sender, None)
+        if core.freezers:
+            core.freezers.pop(sender, None)
 
     def _miss(self, channel: Channel, host: Name, released: int) -> None:
         """What a learner lacks is kept no more: only a snapshot that covers it will do."""
@@ -113,35 +125,35 @@ class Multicasting:
     # --- rules
 
     def send(self) -> None:
-        """Form batches from what is queued, as far as the window allows; send what peers lack."""
+        """Form batches from what is queued, as far as the window allows; send what peers lack.  Only while active."""
         core = self.core
-        if not core.active or not core.clock.knows_median:
+        if not core.clock.knows_median:
             return
-        for group_id, channel in core.channels.items():
+        for group_id, channel in core.busy.items():
             if channel.me < 0:
                 continue
             seat = core.seats[group_id]
             while seat.queue and channel.has_room():
                 channel.send(seat.next_entry(), core.clock.tick(core.now), core.row_number + 1)
-                if not self._is_quorate(channel):
+                if not self._quorate[group_id]:
                     core.row_due = core.row_asks = True
-            seat.room_again(core.out.deliveries)
+            if seat.full:
+                seat.room_again(core.out.deliveries)
             for names, data in channel.to_send(core.now.mono, core.timing.resend_after):
                 core.post(names, data)
 
     def deliver(self) -> None:
-        """Hand on what each group's order allows."""
+        """Hand on what each group's order allows; forget what is stable.  Only while active."""
         core = self.core
-        if not core.active:
-            return
         assert core.view is not None
-        clock = core.clock.read(core.now)
-        for group_id, channel in core.channels.items():
-            seat = core.seats[group_id]
-            may = None if self._is_quorate(channel) else lambda data, channel=channel: self._echoed(channel, data)
-            for data in channel.deliver(clock, may):
-                sender = core.roster.members[channel.hosts[data.author]]
-                seat.deliver(core.view.id, sender, data, core.out.deliveries)
+        for group_id, channel in core.busy.items():
+            if channel.has_pending:
+                clock = core.clock.read(core.now)
+                may = None if self._quorate[group_id] else lambda data, channel=channel: self._echoed(channel, data)
+                seat = core.seats[group_id]
+                for data in channel.deliver(clock, may):
+                    sender = core.roster.members[channel.hosts[data.author]]
+                    seat.deliver(core.view.id, sender, data, core.out.deliveries)
             channel.release()
 
     def _is_quorate(self, channel: Channel) -> bool:
@@ -169,7 +181,6 @@ class Multicasting:
         if core.view is None or core.excluded:
             return
         everything = core.now.mono >= self._row_at
-        owed = [g for g, c in core.channels.items() if c.row_owed]
         if everything:
             self._row_at = core.now.mono + core.timing.heartbeat
         if not core.active:
@@ -182,45 +193,44 @@ class Multicasting:
             self._answer.clear()
             return
         if everything or core.row_due:
-            owed = list(core.channels)
-        if owed or everything or core.row_due:
-            self._show(core.others(), owed)
-        else:
+            self._show(None, list(core.channels))
+        elif owed := [group for group, channel in core.busy.items() if channel.row_owed]:
+            self._show(None, owed)
+        elif self._answer:
             for name in dict.fromkeys(self._answer):
-                self._show([name], [])
-        self._answer.clear()
+                self._show(name, [])
+        if self._answer:
+            self._answer.clear()
         core.row_due = core.row_asks = False
+        for group in [g for g, channel in core.busy.items() if channel.is_idle and not core.seats[g].queue]:
+            del core.busy[group]
 
-    def _show(self, names: list[Name], groups: list[int]) -> None:
+    def _show(self, name: Name | None, groups: list[GroupId]) -> None:
+        """Our row of these groups, to one member or (None) to everybody else."""
         core = self.core
-        view = core.view
-        assert view is not None
-        core.row_number += 1
-        echo = tuple(
-            core.row_number if m.name == core.name else core.rows[m.name].number if m.name in core.rows else 0
-            for m in view.everyone
-        )
-        rows: list[GroupRow] = []
-        for group in groups:
-            seat = core.seats[group]
-            rows.append(core.channels[group].row(seat.backlog, seat.synced))
-        self._sent_at[core.row_number] = core.now.mono
-        if len(self._sent_at) > 4096:
+        now, rows, me = core.now, core.rows, core.me.name
+        assert core.view is not None
+        core.row_number = number = core.row_number + 1
+        self._sent_at[number] = now.mono
+        if len(self._sent_at) > SENT_KEPT:
             del self._sent_at[next(iter(self._sent_at))]
         row = Row(
-            view.id,
-            core.row_number,
-            core.clock.read(core.now),
-            core.now.wall // MILLISECOND,
-            echo,
-            core.mask(core.detector.hears(core.now.mono)),
+            core.view.id,
+            number,
+            core.clock.read(now),
+            now.wall // MILLISECOND,
+            tuple([number if n == me else rows[n].number if n in rows else 0 for n in core.roster.members]),
+            core.mask(core.detector.hears(now.mono)),
             core.said_to_hear(),
             core.mask(core.suspects),
             self.busy(),
             core.row_asks,
-            tuple(rows),
+            tuple([core.channels[g].row(core.seats[g].backlog, core.seats[g].synced) for g in groups]),
         )
-        core.post(names, row)
+        if name is None:
+            core.post_to_others(row)
+        else:
+            core.post([name], row)
 
     def shown_at(self, number: int) -> int | None:
         """When we sent our row of that number in this view."""
@@ -232,11 +242,11 @@ class Multicasting:
         view = core.view
         if view is None or not core.active:
             return
-        if core.now.mono < self._lag_at:
+        if core.now.mono < self.lag_at:
             return
-        self._lag_at = core.now.mono + core.timing.demote_after // 8
+        self.lag_at = core.now.mono + core.timing.demote_after // 8
         lagging: set[Name] = set()
-        for channel in core.channels.values():
+        for channel in core.busy.values():
             lagging |= channel.laggards(core.now.mono, core.timing.demote_after)
         for group in view.groups:  # to go on without them would end a group that nobody has lost
             if set(group.hosts) <= lagging:
@@ -251,10 +261,11 @@ class Multicasting:
         core = self.core
         if core.view is None or core.excluded:
             return None
-        times = [self._row_at]
+        first = self._row_at
         if core.active:
-            for channel in core.channels.values():
-                for at in (channel.resend_at(core.timing.resend_after), channel.lag_due(core.timing.demote_after)):
-                    if at is not None and at > core.now.mono:
-                        times.append(at)
-        return min(times)
+            now, timing = core.now.mono, core.timing
+            for channel in core.busy.values():
+                for at in (channel.resend_at(timing.resend_after), channel.lag_due(timing.demote_after)):
+                    if at is not None and now < at < first:
+                        first = at
+        return first

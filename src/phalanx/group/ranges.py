@@ -1,6 +1,6 @@
 """What the numbers, names and vectors of a message may be, whoever sends it: the bounds, and tests for them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from phalanx.group.messages import Ballot, Vector
 from phalanx.model.view import Address, GroupSpec, Member, Name
@@ -46,17 +46,17 @@ def is_view(view: int) -> bool:
 
 def are_counts(*numbers: int) -> bool:
     """None is negative, or larger than anything that is counted."""
-    return all(0 <= n < COUNT_MAX for n in numbers)
+    return not numbers or (min(numbers) >= 0 and max(numbers) < COUNT_MAX)
 
 
 def is_vector(vector: Vector, size: int) -> bool:
     """A count for each of so many hosts."""
-    return len(vector) == size and are_counts(*vector)
+    return len(vector) == size and (not vector or (min(vector) >= 0 and max(vector) < COUNT_MAX))
 
 
-def are_masks(masks: Iterable[int], size: int) -> bool:
+def are_masks(masks: Collection[int], size: int) -> bool:
     """They have bits of so many members only."""
-    return all(0 <= mask < 1 << size for mask in masks)
+    return not masks or (min(masks) >= 0 and max(masks) < 1 << size)
 
 
 def are_unique(things: Collection[object]) -> bool:

@@ -24,6 +24,11 @@ DRIFT = 20
 """The holder counts on a lease shorter by this fraction: the bound on how much the rates of two clocks differ (5 %)."""
 
 
+def lease_in(view: View) -> int:
+    """The length of leases in a view: the longest that one of its groups asks for.  Nanoseconds; 0: none does."""
+    return max((g.spec.lease_ms for g in view.groups), default=0) * MILLISECOND
+
+
 class _Waiting(NamedTuple):
     group: GroupId
     token: int
@@ -41,6 +46,8 @@ class Reads:
         self._is_leaving = is_leaving
         self._rows = multicasting
         self._waiting: list[_Waiting] = []
+        self._lease = 0
+        """How long a lease is in this view, in nanoseconds."""
         self._granted: dict[Name, int] = {}
         """Until when a member's read lease, granted by us, may last."""
 
@@ -58,9 +65,9 @@ class Reads:
         self._waiting.append(_Waiting(request.group, request.token, core.row_number + 1, noted))
 
     def reach(self) -> None:
-        """Barriers whose question is answered and whose noted batches are delivered."""
+        """Barriers whose question is answered and whose noted batches are delivered.  Only while active."""
         core = self.core
-        if not self._waiting or not core.active:
+        if not self._waiting:
             return
         leased = self._holds_lease()
         still = []
@@ -98,23 +105,21 @@ class Reads:
                 core.out.deliveries.append(BarrierFailed(w.group, w.token))
         self._granted.clear()
 
-    # --- leases
+    def begin(self, view: View) -> None:
+        """A view began here."""
+        self._lease = lease_in(view)
 
-    def _lease(self, view: View | None) -> int:
-        """The length of leases in a view: the longest that one of its groups asks for.  Nanoseconds."""
-        return max((g.spec.lease_ms for g in view.groups), default=0) * MILLISECOND if view is not None else 0
+    # --- leases
 
     def on_row(self, sender: Name) -> None:
         """Hearing a row grants its sender a lease, unless we have promised (counter-example 8)."""
-        lease = self._lease(self.core.view)
-        if lease and self.core.active and self.core.roster.rank(sender) >= 0:
-            self._granted[sender] = self.core.now.mono + lease
+        if self._lease and self.core.active and self.core.roster.rank(sender) >= 0:
+            self._granted[sender] = self.core.now.mono + self._lease
 
     def _holds_lease(self) -> bool:
         """A quorum has heard a row of ours that we *sent* less than a lease ago."""
         core = self.core
-        view = core.view
-        lease = self._lease(view)
+        view, lease = core.view, self._lease
         if not lease or view is None or not core.active or self._is_leaving():
             return False
         place = core.roster.places[core.name]
@@ -131,7 +136,7 @@ class Reads:
         core = self.core
         view = core.view
         assert view is not None
-        lease = self._lease(view)
+        lease = lease_in(view)
         if not lease:
             return 0
         if not core.live:

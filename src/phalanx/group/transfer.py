@@ -94,6 +94,10 @@ class Transfer:
         """Snapshots that this node is giving out."""
         return len(self._snaps) + len(self._wanted)
 
+    def is_at_rest(self) -> bool:
+        """No state is fetched, and none that is here is given out."""
+        return not (self._fetching or self._used_at) and all(seat.synced for seat in self.core.seats.values())
+
     def _is_sound(self, group: GroupId, tag: Tag) -> bool:
         """A snapshot of a view that has ended must not go beyond the cut: its donor may have delivered on receipt what
         nobody else has, and be gone."""
@@ -273,6 +277,7 @@ class Transfer:
             return
         if fetching.tag.view == view.id:
             channel.adopt(fetching.tag.covers)
+            core.busy[group] = channel
         core.note("transfer.done", group, fetching.tag.view)
         seat.restore(snapshot, fetching.tag, view.everyone, core.out.deliveries)
         del self._fetching[group]

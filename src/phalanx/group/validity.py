@@ -65,6 +65,8 @@ from phalanx.model.view import Group, GroupId, Member, Name, Order, View
 def fault_in(core: Core, sender: Member, body: Body) -> str | None:
     """Why this message of `sender` cannot come from a correct member of this node's cluster; None: it is plausible.
     A message of another cluster must not get here, except for `Wish`, `Refuse` and `Commit`.  Changes nothing."""
+    if type(body) is Row:
+        return _fault_in_sender(core, sender) or _fault_in_row(core, sender, body)
     return _fault_in_sender(core, sender) or _fault_in_body(core, sender, body)
 
 
@@ -143,9 +145,9 @@ def _fault_in_data(core: Core, data: Data) -> str | None:
 
 
 def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:
-    if not (is_view(row.view) and are_counts(row.number, row.busy)):
+    if not (0 <= row.view < VIEW_MAX and 0 <= row.number < COUNT_MAX and 0 <= row.busy < COUNT_MAX):
         return "a number of the row is out of range"
-    if not (0 <= row.clock < STAMP_MAX and abs(row.wall) < WALL_MS_MAX):
+    if not (0 <= row.clock < STAMP_MAX and -WALL_MS_MAX < row.wall < WALL_MS_MAX):
         return "a clock that cannot be"
     view = _our_view(core, row.view)
     if view is None:
@@ -155,10 +157,12 @@ def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:
         return f"a row that is not of {size} members"
     if not are_masks((row.hears, row.suspects, *row.others), size):
         return "a mask with bits of nobody"
-    if not are_unique([g.group for g in row.groups]):
+    if len(row.groups) > 1 and not are_unique([g.group for g in row.groups]):
         return "a group twice in one row"
     for part in row.groups:
-        if fault := _fault_in_group_row(view.group(part.group), sender.name, part):
+        channel = core.channels.get(part.group)
+        group = channel.group if channel is not None and channel.view == row.view else view.group(part.group)
+        if fault := _fault_in_group_row(group, sender.name, part):
             return fault
     return None
 
@@ -168,7 +172,7 @@ def _fault_in_group_row(group: Group | None, name: Name, row: GroupRow) -> str |
         return f"a row of group {row.group}, in which it is not"
     if not is_vector(row.received, len(group.hosts)):
         return f"a row that is not of {len(group.hosts)} hosts"
-    if not are_counts(row.last, row.released, row.backlog) or row.released > row.last:
+    if not (0 <= row.released <= row.last < COUNT_MAX and 0 <= row.backlog < COUNT_MAX):
         return "a number of the group's row is out of range"
     return None
 

@@ -96,6 +96,11 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     def everyone(self) -> tuple[Member, ...]:
         return self.members + self.learners
 
+    @property
+    def has_learners(self) -> bool:
+        """Somebody in it learns: as a member, or a group."""
+        return bool(self.learners) or any(group.learners for group in self.groups)
+
     def rank(self, name: Name) -> int:
         """Seniority of a full member, by name; -1 if there is none of that name."""
         for rank, member in enumerate(self.members):

@@ -70,6 +70,6 @@ class HybridClock:
     def is_ahead(self, stamp: Stamp, now: Instant) -> bool:
         """No correct member gives such a stamp.  Twice the bound, because medians differ a little between members;
         a logical clock may always be near our own, whatever the physical ones say."""
-        if not self.knows_median:
+        if stamp <= self.now + stamp_of(self.max_offset) or not self.knows_median:
             return False
-        return stamp > max(stamp_of(self._limit(now) + self.max_offset), self.now + stamp_of(self.max_offset))
+        return stamp > stamp_of(self._limit(now) + self.max_offset)

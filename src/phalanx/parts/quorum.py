@@ -13,7 +13,7 @@ from phalanx.model.view import Name, View
 def is_quorum(view: View, names: Collection[Name]) -> bool:
     """More than half of the full members, or exactly half with rank 0.  View 0 founds a cluster: all of them."""
     members = view.members
-    present = sum(m.name in names for m in members)
+    present = len([m for m in members if m.name in names])
     if view.id == 0:
         return present == len(members)
     return 2 * present > len(members) or (2 * present == len(members) and members[0].name in names)

@@ -56,7 +56,7 @@ class Stability:
         return min([row[author] for row in self.shown])
 
     def stable_all(self) -> list[int]:
-        return list(map(min, zip(*self.shown, strict=True)))
+        return [min(column) for column in zip(*self.shown, strict=True)]
 
     def frontier(self) -> Stamp:
         """No host sends, or has sent anything that is not here, with a stamp at or below this."""

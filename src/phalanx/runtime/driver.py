@@ -94,6 +94,12 @@ class Driver:
             if not self._turn_due:
                 self._schedule()
 
+    def submit_lazily(self, event: Any) -> None:
+        """Hand the machine a request that is not worth a turn of its own: it waits for the next, whatever that is due
+        to, at the latest the machine's deadline."""
+        if not self._stopped:
+            self._events.append(event)
+
     async def close(self) -> None:
         """Stop in order: no more steps, but what the machine has already said is released if the disk lets it."""
         if not self._stopped:

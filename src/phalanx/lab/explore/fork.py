@@ -10,6 +10,9 @@ exploration meaningless.  What `encode` leaves out or evens out, and why that lo
 - `Core.now`, `Core.out`: set anew at the beginning of every step.  The explorer keeps a node's time beside its machine.
 - `Core.row_number`, `Multicasting._sent_at`: numbers of rows are read by barriers, by leases and by groups whose hosts
   are no quorum of the view, and explored scenarios have none of these (`members` asserts it).
+- `Core.busy`, `Core.stirred`, `GroupMachine._rest_until`, `_rest_deadline`: where rules are skipped that would do nothing
+  (tests/group/test_rest.py holds that they would).
+- the caches of `Core`, `Roster` and `Detector.version`, by which they are kept up to date.
 - the recent gap of a silence, where it is too short to matter: twice the gap counts, and only beyond the limit.
 - the order in which dicts and sets were filled: no rule depends on it.  A test holds results with and without.
 - identity: two equal values, one of them shared, are alike, since shared lists are shared in every run of the code.
@@ -25,14 +28,20 @@ from typing import Any, TypeVar
 import msgspec
 
 from phalanx.group.core import Core
+from phalanx.group.detector import Detector
+from phalanx.group.machine import GroupMachine
 from phalanx.group.multicast import Multicasting
+from phalanx.parts.roster import Roster
 from phalanx.parts.silence import Silence
 
 T = TypeVar("T")
 
 _ATOMS = frozenset({int, str, bytes, bool, float, type(None), type})
 _LEFT_OUT: dict[type, frozenset[str]] = {
-    Core: frozenset({"now", "out", "row_number"}),
+    Core: frozenset({"now", "out", "row_number", "busy", "stirred", "_claims", "_hear_said", "_others"}),
+    Detector: frozenset({"version"}),
+    GroupMachine: frozenset({"_rest_until", "_rest_deadline"}),
+    Roster: frozenset({"_masks", "_names"}),
     Multicasting: frozenset({"_sent_at"}),
     Silence: frozenset({"_gap"}),
 }

@@ -157,7 +157,7 @@ mutant("a restart forgets the leases it granted", 8, (Reads, "may_accept_at", _a
 
 def _lease_since_arrival(self: Reads) -> bool:
     core = self.core
-    lease = self._lease(core.view)
+    lease = self._lease
     if not lease or core.view is None or not core.active:
         return False
     heard = {name: core.detector.silence.last_heard(name) for name in core.rows}
@@ -190,7 +190,7 @@ def _remember_lease(self: Reads, sender: Name) -> None:
 
 
 def _lease_of_any_view(self: Reads) -> bool:
-    lease = self._lease(self.core.view)
+    lease = self._lease
     return lease > 0 and self.core.active and self.core.now.mono < _held_at.get(self, -lease) + lease // 2
 
 

@@ -1,0 +1,29 @@
+"""A view at rest skips rules that would do nothing: with and without that, a run is the same to the last step."""
+
+import pytest
+
+from phalanx.group.machine import GroupMachine
+from phalanx.lab.groups import GroupScenario
+from phalanx.sim.run import run_seed
+
+SEEDS = range(40)
+
+
+@pytest.mark.parametrize("first", SEEDS[::5])
+def test_a_run_is_the_same_if_every_rule_is_run_in_every_step(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = range(first, first + 5)
+    brief = [run_seed(GroupScenario, seed, trace=True) for seed in seeds]
+    rest = GroupMachine._rest
+    skipped = 0
+
+    def never_rest(self: GroupMachine) -> None:
+        nonlocal skipped
+        rest(self)
+        skipped += self._rest_until > 0
+        self._rest_until = 0
+
+    monkeypatch.setattr(GroupMachine, "_rest", never_rest)
+    full = [run_seed(GroupScenario, seed, trace=True) for seed in seeds]
+    assert [result.trace for result in brief] == [result.trace for result in full]
+    assert brief == full
+    assert skipped > 100, "these runs have views at rest"
