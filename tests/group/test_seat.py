@@ -5,8 +5,8 @@ from typing import Any
 
 from phalanx.group.channel import PAYLOAD_OVERHEAD, Entry, size_of
 from phalanx.group.config import Limits
-from phalanx.group.messages import WHOLE, Data
-from phalanx.group.seat import Seat, Snapshot, Tag
+from phalanx.group.messages import WHOLE, Data, Snapshot
+from phalanx.group.seat import Seat, Tag
 from phalanx.model.events import Delivered, Restored, Writable
 from phalanx.model.view import GroupSpec, Member
 

@@ -275,6 +275,13 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk", gc=False)
     data: bytes
 
 
+class Snapshot(msgspec.Struct, array_like=True):
+    """What the chunks make up: the application's state, and the large payloads of which fragments have been delivered."""
+
+    data: bytes
+    partials: list[tuple[Member, list[bytes]]]
+
+
 Body = (
     Data
     | Row

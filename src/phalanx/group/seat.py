@@ -12,7 +12,7 @@ import msgspec
 
 from phalanx.group.channel import PAYLOAD_OVERHEAD, Entry, size_of
 from phalanx.group.config import Limits
-from phalanx.group.messages import WHOLE, Data
+from phalanx.group.messages import WHOLE, Data, Snapshot
 from phalanx.model.events import Delivered, Restored, Writable
 from phalanx.model.view import GroupId, GroupSpec, Member
 
@@ -30,13 +30,6 @@ class Tag(NamedTuple):
         if len(self.covers) != len(other.covers):
             return False  # not of one view, whatever they say
         return all(have >= need for have, need in zip(self.covers, other.covers, strict=True))
-
-
-class Snapshot(msgspec.Struct, array_like=True):
-    """A group's state on the wire: the application's, and the large payloads of which fragments have been delivered."""
-
-    data: bytes
-    partials: list[tuple[Member, list[bytes]]]
 
 
 _encode = msgspec.msgpack.Encoder().encode
