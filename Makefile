@@ -9,7 +9,7 @@ CANDIDATES := python3.11 python3 python3.12 python3.13 python3.14
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DELETE_ON_ERROR:
-.PHONY: venv test lint demo sim bench clean
+.PHONY: venv test lint demo sim bench compiled clean
 
 test: lint
 	@$(BIN)/python -m pytest -n auto
@@ -25,10 +25,22 @@ demo: venv
 sim: venv
 	@$(BIN)/phalanx sim --seeds $(SEEDS)
 
-bench: venv
+# With the compiled modules, as an installed package has them (`make bench PYTHONPATH=` measures the Python sources).
+bench: export PYTHONPATH = build/compiled
+bench: compiled
+	@$(BIN)/phalanx --version
 	@$(BIN)/python -m bench.wire
 	@$(BIN)/python -m bench.multicast
 	@$(BIN)/python -m bench.failover
+
+# The package as pip would install it: compiled where that is possible.  Run it by PYTHONPATH=build/compiled.
+compiled: build/compiled/.built
+
+build/compiled/.built: $(STAMP) hatch_build.py $(shell find src -name '*.py')
+	@rm -rf build/compiled build/wheel
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check wheel --no-build-isolation --no-deps -w build/wheel .
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --no-deps --target build/compiled build/wheel/*.whl
+	@touch $@
 
 venv: $(STAMP)
 
@@ -47,10 +59,10 @@ $(STAMP): pyproject.toml constraints.txt
 	fi; \
 	[ -x $(BIN)/python ] && $(BIN)/python -c '$(USABLE)' 2>/dev/null || "$$python" -m venv --clear .venv; \
 	pip="$(BIN)/python -m pip --quiet --disable-pip-version-check --no-input"; \
-	$$pip install --constraint constraints.txt hatchling; \
+	$$pip install --constraint constraints.txt hatchling setuptools; \
 	$$pip install --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,6 +10,11 @@ if not __debug__:
         "phalanx refuses to run without assertions (python -O, PYTHONOPTIMIZE): they guard its invariants"
     )
 
+from phalanx.runtime.compiled import find_sources_only, is_source_wanted
+
+if is_source_wanted():  # before anything is imported that may be compiled
+    find_sources_only()
+
 from phalanx.api.client import Client, Replicated, Store, connect
 from phalanx.api.groups import Changed, Group, Message
 from phalanx.api.local import Cluster, local

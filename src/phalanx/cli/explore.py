@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from phalanx.lab.explore import SCENARIOS, SHORT, Report, Scenario, explore
+from phalanx.runtime.compiled import run_from_source
 
 EVERYTHING = "all"
 Tell = Callable[[Report], None]
@@ -38,6 +39,7 @@ def explore_command(
     The last line is "states=N transitions=M scenarios=K violations=V complete=yes|no"; the exit status is 0 only if V
     is 0, and 2 for bad options. A violation is printed with a shortest path to it.
     """
+    run_from_source()  # machines are copied field by field
     chosen = _choose(scenario, short)
     workers = min(jobs or os.cpu_count() or 1, len(chosen))
     reports: list[Report] = []

@@ -1,5 +1,8 @@
 """The root of the `phalanx` command: mounts the subcommands."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from phalanx.cli.check import check_app
@@ -8,8 +11,9 @@ from phalanx.cli.explore import explore_command
 from phalanx.cli.serve import serve
 from phalanx.cli.sim import sim
 from phalanx.cli.store import kv_app, status
+from phalanx.runtime.compiled import is_compiled
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Fault-tolerant process groups.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(check_app, name="check")
 app.add_typer(kv_app, name="kv")
 app.command()(serve)
@@ -17,6 +21,21 @@ app.command()(status)
 app.command()(sim)
 app.command("explore")(explore_command)
 app.command()(demo)
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"phalanx {version('phalanx')} ({'compiled' if is_compiled() else 'pure Python'})")
+        raise typer.Exit
+
+
+@app.callback()
+def _phalanx(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Fault-tolerant process groups."""
 
 
 def main() -> None:

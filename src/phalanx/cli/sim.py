@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from phalanx.lab.groups import GroupScenario
 from phalanx.lab.mutants import MUTANTS, planted
+from phalanx.runtime.compiled import run_from_source
 from phalanx.sim.campaign import Summary, survey
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Result, Scenario, replay, run_seed
@@ -51,6 +52,8 @@ def sim(
     if unknown:
         known = "".join(f"\n  {name}" for name in sorted(MUTANTS))
         raise typer.BadParameter(f"no rule {', '.join(sorted(unknown))}; there are:{known}", param_hint="--without")
+    if without:
+        run_from_source()  # compiled classes cannot be changed
     with planted(*(without or ())):
         if seed is not None:
             _replay(factory, seed, smaller)

@@ -1,0 +1,115 @@
+"""Compiles the protocol's modules when a wheel is built: the same typed Python, made into C by mypyc.
+
+What cannot be compiled stays as it is: without a C compiler, or if anything else goes wrong, the wheel is pure Python,
+and the build says why.  PHALANX_COMPILE=no asks for that; PHALANX_COMPILE=must makes it an error.  An editable install
+is never compiled: tests and planted bugs change classes while they run, which compiled ones do not allow.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+COMPILED = (
+    "model/clock.py",
+    "model/events.py",
+    "model/machine.py",
+    "wire/frame.py",
+    "parts/*.py",
+    "group/*.py",
+    "replication/gateway.py",
+    "replication/inflight.py",
+    "node/node.py",
+    "runtime/driver.py",
+    "runtime/connection.py",
+    "runtime/transport.py",
+    "sim/clocks.py",
+    "sim/disks.py",
+    "sim/network.py",
+    "sim/node.py",
+    "sim/pipe.py",
+    "sim/run.py",
+    "sim/storm.py",
+    "sim/trace.py",
+    "sim/world.py",
+    "check/deliveries.py",
+    "check/groups.py",
+    "check/observed.py",
+    "check/orders.py",
+    "check/outlook.py",
+    "check/progress.py",
+    "check/views.py",
+    "lab/groups.py",
+)
+"""What a message passes on its way, and what a simulated one passes besides.  Modules that define msgspec structs are
+left out: mypyc would make classes of its own of them."""
+
+
+class CompileHook(BuildHookInterface):  # type: ignore[type-arg]  # its configuration is not used
+    """Hatchling calls `initialize` before it collects the files of a wheel, and `finalize` when it has."""
+
+    PLUGIN_NAME = "custom"
+    _place: str | None = None
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and have the results included."""
+        wish = os.environ.get("PHALANX_COMPILE", "")
+        if version == "editable" or wish == "no":
+            return
+        self._place = tempfile.mkdtemp(prefix="phalanx-build-")
+        try:
+            made = _compile(Path(self.root) / "src" / "phalanx", Path(self._place))
+        except (Exception, SystemExit) as error:  # whatever a compiler may do wrong
+            if wish == "must":
+                raise
+            self.app.display_warning(f"phalanx is built without compiled modules: {error!r}")
+            return
+        build_data["force_include"].update({str(path): name for path, name in made})
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002  as hatchling calls it
+        """Leave nothing behind."""
+        if self._place is not None:
+            shutil.rmtree(self._place, ignore_errors=True)
+
+
+def _compile(package: Path, place: Path) -> list[tuple[Path, str]]:
+    """The shared libraries, and where each belongs in the wheel."""
+    from mypyc.build import mypycify
+    from setuptools import Distribution
+    from setuptools.command.build_ext import build_ext
+
+    shutil.copytree(package, place / "phalanx", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    with _inside(place):
+        extensions = mypycify(["--ignore-missing-imports", *_sources(Path("phalanx"))], opt_level="3")
+        command = build_ext(Distribution({"name": "phalanx", "ext_modules": extensions}))
+        command.build_lib, command.build_temp = "out", "temp"
+        command.ensure_finalized()
+        command.run()
+    out = place / "out"
+    return [(path, str(path.relative_to(out))) for path in sorted(out.rglob("*")) if path.is_file()]
+
+
+def _sources(package: Path) -> list[str]:
+    found = [path for pattern in COMPILED for path in sorted(package.glob(pattern))]
+    assert found, f"no modules in {package.absolute()}"
+    return [str(p) for p in found if p.name != "__init__.py" and "msgspec.Struct" not in p.read_text("utf-8")]
+
+
+@contextlib.contextmanager
+def _inside(place: Path) -> Iterator[None]:
+    """Run there; what compilers print goes to standard error, for standard output is the build tool's."""
+    before = Path.cwd()
+    os.chdir(place)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.chdir(before)
