@@ -21,9 +21,11 @@ from phalanx.model.events import Consumed, Excluded, Host, Leave, Unhost
 from phalanx.model.machine import Drop, LinkDown, Output, Received, Send
 from phalanx.model.view import Address, GroupSpec
 from phalanx.node.status import Status, status_of
+from phalanx.parts.quorum import is_quorum
 from phalanx.replication.gateway import Gateway
 from phalanx.replication.messages import Answer, ClientMessage, Describe
 from phalanx.replication.objects import ObjectType
+from phalanx.replication.standing import Standing
 
 Message = Envelope | ClientMessage
 """Everything that a node's connections carry."""
@@ -77,12 +79,14 @@ class Node:
         if self.group.is_excluded and not self._leaving:
             self._begin(now)
         out = Output()
-        self.gateway.fence(self.group.is_fenced)
+        self._stand(now)
         for_group = self._sort(events, out)
         pending = [*for_group, *self._consumed, *self.gateway.flush(out)]
         self._consumed = []
         while True:
             self._merge(out, self.group.step(pending, now))
+            if self.gateway.is_holding:
+                self._stand(now)
             requests = self.gateway.flush(out)
             self._consumed += [r for r in requests if isinstance(r, Consumed)]
             pending = [r for r in requests if not isinstance(r, Consumed)]
@@ -93,7 +97,19 @@ class Node:
     def deadline(self) -> int | None:
         if self.group.is_excluded and not self._leaving:
             return 0
-        return self.group.deadline
+        due = (self.group.deadline, self.gateway.deadline)
+        return min((at for at in due if at is not None), default=None)
+
+    def _stand(self, now: Instant) -> None:
+        """Tell the gateway what this node can do at present.  Who cannot act, but suspects less than would cost the view
+        its quorum, is in the middle of a view change."""
+        view, suspects = self.group.view, self.group.suspects
+        standing = Standing.ACTS
+        if self.group.is_fenced:
+            there = [m.name for m in view.members if m.name not in suspects] if view is not None else []
+            changes = view is not None and is_quorum(view, there)
+            standing = Standing.CHANGES if changes else Standing.CUT_OFF
+        self.gateway.stand(standing, suspects, now.mono)
 
     def _sort(self, events: Iterable[Any], out: Output) -> list[Any]:
         """Give clients' messages to the gateway; the rest is for the group machine."""

@@ -5,17 +5,18 @@ first sent and keeps it in every later transmission, so the group runs it once (
 transmission has a request number of its own.  A call's `live` requests are those of which nothing final was heard: when
 it must end without an answer, it has *not happened* if none is live, else its outcome is *unknown*.
 
-A request that stays unanswered for `attempt_ns`, a broken link, or a node that declines makes the lane go to its next
-endpoint and send all that is under way again there.
+A broken link, a node that declines, or a request that stays unanswered for longer than the lane's patience (`route`)
+makes the lane go to its next endpoint and send all that is under way again there.  Silence proves nothing: what the
+silent endpoint answers in the end still counts, and if it does so before the next one has said a word, the lane returns.
 """
 
 import heapq
 import random
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from phalanx.model.clock import MILLISECOND, SECOND, Instant
+from phalanx.model.clock import MILLISECOND, Instant
 from phalanx.model.machine import LinkDown, Output, Received, Refused, Send
 from phalanx.model.view import Address
 from phalanx.replication.calls import Ask, Call, Cancel, CloseAll, Completed, End, Read
@@ -34,14 +35,14 @@ from phalanx.replication.messages import (
     Reply,
     SessionKeepAlive,
 )
-from phalanx.replication.route import Route
+from phalanx.replication.route import PATIENCE_NS_LEAST, Patience, Route
 from phalanx.replication.sessions import WINDOW
-
-ATTEMPT_NS = 2 * SECOND
-"""How long one endpoint may leave a request unanswered: longer than an ordinary view change takes."""
 
 CALLS_MAX = 65_536
 """Calls not completed.  At the limit a call completes at once as not happened."""
+
+OPENINGS_MAX = 8
+"""Requests for one session that silent endpoints may still answer; of more, the oldest are given up."""
 
 
 class _Work:
@@ -59,12 +60,27 @@ class _Work:
 _Errand = _Work | type[OpenSession] | type[SessionKeepAlive]
 
 
+class _Request(NamedTuple):
+    """A transmission that nothing final was heard of."""
+
+    lane: "_Lane"
+    errand: _Errand
+    session: int
+    endpoint: Address
+    at: int
+
+
 class _Lane:
     """One group as the client sees it (or, for the group "", any node)."""
 
-    def __init__(self, group: str, route: Route) -> None:
+    def __init__(self, group: str, route: Route, patience: Patience) -> None:
         self.group = group
         self.route = route
+        self.patience = patience
+        self.silent = False
+        """The current endpoint was turned to for the last one's silence, and has said nothing itself."""
+        self.openings: deque[int] = deque()
+        """Requests for a session at endpoints that were left for their silence."""
         self.waiting: deque[_Work] = deque()
         self.unsettled: dict[int, _Work] = {}
         self.flight: dict[int, tuple[_Errand, int]] = {}
@@ -85,14 +101,14 @@ class _Lane:
 class ClientMachine:
     """See the module's text.  `rng` only spreads retries."""
 
-    def __init__(self, endpoints: Sequence[Address], rng: random.Random, attempt_ns: int = ATTEMPT_NS) -> None:
+    def __init__(self, endpoints: Sequence[Address], rng: random.Random, patience_ns: int = PATIENCE_NS_LEAST) -> None:
         self._endpoints = tuple(endpoints)
         self._rng = rng
-        self._attempt_ns = attempt_ns
+        self._patience_ns = patience_ns
         self._lanes: dict[str, _Lane] = {}
         self._works: dict[int, _Work] = {}
         self._deadlines: list[tuple[int, int]] = []
-        self._by_request: dict[int, tuple[_Lane, _Errand, int]] = {}
+        self._by_request: dict[int, _Request] = {}
         self._request = 0
         self._now = 0
 
@@ -112,9 +128,9 @@ class ClientMachine:
             self._end(heapq.heappop(self._deadlines)[1], out, "the deadline passed")
         for lane in self._lanes.values():
             oldest = next(iter(lane.flight.values()), None)
-            if oldest is not None and oldest[1] + self._attempt_ns <= now.mono:
+            if oldest is not None and oldest[1] + lane.patience.ns <= now.mono:
                 out.note("client.silence", lane.group, lane.route.current)
-                self._fail_over(lane, now.mono)
+                self._give_up(lane, now.mono)
             if lane.route.ready_at <= now.mono:
                 self._transmit(lane, now.mono, out)
         return out
@@ -125,7 +141,7 @@ class ClientMachine:
         due = [self._deadlines[0][0]] if self._deadlines else []
         for lane in self._lanes.values():
             if lane.flight:
-                due.append(next(iter(lane.flight.values()))[1] + self._attempt_ns)
+                due.append(next(iter(lane.flight.values()))[1] + lane.patience.ns)
             if lane.waiting and lane.route.ready_at > self._now:
                 due.append(lane.route.ready_at)
             if lane.session and not lane.errands(SessionKeepAlive):
@@ -160,7 +176,7 @@ class ClientMachine:
         group = "" if isinstance(call, Ask) else call.group
         if group not in self._lanes:
             endpoints = list(self.endpoints)
-            self._lanes[group] = _Lane(group, Route(endpoints, self._rng))
+            self._lanes[group] = _Lane(group, Route(endpoints, self._rng), Patience(self._patience_ns))
         work = self._works[call.token] = _Work(call)
         heapq.heappush(self._deadlines, (call.deadline, call.token))
         self._lanes[group].waiting.append(work)
@@ -169,8 +185,11 @@ class ClientMachine:
         known = self._by_request.pop(message.request, None)
         if known is None:
             return  # of a call that ended, or heard before
-        lane, errand, session = known
+        lane, errand, session = known.lane, known.errand, known.session
         current = lane.flight.pop(message.request, None) is not None
+        if known.endpoint == lane.route.current:
+            lane.silent = False
+        lane.patience.answered(now - known.at)
         if isinstance(errand, _Work):
             errand.live.discard(message.request)
         match message:
@@ -188,12 +207,18 @@ class ClientMachine:
                 if lane.session == 0:
                     lane.session, lane.number, lane.kept_at = session, 1, now
                     lane.lifetime_ns = lifetime_ms * MILLISECOND
+                    self._forget_openings(lane, 0)
                 lane.route.learn(endpoints)
             case Acknowledged(_, endpoints):
                 lane.route.learn(endpoints)
             case _:
                 return  # an answer of the wrong kind says nothing
-        lane.route.worked()
+        if lane.silent:
+            lane.silent = False
+            lane.route.prefer(known.endpoint)
+            self._send_again(lane)
+        else:
+            lane.route.worked()
 
     def _declined(self, lane: _Lane, errand: _Errand, message: Declined, current: bool, now: int, out: Output) -> None:
         """`current`: by the endpoint that is in use; what an earlier one declines has been sent again already."""
@@ -234,8 +259,24 @@ class ClientMachine:
     # --- rules ----------------------------------------------------------------------------------------------------
 
     def _fail_over(self, lane: _Lane, now: int) -> None:
+        lane.silent = False
         lane.route.failed(now)
         self._send_again(lane)
+
+    def _give_up(self, lane: _Lane, now: int) -> None:
+        """The current endpoint is silent: it may be slow, so what it says later is welcome."""
+        openings = [request for request, (errand, _) in lane.flight.items() if errand is OpenSession]
+        kept = [self._by_request[request] for request in openings]
+        lane.patience.silent()
+        self._fail_over(lane, now)
+        self._by_request.update(zip(openings, kept, strict=True))
+        lane.openings.extend(openings)
+        self._forget_openings(lane, OPENINGS_MAX)
+        lane.silent = True
+
+    def _forget_openings(self, lane: _Lane, most: int) -> None:
+        while len(lane.openings) > most:
+            self._by_request.pop(lane.openings.popleft(), None)
 
     def _send_again(self, lane: _Lane) -> None:
         """All that is under way goes to the current endpoint, before what has not been sent; numbers stay."""
@@ -289,7 +330,7 @@ class ClientMachine:
             lane.kept_at = now
         lane.flight[message.request] = (errand, now)
         session = errand.session if isinstance(errand, _Work) else lane.session
-        self._by_request[message.request] = (lane, errand, session)
+        self._by_request[message.request] = _Request(lane, errand, session, lane.route.current, now)
         out.sends.append(Send((lane.route.current,), message))
 
     def _end(self, token: int, out: Output, why: str) -> None:

@@ -1,17 +1,19 @@
 """A node's counter for clients: their messages in, entries and barriers for the group out, answers back.
 
-It keeps no queue of its own.  A command becomes a multicast at once, or is declined at once; what has been handed to
+It keeps no queue of commands that were sent.  A command becomes a multicast at once, or is declined at once; what has been handed to
 the group and not come back is *in flight*, bounded by bytes and number.  So there is nothing to replay when the node is
 excluded (DESIGN 13, counter-example 15): whoever waits is told that the outcome is unknown here, asks another node with
 the same number, and learns from the session table what happened.
 
 Linearizable queries of one turn share one barrier; they are answered from the replica when it is reached.
 
+While a view change is under way, what clients send is *held* for a moment: mostly this node can act again before the
+client has found another.  What is held has been given to nobody, so it can be declined as if it had never come.
+
 The node drives it: `receive` for clients' messages, `forget` when a connection is gone, `deliver` for everything that
 the group machine delivers, `flush` at the end of a turn.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from phalanx.model.events import (
@@ -40,6 +42,7 @@ from phalanx.replication.inflight import (
     GATEWAY_LIMITS,
     Client,
     GatewayLimits,
+    Hosted,
     ReplicaDiverged,
     SnapshotUnfaithful,
     Waiter,
@@ -62,19 +65,9 @@ from phalanx.replication.outcome import Raised, Returned
 from phalanx.replication.replica import Action, Answered, Judged, NotUnderstood, Refusal, Replica, Say, SessionOpened
 from phalanx.replication.replica import Touched as TouchedSession
 from phalanx.replication.sessions import LIMITS, Limits
+from phalanx.replication.standing import Place, Standing
 
-
-class _Hosted:
-    """A group that this node has a replica of."""
-
-    def __init__(self, replica: Replica[Any]) -> None:
-        self.replica = replica
-        self.serves = True
-        self.payloads: list[bytes] = []
-        self.in_flight: dict[int, Waiter] = {}
-        self.asking: list[tuple[Waiter, Query]] = []
-        self.barriers: dict[int, list[tuple[Waiter, Query]]] = {}
-        self.consumed = 0
+_Request = OpenSession | SessionKeepAlive | CloseSession | Command | Query
 
 
 class Gateway:
@@ -88,11 +81,10 @@ class Gateway:
         self._session_limits = sessions
         self._audit: dict[str, int] = {"audit_interval": audit_interval} if audit_interval else {}
         self._kinds: dict[str, ObjectType[Any]] = {}
-        self._hosted: dict[GroupId, _Hosted] = {}
+        self._hosted: dict[GroupId, Hosted] = {}
         self._clients: dict[Address, Client] = {}
-        self._view: View | None = None
-        self._fenced = False
-        self._excluded = False
+        self._place = Place(me)
+        self._held: list[tuple[Waiter, _Request]] = []
         self._ticket = 0
         self._bytes = 0
         self._requests: list[Request] = []
@@ -112,9 +104,22 @@ class Gateway:
         """The replica of the group of that name, if there is one here."""
         return next((h.replica for h in self._hosted.values() if h.replica.group.spec.name == name), None)
 
-    def fence(self, fenced: bool) -> None:
-        """The node has lost, or found again, touch with a quorum: while fenced, it sends clients elsewhere."""
-        self._fenced = fenced
+    def stand(self, standing: Standing, suspects: frozenset[Name], now: int) -> None:
+        """What the node can do now, and whom it suspects: clients are not sent to those.  What was held is taken up, or
+        sent elsewhere, as soon as the view change is over or has lasted too long."""
+        self._place.stand(standing, suspects, now)
+        if self._held and not self._place.holds:
+            self._take_up()
+
+    @property
+    def is_holding(self) -> bool:
+        """Something waits for the end of a view change."""
+        return bool(self._held)
+
+    @property
+    def deadline(self) -> int | None:
+        """When what is held has to go elsewhere."""
+        return self._place.holds_until if self._held else None
 
     def forget(self, source: Address) -> None:
         """The client's connection is gone.  What it sent may still happen."""
@@ -162,19 +167,20 @@ class Gateway:
         self,
         source: Address,
         client: Client,
-        message: OpenSession | SessionKeepAlive | CloseSession | Command | Query,
+        message: _Request,
     ) -> None:
         size = len(message.arguments) if isinstance(message, (Command, Query)) else 0
         waiter = Waiter(source, message.request, size)
-        hosted = self._serving(message.group)
-        if hosted is None:
-            self._decline(waiter, Reason.ELSEWHERE, self._why_not(message.group), self._endpoints(message.group))
+        hosted = self._hosting(message.group)
+        holds = self._place.holds
+        if hosted is None or not (holds or self._place.acts):
+            self._elsewhere(waiter, message.group)
             return
         if size > self._limits.command_bytes:
             limit = self._limits.command_bytes
             self._decline(waiter, Reason.TOO_LARGE, f"{size} bytes of arguments, the limit is {limit}", ())
             return
-        if isinstance(message, Query) and message.stale:
+        if isinstance(message, Query) and message.stale and not holds:
             self._answer_query(hosted, waiter, message)
             return
         if (
@@ -187,6 +193,12 @@ class Gateway:
         client.requests += 1
         client.bytes += size
         self._bytes += size
+        if holds:
+            self._held.append((waiter, message))
+        else:
+            self._hand_on(hosted, waiter, message)
+
+    def _hand_on(self, hosted: Hosted, waiter: Waiter, message: _Request) -> None:
         if isinstance(message, Query):
             hosted.asking.append((waiter, message))
         else:
@@ -194,33 +206,29 @@ class Gateway:
             hosted.in_flight[self._ticket] = waiter
             hosted.payloads.append(entries.encode(entry_of(self._ticket, message)))
 
-    def _serving(self, name: str) -> _Hosted | None:
-        if self._fenced or self._excluded:
-            return None
+    def _take_up(self) -> None:
+        """What was held need not wait any more.  Nobody waits for it if its client is gone."""
+        held, self._held = self._held, []
+        for waiter, message in held:
+            hosted = self._serving(message.group)
+            if hosted is not None and waiter.source in self._clients:
+                self._hand_on(hosted, waiter, message)
+            else:
+                self._release(waiter)
+                self._elsewhere(waiter, message.group)
+
+    def _serving(self, name: str) -> Hosted | None:
+        return self._hosting(name) if self._place.acts else None
+
+    def _hosting(self, name: str) -> Hosted | None:
         for hosted in self._hosted.values():
             group = hosted.replica.group
             if group.spec.name == name and hosted.serves and self._me.name in group.hosts:
                 return hosted
         return None
 
-    def _why_not(self, name: str) -> str:
-        if self._excluded:
-            return f"{self._me} is not a member any more"
-        if self._fenced:
-            return f"{self._me} is cut off from a quorum"
-        if self._view is None or self._view.group_named(name) is None:
-            return f"{self._me} knows no group {name!r}"
-        return f"{self._me} does not serve group {name!r}"
-
     def _endpoints(self, name: str) -> tuple[Address, ...]:
-        """Where the group is served, this node aside unless it serves it; else the other members."""
-        if self._view is None:
-            return ()
-        group = self._view.group_named(name)
-        names: Sequence[Name] = group.hosts if group else [member.name for member in self._view.members]
-        serves = self._serving(name) is not None
-        found = (self._view.named(each) for each in names if serves or each != self._me.name)
-        return tuple(member.address for member in found if member is not None)
+        return self._place.endpoints(name, self._serving(name) is not None)
 
     # --- deliveries of the group machine --------------------------------------------------------------------------
 
@@ -253,7 +261,8 @@ class Gateway:
                 self._install(view)
                 return False
             case Excluded():
-                self._excluded = True
+                self._place.excluded = True
+                self._take_up()
                 for group in list(self._hosted):
                     self._drop(group, f"{self._me} was excluded")
                 return False
@@ -262,7 +271,7 @@ class Gateway:
         return True
 
     def _install(self, view: View) -> None:
-        self._view = view
+        self._place.view = view
         for group_id, hosted in list(self._hosted.items()):
             group = view.group(group_id)
             if group is None or self._me.name not in group.everyone:
@@ -276,7 +285,7 @@ class Gateway:
                 self._requests.append(Host(spec))
 
     def _found(self, group: GroupId, spec: GroupSpec) -> None:
-        known = self._view.group(group) if self._view else None
+        known = self._place.view.group(group) if self._place.view else None
         self._hosted[group] = self._new(known or Group(group, spec, (self._me.name,)))
         self._note("gateway.founded", spec.name)
 
@@ -284,8 +293,8 @@ class Gateway:
         if group in self._hosted:
             # Commands that the snapshot covers are not delivered here any more: nobody can tell their callers.
             self._drop(group, "the state was replaced by a transfer")
-        assert self._view is not None
-        known = self._view.group(group)
+        assert self._place.view is not None
+        known = self._place.view.group(group)
         hosted = self._new(known or Group(group, spec, ()))
         try:
             hosted.replica.restore(data)
@@ -295,14 +304,14 @@ class Gateway:
         self._hosted[group] = hosted
         self._note("gateway.restored", spec.name, hosted.replica.position)
 
-    def _new(self, group: Group) -> _Hosted:
+    def _new(self, group: Group) -> Hosted:
         kind = self._kinds[group.spec.name]
-        return _Hosted(Replica(kind, group, self._me, self._session_limits, **self._audit))
+        return Hosted(Replica(kind, group, self._me, self._session_limits, **self._audit))
 
     def _spec(self, group_id: GroupId) -> GroupSpec | None:
         if group_id in self._hosted:
             return self._hosted[group_id].replica.group.spec
-        group = self._view.group(group_id) if self._view else None
+        group = self._place.view.group(group_id) if self._place.view else None
         return group.spec if group else None
 
     def _drop(self, group: GroupId, why: str) -> None:
@@ -319,7 +328,7 @@ class Gateway:
 
     # --- answers --------------------------------------------------------------------------------------------------
 
-    def _act(self, hosted: _Hosted, actions: list[Action]) -> None:
+    def _act(self, hosted: Hosted, actions: list[Action]) -> None:
         for action in actions:
             match action:
                 case Answered(ticket, result):
@@ -334,7 +343,7 @@ class Gateway:
                 case NotUnderstood(sender):
                     self._note("gateway.not_understood", str(sender))
 
-    def _judged(self, hosted: _Hosted, since: int, position: int, diverged: tuple[Name, ...], majority: bool) -> None:
+    def _judged(self, hosted: Hosted, since: int, position: int, diverged: tuple[Name, ...], majority: bool) -> None:
         spec = hosted.replica.group.spec
         self._note("gateway.diverged", spec.name, since, position, diverged)
         self._deliveries.append(ReplicaDiverged(spec.name, since, position, diverged, majority and not diverged))
@@ -343,7 +352,7 @@ class Gateway:
             self._anew[spec.name] = spec
             self._requests.append(Unhost(spec.name))
 
-    def _answer(self, hosted: _Hosted, waiter: Waiter, result: Any) -> None:
+    def _answer(self, hosted: Hosted, waiter: Waiter, result: Any) -> None:
         name = hosted.replica.group.spec.name
         match result:
             case Returned() | Raised():
@@ -356,14 +365,14 @@ class Gateway:
             case Refusal(reason, text):
                 self._decline(waiter, reason, text, ())
 
-    def _answer_query(self, hosted: _Hosted, waiter: Waiter, query: Query) -> None:
+    def _answer_query(self, hosted: Hosted, waiter: Waiter, query: Query) -> None:
         if hosted.serves:
             self._answer(hosted, waiter, hosted.replica.query(query.operation, query.types, query.arguments))
         else:
             self._elsewhere(waiter, query.group)
 
     def _elsewhere(self, waiter: Waiter, name: str) -> None:
-        self._decline(waiter, Reason.ELSEWHERE, self._why_not(name), self._endpoints(name))
+        self._decline(waiter, Reason.ELSEWHERE, self._place.why_not(name), self._endpoints(name))
 
     def _decline(self, waiter: Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...]) -> None:
         self._send(waiter, Declined(waiter.request, reason, text, endpoints))

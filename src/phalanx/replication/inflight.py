@@ -1,10 +1,11 @@
 """What a gateway has under way for its clients, the limits on that, and what it tells the application."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from phalanx.model.view import Address, Name
 from phalanx.replication import entries
-from phalanx.replication.messages import CloseSession, Command, OpenSession, SessionKeepAlive
+from phalanx.replication.messages import CloseSession, Command, OpenSession, Query, SessionKeepAlive
+from phalanx.replication.replica import Replica
 
 COMMAND_BYTES_MAX = 1 << 20
 """Encoded arguments of a command or query; a frame must hold it with room to spare."""
@@ -60,6 +61,19 @@ class Waiter(NamedTuple):
     source: Address
     request: int
     size: int
+
+
+class Hosted:
+    """A group that this node has a replica of."""
+
+    def __init__(self, replica: Replica[Any]) -> None:
+        self.replica = replica
+        self.serves = True
+        self.payloads: list[bytes] = []
+        self.in_flight: dict[int, Waiter] = {}
+        self.asking: list[tuple[Waiter, Query]] = []
+        self.barriers: dict[int, list[tuple[Waiter, Query]]] = {}
+        self.consumed = 0
 
 
 class Client:

@@ -1,4 +1,5 @@
-"""Which endpoint a client talks to, and when to try again.  Passive; randomness comes in as `random.Random`.
+"""Which endpoint a client talks to, how long it waits for it, and when to try again.  Passive;
+randomness comes in as `random.Random`.
 
 Sticky: an endpoint is kept until it fails.  After a failure the next one is tried at once; after all have failed in
 turn, the client waits, twice as long each round, with jitter so that clients that lost the same node do not come back
@@ -11,8 +12,18 @@ from collections.abc import Iterable
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Address
 
-BACKOFF_NS_LEAST = 50 * MILLISECOND
-"""The first wait, before jitter."""
+BACKOFF_NS_LEAST = 10 * MILLISECOND
+"""The first wait, before jitter: what a view change takes that nobody has to be waited for."""
+
+PATIENCE_NS_LEAST = 300 * MILLISECOND
+"""How long an endpoint may leave a request unanswered when answers come fast.  Longer than a garbage collection, shorter
+than `suspect_after`: the clients of a process that hangs have moved on before its peers have begun a view without it."""
+
+PATIENCE_NS_MOST = 2_000 * MILLISECOND
+"""The longest patience: more than an ordinary view change takes, however slow the answers and often the silence."""
+
+SLOW_ANSWERS = 4
+"""Patience is at least so many times what answers took lately, so that overload is not answered by sending more."""
 
 BACKOFF_NS_MOST = 2_000 * MILLISECOND
 """The longest wait: what a client adds to an outage that ends."""
@@ -77,3 +88,36 @@ class Route:
             self._rng.shuffle(preferred)
             rest = [endpoint for endpoint in self._endpoints if endpoint not in preferred]
             self._endpoints = (preferred + rest)[:ENDPOINTS_MAX]
+
+    def prefer(self, endpoint: Address) -> None:
+        """That endpoint answers while the current one is silent."""
+        self._endpoints = [endpoint, *(each for each in self._endpoints if each != endpoint)]
+        self.worked()
+
+
+class Patience:
+    """How long a request may stay unanswered before another endpoint is tried as well.
+
+    A multiple of what answers have taken, doubled for each silence in a row: like the retransmission timer of TCP
+    (RFC 6298), except that every transmission has a number of its own, so no sample is ambiguous.
+    """
+
+    def __init__(self, least: int = PATIENCE_NS_LEAST, most: int = PATIENCE_NS_MOST) -> None:
+        self._least = least
+        self._most = most
+        self._took = 0
+        self._silences = 0
+
+    @property
+    def ns(self) -> int:
+        """Nanoseconds, at present."""
+        return min(self._most, max(self._least, SLOW_ANSWERS * self._took) << min(self._silences, 16))
+
+    def answered(self, took: int) -> None:
+        """An answer came, so long after its request."""
+        self._took += (min(took, self._most) - self._took) // 8
+        self._silences = 0
+
+    def silent(self) -> None:
+        """A request stayed unanswered."""
+        self._silences += 1

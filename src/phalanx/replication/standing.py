@@ -1,0 +1,83 @@
+"""What a node can do for clients at present, and whom it can send them to instead.  Passive.
+
+While a view change is under way the node holds what clients send, for a moment: mostly it can act again before the
+client has found another node.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+
+from phalanx.model.clock import MILLISECOND
+from phalanx.model.view import Address, Member, Name, View
+
+HOLD_NS = 500 * MILLISECOND
+"""How long requests are held while a view change is under way: many times what one takes in which nobody has to be
+waited for.  After that another node may be more lucky."""
+
+
+class Standing(Enum):
+    """What a node can do for clients."""
+
+    ACTS = "acts"
+    CHANGES = "a view change is under way"
+    """It acts again in a moment, as far as it can tell: a quorum is there."""
+    CUT_OFF = "cut off from a quorum"
+
+
+class Place:
+    """This node's place among the others, as its clients need to know it."""
+
+    def __init__(self, me: Member) -> None:
+        self._me = me
+        self.view: View | None = None
+        self.excluded = False
+        self._standing = Standing.ACTS
+        self._suspects: frozenset[Name] = frozenset()
+        self._since = 0
+        self._now = 0
+
+    def stand(self, standing: Standing, suspects: frozenset[Name], now: int) -> None:
+        """From now on it is like this."""
+        if standing is not self._standing:
+            self._since = now
+        self._standing, self._suspects, self._now = standing, suspects, now
+
+    @property
+    def acts(self) -> bool:
+        """It can serve clients."""
+        return self._standing is Standing.ACTS and not self.excluded
+
+    @property
+    def holds(self) -> bool:
+        """It cannot, and expects to in a moment."""
+        return self._standing is Standing.CHANGES and not self.excluded and self._now < self.holds_until
+
+    @property
+    def holds_until(self) -> int:
+        """When it does not expect that any more."""
+        return self._since + HOLD_NS
+
+    def why_not(self, name: str) -> str:
+        """Why it does not serve that group."""
+        if self.excluded:
+            return f"{self._me} is not a member any more"
+        if self._standing is Standing.CHANGES:
+            return f"{self._me} cannot act: a view change is under way"
+        if self._standing is Standing.CUT_OFF:
+            return f"{self._me} is cut off from a quorum"
+        if self.view is None or self.view.group_named(name) is None:
+            return f"{self._me} knows no group {name!r}"
+        return f"{self._me} does not serve group {name!r}"
+
+    def endpoints(self, name: str, serves: bool) -> tuple[Address, ...]:
+        """Where the group is served, this node aside unless it `serves` it; else the other members.  Not those that are
+        suspected, unless this node is cut off from a quorum: then the quorum may be theirs."""
+        if self.view is None:
+            return ()
+        group = self.view.group_named(name)
+        names: Sequence[Name] = group.hosts if group else [member.name for member in self.view.members]
+        without = set() if self._standing is Standing.CUT_OFF else set(self._suspects)
+        if not serves:
+            without.add(self._me.name)
+        found = (self.view.named(each) for each in names if each not in without)
+        return tuple(member.address for member in found if member is not None)
