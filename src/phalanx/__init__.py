@@ -16,7 +16,7 @@ if is_source_wanted():  # before anything is imported that may be compiled
     find_sources_only()
 
 from phalanx.api.client import Client, Replicated, Store, connect
-from phalanx.api.groups import Changed, Group, Message
+from phalanx.api.groups import Changed, Excluded, Founded, Group, Lost, Message, Restored
 from phalanx.api.local import Cluster, local
 from phalanx.api.process import Process, join
 from phalanx.errors import (
@@ -26,6 +26,7 @@ from phalanx.errors import (
     OutcomeUnknown,
     PhalanxError,
     Refused,
+    StateLost,
     TooLarge,
     Unavailable,
 )
@@ -47,8 +48,11 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Diverged",
+    "Excluded",
+    "Founded",
     "Group",
     "Limits",
+    "Lost",
     "Member",
     "Message",
     "NotHappened",
@@ -58,6 +62,8 @@ __all__ = [
     "Process",
     "Refused",
     "Replicated",
+    "Restored",
+    "StateLost",
     "Store",
     "Timing",
     "TooLarge",

@@ -30,6 +30,11 @@ class TooLarge(NotHappened):
     """A message, value or key exceeds a named limit."""
 
 
+class StateLost(PhalanxError):
+    """All processes that held the group's state failed, and the group began anew with an empty one.  Raised by the
+    iteration of a group whose state the program keeps: it drops what it has, and iterates again."""
+
+
 class Diverged(PhalanxError):
     """Replicas of a deterministic object disagree on their state; the text names the replicas and the position."""
 

@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple, Protocol
 
-from phalanx.errors import OutcomeUnknown, TooLarge, Unavailable
+from phalanx.errors import OutcomeUnknown, StateLost, TooLarge, Unavailable
 from phalanx.group.config import Limits
+from phalanx.model import events
 from phalanx.model.clock import Stamp
-from phalanx.model.events import Consumed, Delivered, Multicast, Restored, SnapshotTaken, SnapshotWanted
+from phalanx.model.events import Consumed, Delivered, Multicast, SnapshotTaken, SnapshotWanted
 from phalanx.model.view import GroupId, GroupSpec, Member, View
 
 UNSAID_FRACTION = 8
@@ -41,6 +42,35 @@ class Changed(NamedTuple):
     view: View
 
 
+class Founded(NamedTuple):
+    """The group begins here, with an empty state: at its creation, or anew after all processes that held its state had
+    failed.  What a process has from before is not the group's.  `id` is the group's identity, never used again."""
+
+    id: GroupId
+
+
+class Restored(NamedTuple):
+    """The group's state is now this snapshot: `restore`, if there is one, has just been called with it."""
+
+    data: bytes
+
+
+class Excluded(NamedTuple):
+    """This process is out of the cluster; it returns by itself under a new incarnation.  From here on its state is old,
+    and what it had sent has an unknown outcome, until `Restored` or `Founded` says what the state is."""
+
+    reason: str
+
+
+class Lost(NamedTuple):
+    """All processes that held the group's state failed: it is gone.  `Founded` follows where the group begins anew."""
+
+    id: GroupId
+
+
+Event = Message | Changed | Founded | Restored | Excluded | Lost
+
+
 class Group:
     """One process's place in a group.  Made by `Process.group`.
 
@@ -55,6 +85,10 @@ class Group:
     messages of the iteration, so a snapshot is exactly what the messages handed out so far have made (a process that
     does not iterate cannot give its state to a new member).  Without them a new member begins with what is sent after
     it has come.
+
+    A state can be lost: if all processes that hold it fail, those that are left begin the group anew.  The iteration of
+    a group with `restore` then raises `StateLost`, so that nobody goes on with what is the group's no more; `events`
+    tells of it (`Founded`), and of exclusion, without an error.
     """
 
     def __init__(
@@ -77,7 +111,9 @@ class Group:
         """Bytes consumed that the machine was not told of at once."""
         self._snapshot = snapshot
         self._restore = restore
-        self._stream: deque[Any] = deque()
+        self._stream: deque[tuple[int, Any]] = deque()
+        self._life = 0
+        """Which incarnation of the process takes what comes: a later one owes nothing for what an earlier was given."""
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -85,6 +121,8 @@ class Group:
         self._closed = False
         self._own: deque[asyncio.Future[None] | None] = deque()
         self._handed = 0
+        self._begun = False
+        """The iteration has come to the beginning of a state."""
         self._reader: asyncio.Task[Any] | None = None
         """Who iterates at present: it may send without waiting, or the readers of two processes could wait for each
         other for ever (DESIGN 13, counter-example 17)."""
@@ -121,34 +159,46 @@ class Group:
             await future
 
     async def __aiter__(self) -> AsyncIterator[Message]:
+        """The messages.  Raises `StateLost` where the group begins anew and this process has `restore`, hence a state."""
         async for event in self.events():
-            if isinstance(event, Message):
-                yield event
+            match event:
+                case Message():
+                    yield event
+                case Founded() if self._begun and self._restore is not None:
+                    raise StateLost(f"group {self.name} began anew: all processes that held its state had failed")
+                case Founded() | Restored():
+                    self._begun = True
 
-    async def events(self) -> AsyncIterator[Message | Changed]:
-        """Messages and views, in order, until the process leaves.  One iteration at a time."""
+    async def events(self) -> AsyncIterator[Event]:
+        """Messages, views and what becomes of the state, in order, until the process leaves.  One iteration at a time.
+
+        `Changed`, `Founded`, `Restored`, `Excluded` and `Lost` come between the messages before and those after.
+        """
         if self._reader is not None:
             raise RuntimeError(f"group {self.name} is iterated already: its messages have one order and one reader")
         self._reader = asyncio.current_task()
         try:
             while True:
                 while self._stream:
-                    item = self._stream.popleft()
+                    life, item = self._stream.popleft()
                     match item:
                         case Delivered():
                             size = 0
                             for payload in item.payloads:
                                 yield Message(item.sender, payload, item.stamp, item.view)
                                 size += len(payload)
-                            self._consumed(Consumed(item.group, size))
-                        case Changed():
-                            yield item
+                            if life == self._life:
+                                self._consumed(Consumed(item.group, size))
                         case SnapshotWanted(group, token):
                             assert self._snapshot is not None
-                            self._submit(SnapshotTaken(group, token, self._snapshot()))
-                        case Restored(_, data):
+                            if life == self._life:
+                                self._submit(SnapshotTaken(group, token, self._snapshot()))
+                        case events.Restored(_, data):
                             if self._restore is not None:
                                 self._restore(data)
+                            yield Restored(data)
+                        case _:
+                            yield item
                 if self._closed:
                     return
                 self._arrived.clear()
@@ -172,7 +222,7 @@ class Group:
         if isinstance(item, SnapshotWanted) and self._snapshot is None:
             self._submit(SnapshotTaken(item.group, item.token, b""))  # no state: nothing to wait for
             return
-        self._stream.append(item)
+        self._stream.append((self._life, item))
         self._arrived.set()
         if isinstance(item, Delivered) and item.sender == me:
             for _ in item.payloads:
@@ -194,18 +244,24 @@ class Group:
         else:
             self._ready.clear()
 
-    def lost(self, error: Exception) -> None:
+    def out(self, reason: str, me: Member) -> None:
+        """The process is excluded: its next incarnation begins with nothing."""
+        self.lost(reason)
+        self.take(Excluded(reason), me)
+        self._life += 1
+
+    def lost(self, reason: str) -> None:
         """The process is out, or the group is: what was under way has an unknown outcome."""
         own, self._own = self._own, deque()
         for future in own:
             if future is not None and not future.done():
-                future.set_exception(OutcomeUnknown(str(error)))
+                future.set_exception(OutcomeUnknown(reason))
         self.seat(None)
         self._writable.set()
 
     def close(self) -> None:
         """No more messages come."""
-        self.lost(Unavailable("the process left"))
+        self.lost("the process left")
         self._closed = True
         self._ready.set()
         self._arrived.set()

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.groups import Changed, Group
 from phalanx.errors import ConfigurationError, Refused
@@ -240,16 +241,20 @@ class Process:
                 self._install(view)
             case Excluded(_, reason):
                 self._out(reason)
-            case GroupLost(_, spec):
+            case GroupLost(group_id, spec):
                 log.warning("%s: all hosts of group %s were lost, and its state with them", self.name, spec.name)
                 if spec.name in self._groups:
-                    self._groups[spec.name].lost(Refused("the group was lost"))
+                    self._groups[spec.name].lost("the group was lost")
+                    self._groups[spec.name].take(groups.Lost(group_id), self.me)
             case HostRefused(spec, reason):
                 future = self._refused.get(spec.name)
                 if future is not None and not future.done():
                     future.set_exception(Refused(reason))
-            case Writable() | Founded():
-                pass  # `drained` looks after every turn; a new group's state is empty
+            case Founded(group_id, spec):
+                if spec.name in self._groups:
+                    self._groups[spec.name].take(groups.Founded(group_id), self.me)
+            case Writable():
+                pass  # `drained` looks after every turn
             case Refusal(reason):
                 log.warning("%s is not let in: %s", self.name, reason)
             case _:
@@ -259,7 +264,10 @@ class Process:
         log.log(logging.INFO if self._leaving else logging.WARNING, "%s is out: %s", self.me, reason)
         self.view = None
         for group in self._groups.values():
-            group.lost(Refused(reason))
+            if self._leaving:
+                group.lost(reason)
+            else:
+                group.out(reason, self.me)
         if self._leaving:
             self._left.set()
         self._wake()

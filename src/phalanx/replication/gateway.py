@@ -1,9 +1,9 @@
 """A node's counter for clients: their messages in, entries and barriers for the group out, answers back.
 
-It keeps no queue of commands that were sent.  A command becomes a multicast at once, or is declined at once; what has been handed to
-the group and not come back is *in flight*, bounded by bytes and number.  So there is nothing to replay when the node is
-excluded (DESIGN 13, counter-example 15): whoever waits is told that the outcome is unknown here, asks another node with
-the same number, and learns from the session table what happened.
+It keeps no queue of what was sent.  A command becomes a multicast at once, or is declined at once; what has been handed
+to the group and not come back is *in flight*, bounded by bytes and number.  So there is nothing to replay when the node
+is excluded (DESIGN 13, counter-example 15): whoever waits is told that the outcome is unknown here, asks another node
+with the same number, and learns from the session table what happened.
 
 Linearizable queries of one turn share one barrier; they are answered from the replica when it is reached.
 

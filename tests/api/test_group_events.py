@@ -1,0 +1,200 @@
+"""What the reader of a group is shown of its state and its place: founded, restored, excluded, lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+import phalanx
+from phalanx.api.groups import Changed, Event, Excluded, Founded, Group, Lost, Message, Restored
+from phalanx.group.config import Limits, Timing
+from phalanx.model import events
+from phalanx.model.clock import MILLISECOND
+from phalanx.model.events import Consumed, Delivered, SnapshotTaken, SnapshotWanted
+from phalanx.model.view import GroupSpec, Member
+
+ME = Member("a", "a:1", 1)
+AGAIN = Member("a", "a:1", 2)
+OTHER = Member("b", "b:1", 1)
+QUICK = Timing(heartbeat=10 * MILLISECOND, suspect_after=100 * MILLISECOND, resend_after=20 * MILLISECOND)
+PATIENCE_S = 20.0
+
+
+class Reading:
+    """A group whose machine is the test, and all that its reader is shown."""
+
+    def __init__(self, stateful: bool = True) -> None:
+        self.asked: list[Any] = []
+        self.restored: list[bytes] = []
+        limits = Limits()
+        self.group = Group(
+            GroupSpec("log"),
+            self.asked.append,
+            lambda _: 0,
+            (limits.queue, limits.payload),
+            (lambda: b"saved") if stateful else None,
+            self.restored.append if stateful else None,
+        )
+        self.shown: list[Any] = []
+
+    async def read(self, what: Callable[[Group], Any] = Group.events, until: int = 1_000) -> None:
+        """Until nothing is left, or so much has been shown."""
+        stream = what(self.group)
+        while len(self.shown) < until:
+            try:
+                self.shown.append(await asyncio.wait_for(anext(stream), 0.01))
+            except TimeoutError:
+                return
+
+
+def delivered(*payloads: bytes, group: int = 7) -> Delivered:
+    return Delivered(group, 1, OTHER, 1, list(payloads))
+
+
+def test_the_stream_says_what_becomes_of_the_state_and_of_the_process() -> None:
+    async def story() -> None:
+        reading = Reading()
+        group = reading.group
+        group.take(Founded(7), ME)
+        group.take(delivered(b"one"), ME)
+        group.out("it was suspected", ME)
+        group.take(events.Restored(7, b"state"), AGAIN)
+        group.take(delivered(b"two"), AGAIN)
+        group.take(Lost(7), AGAIN)
+        group.take(Founded(8), AGAIN)
+        await reading.read()
+        assert reading.shown == [
+            Founded(7),
+            Message(OTHER, b"one", 1, 1),
+            Excluded("it was suspected"),
+            Restored(b"state"),
+            Message(OTHER, b"two", 1, 1),
+            Lost(7),
+            Founded(8),
+        ]
+        assert reading.restored == [b"state"]
+
+    asyncio.run(story())
+
+
+def test_what_was_delivered_before_an_exclusion_is_no_credit_for_the_next_incarnation() -> None:
+    """Else senders would be told that this process has read what it has not."""
+
+    async def story() -> None:
+        reading = Reading()
+        group = reading.group
+        group.take(delivered(b"old"), ME)
+        group.take(SnapshotWanted(7, 1), ME)
+        group.out("it was suspected", ME)
+        group.take(delivered(b"newer"), AGAIN)
+        group.take(SnapshotWanted(7, 1), AGAIN)
+        await reading.read()
+        assert reading.asked == [Consumed(7, 5), SnapshotTaken(7, 1, b"saved")]
+
+    asyncio.run(story())
+
+
+def test_an_iteration_of_messages_raises_where_a_kept_state_is_lost_and_goes_on_when_told_to() -> None:
+    async def story() -> None:
+        reading = Reading()
+        group = reading.group
+        for item in (Founded(7), delivered(b"one"), Lost(7), Founded(8), delivered(b"two", group=8)):
+            group.take(item, ME)
+        with pytest.raises(phalanx.StateLost, match="log began anew"):
+            await reading.read(Group.__aiter__)
+        assert [message.payload for message in reading.shown] == [b"one"]
+        await reading.read(Group.__aiter__)
+        assert [message.payload for message in reading.shown] == [b"one", b"two"]
+
+    asyncio.run(story())
+
+
+def test_a_group_without_state_loses_none() -> None:
+    async def story() -> None:
+        reading = Reading(stateful=False)
+        for item in (Founded(7), delivered(b"one"), Founded(8), delivered(b"two", group=8)):
+            reading.group.take(item, ME)
+        await reading.read(Group.__aiter__)
+        assert [message.payload for message in reading.shown] == [b"one", b"two"]
+
+    asyncio.run(story())
+
+
+# --- on a cluster ---------------------------------------------------------------------------------------------------
+
+
+async def follow(group: Group, shown: list[Event]) -> None:
+    async for event in group.events():
+        if not isinstance(event, Changed):
+            shown.append(event)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async def poll() -> None:
+        while not condition():
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(poll(), PATIENCE_S)
+
+
+def on_three(story: Callable[[phalanx.Cluster], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with phalanx.local(3, timing=QUICK) as cluster:
+            await asyncio.wait_for(story(cluster), PATIENCE_S)
+
+    asyncio.run(main())
+
+
+async def exclude(cluster: phalanx.Cluster, name: str) -> None:
+    """Cut the process off until the others have a view without it; then it may come back."""
+    others = [process.name for process in cluster.processes if process.name != name]
+    before = cluster[name].me
+    for other in others:
+        cluster.cut(name, other)
+    await until(lambda: all((v := cluster[o].view) is not None and v.named(name) is None for o in others))
+    for other in others:
+        cluster.heal(name, other)
+    await until(lambda: cluster[name].me.incarnation > before.incarnation)
+    await cluster.joined()
+
+
+def test_a_process_that_was_excluded_is_told_and_gets_the_state_of_the_others() -> None:
+    async def story(cluster: phalanx.Cluster) -> None:
+        shown: list[Event] = []
+        groups: dict[str, Group] = {}
+        readers = []
+        for process in cluster.processes:
+            group = await process.group("log", snapshot=lambda: b"all of it", restore=lambda _: None)
+            groups[process.name] = group
+            readers.append(asyncio.create_task(follow(group, shown if process.name == "c" else [])))
+        await groups["a"].send(b"one", delivered=True)
+        await exclude(cluster, "c")
+        await until(lambda: any(isinstance(event, Restored) for event in shown[-1:]))
+        await groups["a"].send(b"two", delivered=True)
+        await until(lambda: isinstance(shown[-1], Message))
+        what = [type(event) for event in shown if not isinstance(event, Restored) or event.data]
+        assert what[-4:] == [Message, Excluded, Restored, Message]
+        assert isinstance(shown[-1], Message) and shown[-1].payload == b"two"
+        for reader in readers:
+            reader.cancel()
+
+    on_three(story)
+
+
+def test_a_process_that_alone_held_a_group_is_told_that_it_began_anew() -> None:
+    async def story(cluster: phalanx.Cluster) -> None:
+        shown: list[Event] = []
+        group = await cluster["b"].group("log", snapshot=lambda: b"", restore=lambda _: None)
+        first = group.id
+        reader = asyncio.create_task(follow(group, shown))
+        await group.send(b"one", delivered=True)
+        await exclude(cluster, "b")
+        await until(lambda: isinstance(shown[-1], Founded))
+        assert [type(event) for event in shown] == [Founded, Message, Excluded, Founded]
+        assert shown[0] == Founded(first or 0)
+        assert shown[-1] == Founded(group.id or 0) != shown[0]
+        await group.send(b"two", delivered=True)
+        reader.cancel()
+
+    on_three(story)
