@@ -124,18 +124,24 @@ def test_a_group_without_state_loses_none() -> None:
 # --- on a cluster ---------------------------------------------------------------------------------------------------
 
 
-async def follow(group: Group, shown: list[Event]) -> None:
-    async for event in group.events():
-        if not isinstance(event, Changed):
-            shown.append(event)
+class Shown:
+    """What a reader is shown, views aside."""
 
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._more = asyncio.Event()
 
-async def until(condition: Callable[[], bool]) -> None:
-    async def poll() -> None:
-        while not condition():
-            await asyncio.sleep(0.005)
+    async def follow(self, group: Group) -> None:
+        async for event in group.events():
+            if not isinstance(event, Changed):
+                self.events.append(event)
+                self._more.set()
 
-    await asyncio.wait_for(poll(), PATIENCE_S)
+    async def end_with(self, *kinds: type[Any]) -> None:
+        """Wait until the last events are of these kinds."""
+        while tuple(type(event) for event in self.events[-len(kinds) :]) != kinds:
+            self._more.clear()
+            await self._more.wait()
 
 
 def on_three(story: Callable[[phalanx.Cluster], Awaitable[None]]) -> None:
@@ -152,30 +158,36 @@ async def exclude(cluster: phalanx.Cluster, name: str) -> None:
     before = cluster[name].me
     for other in others:
         cluster.cut(name, other)
-    await until(lambda: all((v := cluster[o].view) is not None and v.named(name) is None for o in others))
+    for other in others:
+        async for view in cluster[other].views():
+            if view.named(name) is None:
+                break
     for other in others:
         cluster.heal(name, other)
-    await until(lambda: cluster[name].me.incarnation > before.incarnation)
+    async for _ in cluster[name].views():
+        if cluster[name].me.incarnation > before.incarnation:
+            break
     await cluster.joined()
 
 
 def test_a_process_that_was_excluded_is_told_and_gets_the_state_of_the_others() -> None:
     async def story(cluster: phalanx.Cluster) -> None:
-        shown: list[Event] = []
+        shown = Shown()
         groups: dict[str, Group] = {}
         readers = []
         for process in cluster.processes:
             group = await process.group("log", snapshot=lambda: b"all of it", restore=lambda _: None)
             groups[process.name] = group
-            readers.append(asyncio.create_task(follow(group, shown if process.name == "c" else [])))
+            readers.append(asyncio.create_task((shown if process.name == "c" else Shown()).follow(group)))
         await groups["a"].send(b"one", delivered=True)
         await exclude(cluster, "c")
-        await until(lambda: any(isinstance(event, Restored) for event in shown[-1:]))
+        await shown.end_with(Excluded, Restored)
         await groups["a"].send(b"two", delivered=True)
-        await until(lambda: isinstance(shown[-1], Message))
-        what = [type(event) for event in shown if not isinstance(event, Restored) or event.data]
+        await shown.end_with(Restored, Message)
+        seen = shown.events
+        what = [type(event) for event in seen if not isinstance(event, Restored) or event.data]
         assert what[-4:] == [Message, Excluded, Restored, Message]
-        assert isinstance(shown[-1], Message) and shown[-1].payload == b"two"
+        assert isinstance(seen[-1], Message) and seen[-1].payload == b"two"
         for reader in readers:
             reader.cancel()
 
@@ -184,16 +196,17 @@ def test_a_process_that_was_excluded_is_told_and_gets_the_state_of_the_others() 
 
 def test_a_process_that_alone_held_a_group_is_told_that_it_began_anew() -> None:
     async def story(cluster: phalanx.Cluster) -> None:
-        shown: list[Event] = []
+        shown = Shown()
         group = await cluster["b"].group("log", snapshot=lambda: b"", restore=lambda _: None)
         first = group.id
-        reader = asyncio.create_task(follow(group, shown))
+        reader = asyncio.create_task(shown.follow(group))
         await group.send(b"one", delivered=True)
         await exclude(cluster, "b")
-        await until(lambda: isinstance(shown[-1], Founded))
-        assert [type(event) for event in shown] == [Founded, Message, Excluded, Founded]
-        assert shown[0] == Founded(first or 0)
-        assert shown[-1] == Founded(group.id or 0) != shown[0]
+        await shown.end_with(Excluded, Founded)
+        seen = shown.events
+        assert [type(event) for event in seen] == [Founded, Message, Excluded, Founded]
+        assert seen[0] == Founded(first or 0)
+        assert seen[-1] == Founded(group.id or 0) != seen[0]
         await group.send(b"two", delivered=True)
         reader.cancel()
 
