@@ -20,7 +20,8 @@ class Timing(msgspec.Struct, frozen=True):
     resend_after: int = 100 * MILLISECOND
     """What is not acknowledged or answered is sent again."""
     penalty: int = 1 * SECOND
-    """How long a demoted member waits for its promotion; doubled with each recurrence, up to 32 times."""
+    """How long a demoted member waits for its promotion; doubled with each recurrence, four times as long if that comes
+    soon after a promotion, up to 32 times."""
     max_offset: int = 500 * MILLISECOND
     """How far a clock may be beyond the median of the members' clocks."""
 

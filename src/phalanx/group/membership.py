@@ -10,6 +10,7 @@ from collections.abc import Callable
 from phalanx.group.core import Core
 from phalanx.group.flush import Attempt
 from phalanx.group.messages import Decision, Refuse, RefuseHost, Wish
+from phalanx.group.probation import Probation
 from phalanx.group.proposal import Grounds
 from phalanx.group.ranges import EVERYONE_MAX, fault_in_spec
 from phalanx.group.regroup import may_leave, may_unhost, unhosters
@@ -30,8 +31,7 @@ class Membership:
         self._granted_in: View | None = None
         self._wish_at = core.now.mono
         self._wish_pause = core.timing.resend_after
-        self._penalties: dict[Name, tuple[int, int]] = {}
-        """By member: how often it was demoted, and until when it waits."""
+        self._probation = Probation(core.timing)
 
     # --- what is absorbed
 
@@ -255,7 +255,7 @@ class Membership:
                     out.add(m.name)
                 continue
             claims = core.detector.claims.get(m.name)
-            if claims is None or m.name not in core.rows or core.now.mono < self._penalties.get(m.name, (0, 0))[1]:
+            if claims is None or m.name not in core.rows or core.now.mono < self._probation.until(m):
                 continue
             heard = all(
                 n == core.name or (n in core.detector.claims and m.name in core.detector.claims[n].hears) for n in full
@@ -298,11 +298,8 @@ class Membership:
         core = self.core
         new = value.view
         now = core.now.mono
-        for m in old.everyone if old is not None else ():
-            if m in old.members and m in new.learners:  # type: ignore[union-attr]  # old is not None here
-                count, until = self._penalties.get(m.name, (0, 0))
-                count = min(count + 1, 6) if now - until < 60 * core.timing.penalty else 1
-                self._penalties[m.name] = (count, now + (core.timing.penalty << (count - 1)))
+        if old is not None:
+            self._probation.changed(old, new, now)
         departed = dict(new.departed)
         self._wishes = {
             n: (w, at)
@@ -321,7 +318,7 @@ class Membership:
         times = []
         if core.view is not None:
             times.append(core.installed_at + core.timing.heartbeat // 2)
-            times += [until for _, until in self._penalties.values()]
+            times += self._probation.ends()
         due = [t for t in times if t > core.now.mono]
         if not self._granted() and (core.view is None or core.live):
             due.append(self._wish_at)
