@@ -50,7 +50,7 @@ def test_the_window_closes_with_unstable_bytes_and_opens_when_all_hosts_have_sho
     for _ in range(3):
         assert channel.has_room()
         channel.send(entry(), stamp=channel.last + 1, row=1)
-    assert not channel.has_room() and channel.in_flight == 3 * SIZE
+    assert not channel.has_room()
     channel.show("b", 9, row((3, 0, 0)), 0)
     assert channel.deliver(9, None) == []
     channel.release()
@@ -58,7 +58,10 @@ def test_the_window_closes_with_unstable_bytes_and_opens_when_all_hosts_have_sho
     channel.show("c", 9, row((2, 0, 0)), 0)
     assert len(channel.deliver(9, None)) == 2
     channel.release()
-    assert channel.in_flight == SIZE and channel.has_room()
+    for _ in range(2):
+        assert channel.has_room(), "one of three is still unstable"
+        channel.send(entry(), stamp=channel.last + 1, row=1)
+    assert not channel.has_room()
 
 
 def test_the_slowest_applications_backlog_is_taken_off_the_window() -> None:

@@ -89,11 +89,6 @@ class Channel:
     # --- sending
 
     @property
-    def in_flight(self) -> int:
-        """Bytes of our own batches that not all full hosts have shown."""
-        return self._unstable
-
-    @property
     def is_settled(self) -> bool:
         """Every full host has shown all that we sent."""
         return self._own_stable == self.last

@@ -126,7 +126,7 @@ class Membership:
         """`least` is taken up by the machine before this; else we go on trying, more slowly."""
         if message.member == self.core.me and self.core.view is None and not message.least:
             self._wish_pause = min(self._wish_pause * 2, 32 * self.core.timing.resend_after)
-            self.core.out.deliveries.append(Refusal(message.reason, final=False))
+            self.core.out.deliveries.append(Refusal(message.reason))
 
     def on_refuse_host(self, message: RefuseHost) -> None:
         self._granted_in = None

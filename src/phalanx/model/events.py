@@ -150,10 +150,9 @@ class Excluded(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """The cluster does not let this node in; it goes on trying unless `final`."""
+    """The cluster does not let this node in.  It goes on trying, more and more slowly: the reason may go away."""
 
     reason: str
-    final: bool
 
 
 Delivery = (
