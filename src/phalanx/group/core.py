@@ -35,6 +35,11 @@ REMEMBERED = 32
 """Past decisions kept to answer stragglers; one further behind can only be told that it is out."""
 
 
+TOLD_MAX = 1024
+"""Addresses of stragglers of which is remembered when they were last answered.  Of more, the one answered longest ago is
+forgotten, and may be answered sooner than it should."""
+
+
 class Core:
     """What a node knows, and its mouth.  Written by the parts, each in its own fields."""
 
@@ -201,7 +206,10 @@ class Core:
         last = self._told.get(address)
         if last is not None and self.now.mono - last < self.timing.heartbeat // 2:
             return False
+        self._told.pop(address, None)
         self._told[address] = self.now.mono
+        if len(self._told) > TOLD_MAX:
+            del self._told[next(iter(self._told))]
         return True
 
     def sign_of_life(self) -> Alive:

@@ -13,6 +13,10 @@ from phalanx.group.proposal import Plan
 from phalanx.model.view import Name, View
 from phalanx.parts.quorum import is_quorum
 
+BALLOTS_MAX = 64
+"""Ballots of which acceptances are counted: many coordinators' attempts at once.  Of more, the lowest is forgotten.  It
+may have been decided all the same; whoever misses that is told by a commit."""
+
 
 class Flush:
     """What this node has promised, accepted and learned in one view."""
@@ -53,6 +57,8 @@ class Flush:
         self.highest = max(self.highest, vote.ballot.counter)
         voters = self._votes.setdefault(vote.ballot, set())
         voters.add(name)
+        if len(self._votes) > BALLOTS_MAX:
+            del self._votes[min(self._votes)]
         return vote.value if is_quorum(self.view, voters) else None
 
 
