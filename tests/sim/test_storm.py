@@ -10,6 +10,7 @@ from phalanx.model.machine import Output, Received, Send
 from phalanx.sim.clocks import EPOCH_NS
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.faults import (
+    KINDS,
     ClockOffset,
     ClockRate,
     Crash,
@@ -273,7 +274,8 @@ def test_faults_of_nodes_that_are_not_there_do_nothing() -> None:
 
 def test_every_kind_of_fault_is_drawn_and_no_storm_outlasts_its_bounds() -> None:
     """Groce et al. 2012: and most storms lack most kinds."""
-    every = (*Swarm().faults, "DiskLost")
+    every = tuple(KINDS)
+    assert set(every) == {*Swarm().faults, "DiskLost"}
     seen: dict[str, int] = dict.fromkeys(every, 0)
     for seed in range(300):
         plan = draw(seed, Swarm(faults=every, deaths=True))

@@ -4,6 +4,8 @@ Nodes are given by their position in the run's list of nodes.  A fault that name
 does nothing to it, so a schedule can be used for a smaller cluster.  All times are world time in nanoseconds.
 """
 
+from typing import get_args
+
 import msgspec
 
 NodeIndex = int
@@ -141,23 +143,16 @@ class SlowDisk(msgspec.Struct, frozen=True, tag=True):
     extra_ns: int
 
 
-Fault = (
-    Crash
-    | CrashInWrite
-    | CrashAll
-    | DiskLost
-    | Pause
-    | Partition
-    | OneWay
-    | Ring
-    | Flap
-    | Reset
-    | SlowLink
-    | Loss
-    | ClockOffset
-    | ClockRate
-    | SlowDisk
-)
+Killing = Crash | CrashInWrite | CrashAll | DiskLost
+"""Faults that end processes."""
+
+Hindrance = Pause | Partition | OneWay | Ring | Flap | Reset | SlowLink | Loss | ClockOffset | ClockRate | SlowDisk
+"""Faults that processes live through."""
+
+Fault = Killing | Hindrance
+
+KINDS: dict[str, type[Fault]] = {kind.__name__: kind for kind in get_args(Fault)}
+"""All of them, by name.  The order is that in which a swarm draws: another order makes other plans of the same seeds."""
 
 
 def end_ns(fault: Fault) -> int:

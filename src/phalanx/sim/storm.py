@@ -14,6 +14,8 @@ from phalanx.sim.faults import (
     DiskLost,
     Fault,
     Flap,
+    Hindrance,
+    Killing,
     Loss,
     NodeIndex,
     OneWay,
@@ -23,6 +25,7 @@ from phalanx.sim.faults import (
     Ring,
     SlowDisk,
     SlowLink,
+    end_ns,
 )
 from phalanx.sim.node import Node
 from phalanx.sim.world import World
@@ -60,28 +63,19 @@ class Storm:
     def _begin(self, fault: Fault) -> None:
         if self.over:
             return
-        if not isinstance(fault, Crash | CrashInWrite | CrashAll | DiskLost | Reset):
+        if not isinstance(fault, Killing):
             undo = self._impose(fault)
             if undo is not None:
                 self._world.tell("fault", fault)
                 self._begun += 1
                 self._under_way[self._begun] = undo
-                self._world.schedule(fault.lasts_ns, self._end, self._begun)
-            return
-        match fault:
-            case Reset():
-                if (ends := self._pair(fault.a, fault.b)) is not None:
-                    self._world.tell("reset", ends[0].name, ends[1].name)
-                    self._world.network.reset(*ends)
-            case CrashAll():
-                apart_ns = fault.apart_ns // max(1, len(self._nodes) - 1)
-                for index, node in enumerate(self._nodes):
-                    self._kill(node, fault.down_ns + apart_ns * index, host=True)
-            case Crash() | CrashInWrite() | DiskLost():
-                if fault.node < len(self._nodes):
-                    self._crash(self._nodes[fault.node], fault)
-            case _:
-                assert_never(fault)
+                self._world.schedule(end_ns(fault) - fault.at_ns, self._end, self._begun)
+        elif isinstance(fault, CrashAll):
+            apart_ns = fault.apart_ns // max(1, len(self._nodes) - 1)
+            for index, node in enumerate(self._nodes):
+                self._kill(node, fault.down_ns + apart_ns * index, host=True)
+        elif fault.node < len(self._nodes):
+            self._crash(self._nodes[fault.node], fault)
 
     def _crash(self, node: Node, fault: Crash | CrashInWrite | DiskLost) -> None:
         match fault:
@@ -105,10 +99,8 @@ class Storm:
         if undo is not None:
             undo()
 
-    def _impose(
-        self, fault: Pause | Partition | OneWay | Ring | Flap | SlowLink | Loss | ClockOffset | ClockRate | SlowDisk
-    ) -> Undo | None:
-        """Begin a fault that lasts.  Returns what ends it, or None if it concerns nobody here."""
+    def _impose(self, fault: Hindrance) -> Undo | None:
+        """Begin it.  Returns what ends it, or None if it is over at once or concerns nobody here."""
         match fault:
             case Partition():
                 return self._block(
@@ -124,6 +116,11 @@ class Storm:
                 around = list(zip(self._nodes, self._nodes[1:] + self._nodes[:1], strict=True))
                 ways = dict.fromkeys((a.name, b.name) for x, y in around for a, b in ((x, y), (y, x)) if a is not b)
                 return self._block((self._world.nodes[a], self._world.nodes[b]) for a, b in ways)
+            case Reset():
+                if (ends := self._pair(fault.a, fault.b)) is not None:
+                    self._world.tell("reset", ends[0].name, ends[1].name)
+                    self._world.network.reset(*ends)
+                return None
             case Flap():
                 ends = self._pair(fault.a, fault.b)
                 return None if ends is None else self._flap(*ends, fault.period_ns // 2)

@@ -12,6 +12,7 @@ import msgspec
 from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.faults import (
+    KINDS,
     ClockOffset,
     ClockRate,
     Crash,
@@ -43,25 +44,7 @@ class Swarm(msgspec.Struct, frozen=True):
     """How long the run may take to finish after it."""
     quiet_start_ns: int = 0
     """No fault before that."""
-    faults: tuple[str, ...] = tuple(
-        cls.__name__
-        for cls in (
-            Crash,
-            CrashInWrite,
-            CrashAll,
-            Pause,
-            Partition,
-            OneWay,
-            Ring,
-            Flap,
-            Reset,
-            SlowLink,
-            Loss,
-            ClockOffset,
-            ClockRate,
-            SlowDisk,
-        )
-    )
+    faults: tuple[str, ...] = tuple(kind for kind in KINDS if kind != DiskLost.__name__)
     """Kinds that may occur.  `DiskLost` must be asked for: few promises survive it without a condition."""
     faults_max: int = 24
     """Most faults in one storm."""
