@@ -63,6 +63,7 @@ EXCEPTIONS = {
     ("phalanx.lab.load", "asyncio"): "clients of real clusters",
     ("phalanx.lab.load", "time"): "the times of their calls",
     ("phalanx.lab.processes", "asyncio"): "starts and asks real nodes",
+    ("phalanx.lab.processes", "os"): "has the nodes end with the process that started them",
     ("phalanx.lab.processes", "pathlib"): "their data and logs",
     ("phalanx.lab.processes", "signal"): "stops them and lets them go on",
     ("phalanx.lab.processes", "socket"): "finds free ports",

@@ -9,6 +9,8 @@ by the demo, the tests marked `real`, and the benchmarks.  Everything else belon
 """
 
 import asyncio
+import ctypes
+import os
 import random
 import signal
 import socket
@@ -40,6 +42,11 @@ LEAVE_S_MAX = 8.0
 
 POLL_S = 0.05
 
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that a process gets when its parent ends."""
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
 Statuses = Mapping[Name, Status | None]
 """What each node says of itself; None if it does not answer."""
 
@@ -54,6 +61,7 @@ class NotReached(Exception):
 
 class Processes:
     """Nodes by name, founders of one cluster; an asynchronous context manager.  It signals only what it has started.
+    The nodes end with the process that started them (on Linux), even if that is killed.
 
     options: more of `phalanx serve`, for every node.  directory: for data and logs; None: a temporary one, which is
     removed at the end.
@@ -98,7 +106,12 @@ class Processes:
         with self.log_path(name).open("ab") as log:
             # A session of its own: Ctrl-C at the terminal is for us, and we end the nodes.
             self._running[name] = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_leash(),
             )
 
     async def kill(self, name: Name) -> None:
@@ -200,6 +213,22 @@ class Processes:
     async def wait_until_full(self, count: int, timeout_s: float = START_S_MAX) -> Statuses:
         """Until the running nodes agree on a view of that many full members, with no learner, that host all groups."""
         return await self.wait_until(lambda seen: is_full(seen, count), f"a view of {count} full members", timeout_s)
+
+
+def _leash() -> Callable[[], None] | None:
+    """What a child does before it becomes a node: ask to be killed when its parent is gone, however that ended.  None
+    where the system cannot (it is Linux's); there a killed parent leaves its nodes behind."""
+    if _LIBC is None:
+        return None
+    parent = os.getpid()
+
+    def bind() -> None:
+        assert _LIBC is not None
+        _LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)  # it was gone before we asked
+
+    return bind
 
 
 def is_full(seen: Statuses, count: int) -> bool:

@@ -1,0 +1,52 @@
+"""The harness of real processes itself."""
+
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.real.cluster import PATIENCE_S, real
+
+pytestmark = real
+
+STARTER = """
+import asyncio
+from phalanx.lab.processes import Processes
+
+async def main():
+    async with Processes() as nodes:
+        await nodes.wait_until_full(3)
+        nodes.pause("c")
+        print(*(nodes.pid(name) for name in nodes.names), flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the leash is Linux's")
+def test_nodes_end_with_the_process_that_started_them_even_if_it_is_killed_and_they_are_paused(
+    tmp_path: Path,
+) -> None:
+    """A test that is killed leaves nothing behind."""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER], stdout=subprocess.PIPE, text=True, env=environment
+    ) as starter:
+        assert starter.stdout is not None
+        ends = [os.pidfd_open(int(pid)) for pid in starter.stdout.readline().split()]
+        try:
+            assert len(ends) == 3
+            assert select.select(ends, [], [], 0)[0] == [], "they run"
+            starter.kill()
+            left = set(ends)
+            while left:
+                over, _, _ = select.select(left, [], [], PATIENCE_S)
+                assert over, "a node outlives its parent"
+                left -= set(over)
+        finally:
+            for end in ends:
+                os.close(end)
