@@ -315,6 +315,25 @@ def test_beyond_the_limit_of_clients_one_more_is_turned_away() -> None:
     on_loop(work)
 
 
+def test_beyond_the_limit_of_connections_without_a_handshake_one_more_is_turned_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("phalanx.runtime.transport.STRANGERS_MAX", 2)
+
+    async def work() -> None:
+        async with node() as (a, ear), client() as (b, _):
+            say(b, a.address, "before")
+            await ear.message("before")
+            silent = [await stranger(a.address) for _ in range(3)]
+            await is_cut(silent[-1][0])
+            say(b, a.address, "who has shaken hands is not concerned")
+            await ear.message("who has shaken hands is not concerned")
+            for _, writer in silent:
+                writer.close()
+
+    on_loop(work)
+
+
 def test_a_late_hello_of_a_given_up_dial_does_not_replace_the_connection_but_a_newer_one_does() -> None:
     """The counter-example that the count of dials in the Hello is for."""
 
