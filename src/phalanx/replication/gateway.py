@@ -195,6 +195,7 @@ class Gateway:
         self._bytes += size
         if holds:
             self._held.append((waiter, message))
+            self._note("gateway.held", message.group)
         else:
             self._hand_on(hosted, waiter, message)
 
