@@ -21,18 +21,23 @@ QUICK = Timing(heartbeat=10 * MILLISECOND, suspect_after=100 * MILLISECOND, rese
 PATIENCE_S = 20.0
 
 
+class Asked(list[Any]):
+    """What a machine is asked, at once or lazily."""
+
+    submit = submit_lazily = list.append
+
+
 class Reading:
     """A group whose machine is the test, and all that its reader is shown."""
 
     def __init__(self, stateful: bool = True) -> None:
-        self.asked: list[Any] = []
+        self.asked = Asked()
         self.restored: list[bytes] = []
-        limits = Limits()
         self.group = Group(
             GroupSpec("log"),
-            self.asked.append,
+            self.asked,
             lambda _: 0,
-            (limits.queue, limits.payload),
+            Limits(),
             (lambda: b"saved") if stateful else None,
             self.restored.append if stateful else None,
         )
