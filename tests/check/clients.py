@@ -71,6 +71,18 @@ def draw_kv(rng: random.Random, number: int) -> tuple[str, Any]:
     return f, None if f == "get" else "abc"[number % 3]
 
 
+def draw_texts(rng: random.Random, number: int) -> tuple[str, Any]:
+    """Every text is another, and most results can be put together of them in one way only (not "112")."""
+    f = rng.choice(["get", "append", "append", "append", "put"])
+    return f, None if f == "get" else str(number)
+
+
+def draw_marked(rng: random.Random, number: int) -> tuple[str, Any]:
+    """As our own load does it: appended texts that name themselves, few reads, now and then a new beginning."""
+    f = rng.choices(["get", "append", "put"], (20, 75, 5))[0]
+    return f, None if f == "get" else f"{number} "
+
+
 def draw_kv_cas(rng: random.Random, number: int) -> tuple[str, Any]:
     f, argument = draw_cas_register(rng, number)
     if f == "write" and argument == 0:

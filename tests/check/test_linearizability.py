@@ -28,7 +28,9 @@ from tests.check.clients import (
     draw_cas_register,
     draw_kv,
     draw_kv_cas,
+    draw_marked,
     draw_mutex,
+    draw_texts,
     draw_transaction,
     draw_unique,
     op,
@@ -36,15 +38,24 @@ from tests.check.clients import (
     transaction_effect,
 )
 
+
+def begun_effect(store: dict[Any, Any], f: str, key: Any, argument: Any) -> tuple[bool, Any]:
+    """A store in which every key has the value "1" at first."""
+    store.setdefault(key, "1")
+    return cell_effect(store, f, key, argument)
+
+
 WORLDS: list[tuple[Model[Any], Draw, Effect]] = [
     (CasRegister(), draw_cas_register, cell_effect),
     (Register(), draw_unique, cell_effect),
     (Kv(null_read="absent"), draw_kv, cell_effect),
+    (Kv(null_read="absent"), draw_texts, cell_effect),
+    (Kv(initial="1"), draw_texts, begun_effect),
     (KvCas(), draw_kv_cas, cell_effect),
     (Mutex(), draw_mutex, cell_effect),
     (MultiRegister(), draw_transaction, transaction_effect),
 ]
-NAMES = [world[0].name for world in WORLDS]
+NAMES = [f"{model.name}-{draw.__name__}-{effect.__name__}" for model, draw, effect in WORLDS]
 
 
 def ok(history: list[Operation], model: Model[Any] | None = None) -> bool | None:
@@ -267,6 +278,33 @@ def test_thirty_processes_write_different_values() -> None:
     last = max(each.completed or 0 for each in history)
     old = next(each for each in history if each.f == "read" and each.result is not None and each.outcome == "ok")
     assert ok([*history, op(99, "read", None, old.result, last + 1, last + 2)]) is False
+
+
+def test_thirty_processes_append_to_one_text() -> None:
+    """What is appended names its place: without that such a history is beyond any budget."""
+    history = record(random.Random(4), draw_marked, cell_effect, 600, 30, info=0.05)
+    assert ok(history, Kv())
+    index = max(i for i, each in enumerate(history) if each.f == "get" and each.outcome == "ok" and each.result)
+    text = history[index].result.rstrip(" ")[:-1]
+    [part] = partition([*history[:index], history[index]._replace(result=text), *history[index + 1 :]], Kv())
+    assert search_part(part, Kv(), 100_000).answer is Answer.VIOLATION
+
+
+def test_an_append_that_two_results_place_differently_has_no_place() -> None:
+    first, second = (op(p, "append", text, None, 1, 9) for p, text in ((1, "a"), (2, "b")))
+    one, other = op(3, "get", None, "ab", 2, 8), op(4, "get", None, "ba", 2, 8)
+    assert ok([first, second, one], Kv())
+    assert ok([first, second, other], Kv())
+    assert ok([first, second, one, other], Kv()) is False
+
+
+def test_of_operations_that_do_the_same_the_first_to_return_goes_first() -> None:
+    """Twelve concurrent appends of the same text: one order of them is enough."""
+    history = [op(p, "append", "a", None, 0, 100 + p) for p in range(12)]
+    history += [op(20 + n, "get", None, "a" * n, 1 + 2 * n, 2 + 2 * n) for n in range(13)]
+    verdict = check_linearizable(history, Kv())
+    assert verdict.ok
+    assert verdict.explored < 50
 
 
 def test_a_search_beyond_its_budget_is_unknown() -> None:

@@ -14,8 +14,9 @@ from phalanx.check.values import show
 from phalanx.model.history import Operation, Outcome
 
 DEFAULT_BUDGET = 2_000_000
-"""Configurations that one check may enter: about half a minute and 1 GB at the worst, thousands of times what a history
-with a moderate number of concurrent writes needs."""
+"""Configurations that one check may enter, thousands of times what a history with a moderate number of concurrent writes
+needs.  Where states are small values this takes about half a minute and 1 GB at the worst; the texts of the kv model are
+kept and compared as a whole, so long ones can take ten times as long, and memory in proportion to their length."""
 
 
 class Part(NamedTuple):
@@ -114,15 +115,15 @@ def search_part(part: Part, model: Model[Any], budget: int, foresight: bool = Tr
         for operation, opened in zip(arranged.pending, arranged.pending_opened, strict=True)
     ]
     if foresight:
-        pending = _observable(model, completed, pending)
+        pending = _observable(model, part.initial, completed, pending)
     return Search(model, part.initial, completed, pending, None if foresight else Outlook()).run(budget)
 
 
-def _observable(model: Model[Any], completed: list[Any], pending: list[Any]) -> list[Any]:
+def _observable(model: Model[Any], initial: State, completed: list[Any], pending: list[Any]) -> list[Any]:
     """The pending operations without those whose effect nobody can have seen; `Outlook.useful` says why they can go.
     Pending ones also count as observers, so those that are left are looked at again."""
     while True:
-        outlook = model.outlook([*completed, *pending])
+        outlook = model.outlook([*completed, *pending], initial)
         useful = [step for step in pending if outlook.useful(step.action, 0)]
         if len(useful) == len(pending):
             return useful
@@ -134,7 +135,7 @@ def without_unobservable(part: Part, model: Model[Any]) -> Part:
     arranged = arrange(part.operations)
     completed = [timed(model.action(operation), 0, 0) for operation in arranged.completed]
     pending = [timed(model.action(operation), 0, None) for operation in arranged.pending]
-    kept = {step.action for step in _observable(model, completed, pending)}
+    kept = {step.action for step in _observable(model, part.initial, completed, pending)}
     return part._replace(
         operations=tuple(each for each in part.operations if returns(each) or model.action(each) in kept)
     )

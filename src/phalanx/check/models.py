@@ -84,9 +84,9 @@ class Model(ABC, Generic[A]):
         del action, keys
         return None
 
-    def outlook(self, steps: Sequence[Timed[A]]) -> Outlook[A]:
-        """Foresight for the search of a part that consists of these actions."""
-        del steps
+    def outlook(self, steps: Sequence[Timed[A]], initial: State) -> Outlook[A]:
+        """Foresight for the search of a part that consists of these actions and begins in that state."""
+        del steps, initial
         return Outlook()
 
 
@@ -137,7 +137,8 @@ class _Cell(Model[CellAction]):
             case Differs():
                 return None
 
-    def outlook(self, steps: Sequence[Timed[CellAction]]) -> Outlook[CellAction]:
+    def outlook(self, steps: Sequence[Timed[CellAction]], initial: State) -> Outlook[CellAction]:
+        del initial
         return CellOutlook(steps)
 
     def _read(self, operation: Operation) -> Read | None:
@@ -283,8 +284,8 @@ class Kv(Model[TextAction]):
         del keys
         return action.value if isinstance(action, Write | Read) else None
 
-    def outlook(self, steps: Sequence[Timed[TextAction]]) -> Outlook[TextAction]:
-        return TextOutlook(steps)
+    def outlook(self, steps: Sequence[Timed[TextAction]], initial: State) -> Outlook[TextAction]:
+        return TextOutlook(steps, initial)
 
 
 class MultiRegister(Model[Transaction]):
@@ -349,7 +350,8 @@ class MultiRegister(Model[Transaction]):
         pairs = dict(action.reads) | dict(action.writes)
         return frozenset(pairs.items()) if keys == pairs.keys() else None
 
-    def outlook(self, steps: Sequence[Timed[Transaction]]) -> Outlook[Transaction]:
+    def outlook(self, steps: Sequence[Timed[Transaction]], initial: State) -> Outlook[Transaction]:
+        del initial
         return TransactionOutlook(steps)
 
 

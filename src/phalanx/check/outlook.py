@@ -2,7 +2,7 @@
 
 The search of `phalanx.check.search` is exponential only where it keeps apart configurations that no remaining operation
 can tell apart, or follows one that a remaining operation is bound to refuse.  An outlook knows all operations of one
-part of a history in advance and answers three questions about it.  Every answer may err on the side of caution, never
+part of a history in advance and answers four questions about it.  Every answer may err on the side of caution, never
 on the other; each method states why it is sound.
 
 Positions are ranks of returns: position p is the return of the p-th completed operation.  At position p the operations
@@ -10,7 +10,7 @@ Positions are ranks of returns: position p is the return of the p-th completed o
 """
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
@@ -51,6 +51,13 @@ class Outlook(Generic[A]):
         Sound if a change that is not useful can be taken out of any linearization: what stood between it and the next
         overwriting of its effect cannot have depended on it."""
         del action, position
+        return True
+
+    def allows(self, action: A, state: Hashable) -> bool:
+        """Whether the action may take effect in that state.
+
+        Sound if it takes effect in no other state in any linearization."""
+        del action, state
         return True
 
     def rescuers(self, old: Hashable, new: Hashable, position: int, done: int) -> Sequence[int] | None:
@@ -118,9 +125,12 @@ class TextOutlook(Outlook[Write | Read | Append]):
 
     A pending append of a text that no result contains can be taken out: until the next write the state contains it,
     so no read stands there.
+
+    What is appended mostly names itself: if a result can be put together of the texts of this part in one way only, an
+    append that is in it, and whose text no other operation appends, took effect when the state was what comes before it.
     """
 
-    def __init__(self, steps: Sequence[Timed[Write | Read | Append]]) -> None:
+    def __init__(self, steps: Sequence[Timed[Write | Read | Append]], initial: Hashable = "") -> None:
         latest: dict[str, int] = {}
         reads: list[tuple[int, str]] = []
         for action, _, rank in steps:
@@ -140,6 +150,18 @@ class TextOutlook(Outlook[Write | Read | Append]):
         self._writes = sorted(writes, key=lambda index: -steps[index].rank)
         self._reads = sorted(reads)
         self._makers: dict[int, list[int]] = {}
+        self._initial = initial
+        self._places: dict[str, Place | None] | None = None
+
+    def allows(self, action: Write | Read | Append, state: Hashable) -> bool:
+        if not isinstance(action, Append):
+            return True
+        if self._places is None:
+            self._places = places_of_appends([action for action, _, _ in self._steps], self._initial)
+        if action.text not in self._places:
+            return True
+        place = self._places[action.text]
+        return place is not None and isinstance(state, str) and len(state) == place.end and place.text.startswith(state)
 
     def settle(self, state: Hashable, position: int) -> Hashable:
         if state is UNSEEN:
@@ -180,6 +202,49 @@ class TextOutlook(Outlook[Write | Read | Append]):
     def _makes(self, index: int, rank: int, text: str) -> bool:
         action, opened, _ = self._steps[index]
         return isinstance(action, Write) and opened <= rank and text.startswith(str(action.value))
+
+
+class Place(NamedTuple):
+    """The beginning of a text: all before `end`."""
+
+    text: str
+    end: int
+
+
+def places_of_appends(actions: Sequence[Write | Read | Append], initial: Hashable) -> dict[str, Place | None]:
+    """For appended texts of which results tell the place: the state in which the append must have taken effect; None if
+    they contradict each other, so that there is none.
+
+    Texts that several operations append are left out, and so are results that can be put together in several ways, of
+    a written text, or the initial one, and appended ones.  (Some results are left out that are not ambiguous, since it
+    is not looked at that an operation takes effect only once.)"""
+    appends = Counter(action.text for action in actions if isinstance(action, Append))
+    written = {str(action.value) for action in actions if isinstance(action, Write)}
+    written |= {initial} if isinstance(initial, str) else set()
+    lengths = sorted({len(text) for text in appends})
+    places: dict[str, Place | None] = {}
+    ways: list[int] = []  # by length: in how many the beginning of the result can be put together; 2 is several
+    before = ""
+    for result in sorted({str(action.value) for action in actions if isinstance(action, Read)}):
+        del ways[_shared(before, result) + 1 :]
+        for end in range(len(ways), len(result) + 1):
+            last = (ways[end - n] for n in lengths if n <= end and result[end - n : end] in appends)
+            ways.append(min(2, (result[:end] in written) + sum(last)))
+        before, end = result, len(result)
+        while ways[end] == 1 and result[:end] not in written:
+            start = next(end - n for n in lengths if n <= end and ways[end - n] and result[end - n : end] in appends)
+            text, place = result[start:end], Place(result, start)
+            if appends[text] == 1:
+                known = places.setdefault(text, place)
+                if known is not None and known.text[: known.end] != result[:start]:
+                    places[text] = None
+            end = start
+    return places
+
+
+def _shared(one: str, other: str) -> int:
+    """How long the two begin alike."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 class TransactionOutlook(Outlook[Transaction]):

@@ -10,14 +10,17 @@ Where we go beyond the paper:
 
 1. A read that fits the state takes effect at once.  It leaves the state alone, so nothing that was possible is lost.
    Only operations that change the state are ever branched on.
-2. Pending operations (those that may or may not happen, at any later time) are branched on, but
+2. Of open operations that do the same, the one that returns first takes effect first, and a pending one only when none
+   of them is left: exchanging two that took effect in another order leaves a linearization.
+3. Pending operations (those that may or may not happen, at any later time) are branched on, but
    - equal ones are interchangeable, so they are used in the order of their invocations;
    - one that changes nothing, or nothing that can be observed any more, is never used;
    - a configuration is not entered if the same one with fewer pending operations used up was seen: whatever the former
      can do, the latter can.  Sequences are tried shortest first, so that these come early.
-3. The model's `Outlook` merges the states that no remaining operation can tell apart, and cuts off those that a
-   remaining operation is sure to refuse.  While nobody can see the state, open changes that nobody will see either
-   take effect at once: wherever else they stood in an order, they could be taken out of it (`Outlook.useful`).
+4. The model's `Outlook` merges the states that no remaining operation can tell apart, cuts off those that a remaining
+   operation is sure to refuse, and knows of some changes the only state in which they can take place.  While nobody can
+   see the state, open changes that nobody will see either take effect at once: wherever else they stood in an order,
+   they could be taken out of it (`Outlook.useful`).
 
 Completed operations are numbered by the rank of their return; a set of open ones is a bit mask relative to the current
 rank, so it stays as short as the concurrency is high.  Pending operations come after, with a mask of their own.
@@ -89,7 +92,7 @@ class Search(Generic[A]):
         self._model = model
         self._initial = initial
         self._completed = completed
-        self._outlook = model.outlook([*completed, *pending]) if outlook is None else outlook
+        self._outlook = model.outlook([*completed, *pending], initial) if outlook is None else outlook
         self._pending = pending
         self._actions = [step.action for step in completed]
         self._open_reads: list[list[int]] = [[] for _ in completed]
@@ -187,7 +190,8 @@ class Search(Generic[A]):
             if done & 1:  # a read that took effect as soon as another operation had
                 tried.pop()
                 return configuration
-            if (after := self._model.step(state, returning)) is not None:
+            after = self._model.step(state, returning) if self._outlook.allows(returning, state) else None
+            if after is not None:
                 after = self._outlook.settle(after, position)
                 if not self._is_lost(position, _Configuration(done | 1, used, after), state):
                     return _Configuration(done | 1, used, after)
@@ -199,12 +203,19 @@ class Search(Generic[A]):
         """Let one other operation take effect, each in turn."""
         done, used, state = configuration
         step, settle = self._model.step, self._outlook.settle
+        allows = self._outlook.allows
+        tried: set[A] = set()
         for rank in self._open_changes[position]:
-            bit = 1 << rank - position
-            if rank != position and not done & bit and (after := step(state, self._actions[rank])) is not None:
+            bit, action = 1 << rank - position, self._actions[rank]
+            if done & bit or action in tried:
+                continue
+            tried.add(action)
+            if rank != position and allows(action, state) and (after := step(state, action)) is not None:
                 self._enter(position, _Configuration(done | bit, used, settle(after, position)), state, into)
         available = self._available[position] & ~used
         for action, alike in self._useful_at(position):
+            if action in tried or not allows(action, state):
+                continue
             if (free := alike & available) and (after := step(state, action)) is not None and after != state:
                 self._enter(position, _Configuration(done, used | free & -free, settle(after, position)), state, into)
 
