@@ -3,6 +3,9 @@
 import asyncio
 import random
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -11,9 +14,11 @@ from phalanx.group.messages import Ballot, Envelope, Held, Pull
 from phalanx.lab.load import Load
 from phalanx.lab.processes import HOST, Processes, Statuses
 from phalanx.model.view import Member
-from phalanx.replication.messages import Command, Describe, Query
+from phalanx.replication.messages import Command, Declined, Describe, OpenSession, Query
+from phalanx.replication.objects import describe
 from phalanx.runtime.connection import HELLO, PROTOCOL_VERSION, Hello
-from phalanx.wire.frame import Kind, encode_frame
+from phalanx.services.kv import KV
+from phalanx.wire.frame import FrameDecoder, Kind, encode_frame
 from tests.real.cluster import (
     PATIENCE_S,
     assert_no_error_reached_a_client,
@@ -84,8 +89,41 @@ def test_a_rolling_restart_under_load_loses_nothing_and_no_client_sees_an_error(
     on_processes(story())
 
 
+class Loyal:
+    """A client of one node that asks nobody else, whatever happens: what it is told, that node has said."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._frames = FrameDecoder()
+        self._said: list[Any] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, address: str) -> AsyncIterator["Loyal"]:
+        loyal = cls(*await asyncio.open_connection(HOST, int(address.rpartition(":")[2])))
+        loyal._writer.write(encode_frame(Kind.HELLO, HELLO.encode(Hello(PROTOCOL_VERSION, "", 1, 1))))
+        try:
+            yield loyal
+        finally:
+            loyal._writer.close()
+
+    def ask(self, message: Any) -> None:
+        self._writer.write(encode_frame(Kind.MESSAGE, CODEC.encode(message)))
+
+    async def hear(self) -> Any:
+        while not self._said:
+            data = await self._reader.read(1 << 16)
+            assert data, "the node has closed the connection"
+            frames = self._frames.feed(data)
+            self._said += [CODEC.decode(body) for kind, body in frames if kind == Kind.MESSAGE]
+        return self._said.pop(0)
+
+
 def test_a_member_paused_past_its_timeout_serves_no_stale_read_and_comes_back() -> None:
-    """SCENARIOS 16.  The question lies in the paused node's socket while the others go on without it."""
+    """SCENARIOS 16.  The questions lie in the paused node's socket while the others go on without it."""
+    kv = describe(KV)
+    get, late = kv.invoke(KV.get, b"key"), kv.invoke(KV.compare_and_set, b"key", b"old", b"late")
 
     async def story() -> None:
         async with Processes() as nodes:
@@ -96,23 +134,31 @@ def test_a_member_paused_past_its_timeout_serves_no_stale_read_and_comes_back() 
                 return all((s := seen[name]) is not None and victim not in s.members + s.learners for name in others)
 
             async with (
-                connect(victim.address, timeout_s=PATIENCE_S) as before,
+                Loyal.of(victim.address) as loyal,
                 connect(*others.values(), timeout_s=PATIENCE_S) as elsewhere,
             ):
-                await before.kv().put(b"key", b"old")
+                await elsewhere.kv().put(b"key", b"old")
+                loyal.ask(OpenSession(1, "KV"))
+                opened = await loyal.hear()
+                loyal.ask(Query(2, "KV", get.operation.id, get.operation.types, get.arguments))
+                found = get.result((await loyal.hear()).outcome)
+                assert found is not None and found.value == b"old"
                 nodes.pause(victim.name)
                 async with Load(nodes.addresses) as load:
-                    question = asyncio.create_task(before.kv().get(b"key"))
-                    late = asyncio.create_task(before.kv().compare_and_set(b"key", b"old", b"late"))
+                    loyal.ask(Query(3, "KV", get.operation.id, get.operation.types, get.arguments))
+                    session, types = opened.session, late.operation.types
+                    loyal.ask(Command(4, "KV", session, 1, 1, late.operation.id, types, late.arguments))
                     await nodes.wait_until(is_out, "a view without the paused node")
                     assert await elsewhere.kv().compare_and_set(b"key", b"old", b"new")
                     await load.make(CALLS)
                     nodes.resume(victim.name)
-                    found = await question
-                    assert found is not None and found.value == b"new", "not what it held when it was paused"
-                    assert await late is False, "it cannot take effect after it would have been false"
+                    said = {message.request: message for message in (await loyal.hear(), await loyal.hear())}
+                    assert isinstance(said[3], Declined), "not what it held when it was paused"
+                    assert isinstance(said[4], Declined), "it was out, and knows it"
                     returned = await one_status(nodes, 3)
                     await load.make(CALLS)
+                    now = await elsewhere.kv().get(b"key")
+                    assert now is not None and now.value == b"new", "what the paused node was asked to do never happens"
             me = next(member for member in returned.members if member.name == victim.name)
             assert me.incarnation > victim.incarnation, "it came back as a new incarnation"
             await assert_nobody_was_cheated(nodes, load.records)
