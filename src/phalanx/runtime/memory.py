@@ -63,6 +63,8 @@ class MemoryTransport:
         self._up: dict[Address, MemoryTransport] = {}
         self._wanted: set[Address] = set()
         """Refused so far; connected when somebody comes to listen there."""
+        self._refused: set[Address] = set()
+        """Refused in this turn: once in each, as a dialler would be told at each attempt."""
         self._queue: list[tuple[MemoryTransport, bytes]] = []
         self._inbox: list[tuple[MemoryTransport, bytes | LinkEvent]] = []
 
@@ -118,8 +120,9 @@ class MemoryTransport:
             return self._up.get(address)
         other = self._network._nodes.get(address)
         if other is None:
-            if not address.startswith("~") and address not in self._wanted:
+            if not address.startswith("~") and address not in self._refused:
                 self._wanted.add(address)
+                self._refused.add(address)
                 self._post(self, Refused(address))
             return None
         if self._is_cut(other) or address.startswith("~"):
@@ -158,6 +161,7 @@ class MemoryTransport:
 
     def _deliver(self) -> None:
         inbox, self._inbox = self._inbox, []
+        self._refused.clear()
         for source, item in inbox:
             if self._receiver is None:
                 return
