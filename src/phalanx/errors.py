@@ -30,9 +30,37 @@ class TooLarge(NotHappened):
     """A message, value or key exceeds a named limit."""
 
 
+class Quota(NotHappened):
+    """A store is full, or a table of it is: the text says which limit.  Nothing has changed."""
+
+
+class Compacted(NotHappened):
+    """A revision is not known any more: the store's history begins later.
+
+    asked: the revision that was asked for.  oldest: the least that can be asked for now.
+    """
+
+    def __init__(self, asked: int, oldest: int) -> None:
+        super().__init__(asked, oldest)
+        self.asked = asked
+        self.oldest = oldest
+
+    def __str__(self) -> str:
+        return f"revision {self.asked} was compacted; the history begins at revision {self.oldest}"
+
+
 class StateLost(PhalanxError):
     """All processes that held the group's state failed, and the group began anew with an empty one.  Raised by the
-    iteration of a group whose state the program keeps: it drops what it has, and iterates again."""
+    iteration of a group whose state the program keeps: it drops what it has, and iterates again; and by a watch."""
+
+
+class LeaseLost(PhalanxError):
+    """A lease has expired or was revoked, and its keys are gone.  An operation that raises this has changed nothing; a
+    block that is left with it was held under the lease, and cancelled."""
+
+
+class Fenced(NotHappened):
+    """Somebody else holds by now what this caller once held: its write was refused and has changed nothing."""
 
 
 class Diverged(PhalanxError):

@@ -28,6 +28,29 @@ A command that needs the time or a fencing token asks for a `Context` by a keywo
 
 The replica passes it in; callers leave it out, which their type checker accepts because it has a default.  It is an
 argument rather than a global "current context", so that a unit test passes the instant it wants to test.
+
+A class for which time passes (its leases end, its sessions expire) has two more methods, without marks:
+
+        def due_ms(self) -> int | None: ...             # from which time on it wants a turn; None: never
+        def tick(self, context: Context) -> None: ...   # its turn
+
+Every replica calls `tick` before the first entry of an ordered message whose time has reached `due_ms`, so a command
+never sees what should have ended before it; and when nothing else is ordered, a host orders an empty message once that
+time has come.  After a tick, `due_ms` must be later than the tick's `time_ms`.  `tick` should not raise: then it is
+undone, as a command is.
+
+A class whose changes can be followed has a method marked `@feed`, and two hooks:
+
+        @feed()
+        def watch(self, position: int, start: bytes, end: bytes | None) -> Feed: ...
+        def position(self) -> int: ...                              # of the last change
+        def touched(self, position: int) -> Collection[bytes]: ...  # the keys of all changes beyond that position
+
+Positions are integers that grow with the changes, the same at every replica.  A feed is like a query that begins at a
+position: it returns a struct with what changed beyond it in the range of keys from `start` up to but without `end`
+(None: to the last), in `events`; the `position` that it has come to; and `more` if it stopped early.  It must return at
+least one event if there is one.  Gateways call it whenever something in the range was touched, and keep nothing for slow
+followers but their position.  What `watch` and `touched` raise (because the position is forgotten, say) ends the watch.
 """
 
 from collections.abc import Callable
@@ -67,10 +90,12 @@ OUTSIDE = Context()
 
 
 class Kind(StrEnum):
-    """Whether an operation is ordered and may change the state, or is answered by one replica and must not."""
+    """Whether an operation is ordered and may change the state, or is answered by one replica and must not: once, or
+    whenever there is something new."""
 
     COMMAND = "command"
     QUERY = "query"
+    FEED = "feed"
 
 
 class Mark(NamedTuple):
@@ -142,6 +167,11 @@ def query(
     the state.  Parameters as for `command`."""
     mark = _marker(Kind.QUERY, name, version, raises, atomic=True)
     return mark if function is None else mark(function)
+
+
+def feed(*, name: str = "", version: int = 1, raises: tuple[type[Exception], ...] = ()) -> Callable[[F], F]:
+    """Mark a method as a feed: see the module's text.  Parameters as for `command`."""
+    return _marker(Kind.FEED, name, version, raises, atomic=True)
 
 
 def _marker(kind: Kind, name: str, version: int, raises: tuple[type[Exception], ...], atomic: bool) -> Callable[[F], F]:

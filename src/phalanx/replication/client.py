@@ -20,10 +20,12 @@ from phalanx.model.clock import MILLISECOND, Instant
 from phalanx.model.machine import LinkDown, Output, Received, Refused, Send
 from phalanx.model.view import Address
 from phalanx.replication.calls import Ask, Call, Cancel, CloseAll, Completed, End, Read
+from phalanx.replication.following import Follow, Following, Took, Unfollow
 from phalanx.replication.messages import (
     FINAL,
     Acknowledged,
     Answer,
+    Batch,
     CloseSession,
     Command,
     Declined,
@@ -111,6 +113,7 @@ class ClientMachine:
         self._by_request: dict[int, _Request] = {}
         self._request = 0
         self._now = 0
+        self._following = Following(lambda: list(self.endpoints), rng, self._next)
 
     @property
     def endpoints(self) -> tuple[Address, ...]:
@@ -133,12 +136,15 @@ class ClientMachine:
                 self._give_up(lane, now.mono)
             if lane.route.ready_at <= now.mono:
                 self._transmit(lane, now.mono, out)
+        self._following.step(now.mono, out)
         return out
 
     @property
     def deadline(self) -> int | None:
         """When something is due: a call's end, an endpoint's time, a retry, a sign of life."""
         due = [self._deadlines[0][0]] if self._deadlines else []
+        if (at := self._following.deadline) is not None:
+            due.append(at)
         for lane in self._lanes.values():
             if lane.flight:
                 due.append(next(iter(lane.flight.values()))[1] + lane.patience.ns)
@@ -154,14 +160,24 @@ class ClientMachine:
         match event:
             case Call() | Read() | Ask():
                 self._begin(event, out)
+            case Follow():
+                self._following.follow(event, now, out)
+            case Took(token):
+                self._following.took(token, now)
+            case Unfollow(token):
+                self._following.unfollow(token, out)
             case Cancel(token):
                 self._end(token, out, "cancelled")
             case CloseAll():
+                self._following.close(out)
                 self._close(out)
             case LinkDown(address) | Refused(address):
                 for lane in self._lanes.values():
                     if lane.route.current == address:
                         self._fail_over(lane, now)
+                self._following.lost(address, now)
+            case Received(_, Batch() | Reply() | Declined() as message) if self._following.hear(message, now, out):
+                pass
             case Received(_, Opened() | Acknowledged() | Reply() | Answer() | Declined() as message):
                 self._hear(message, now, out)
             case _:

@@ -52,7 +52,11 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag="d", gc=False):
     cost: int
 
 
-Entry = Open | Run | Touch | Close | Report
+class Tick(msgspec.Struct, frozen=True, array_like=True, tag="k", gc=False):
+    """Nothing: it makes time pass (DESIGN section 9)."""
+
+
+Entry = Open | Run | Touch | Close | Report | Tick
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Entry).decode

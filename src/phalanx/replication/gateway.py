@@ -10,17 +10,15 @@ Linearizable queries of one turn share one barrier; they are answered from the r
 While a view change is under way, what clients send is *held* for a moment: mostly this node can act again before the
 client has found another.  What is held has been given to nobody, so it can be declined as if it had never come.
 
-The node drives it: `receive` for clients' messages, `forget` when a connection is gone, `deliver` for everything that
-the group machine delivers, `flush` at the end of a turn.
+The node drives it: `stand` at the start of a turn, `receive` for clients' messages, `forget` when a connection is gone,
+`deliver` for everything that the group machine delivers, `flush` at the end of a turn.
 """
 
 from typing import Any
 
 from phalanx.model.events import (
-    Barrier,
     BarrierFailed,
     BarrierReached,
-    Consumed,
     Delivered,
     Delivery,
     Excluded,
@@ -28,21 +26,21 @@ from phalanx.model.events import (
     GroupLost,
     Host,
     Installed,
-    Multicast,
     Request,
     Restored,
     SnapshotTaken,
     SnapshotWanted,
     Unhost,
 )
-from phalanx.model.machine import Output, Send
+from phalanx.model.machine import Output
 from phalanx.model.view import Address, Group, GroupId, GroupSpec, Member, Name, View
 from phalanx.replication import entries
+from phalanx.replication.feeds import Feeds
+from phalanx.replication.hosted import Hosted, withdraw
 from phalanx.replication.inflight import (
     GATEWAY_LIMITS,
-    Client,
     GatewayLimits,
-    Hosted,
+    Intake,
     ReplicaDiverged,
     SnapshotUnfaithful,
     Waiter,
@@ -50,24 +48,37 @@ from phalanx.replication.inflight import (
 )
 from phalanx.replication.messages import (
     Acknowledged,
+    Asked,
     CloseSession,
     Command,
-    Declined,
     Opened,
     OpenSession,
     Query,
     Reason,
     Reply,
     SessionKeepAlive,
+    Unwatch,
+    Watch,
+    WatchMore,
 )
 from phalanx.replication.objects import ObjectType
+from phalanx.replication.outbox import Outbox
 from phalanx.replication.outcome import Raised, Returned
-from phalanx.replication.replica import Action, Answered, Judged, NotUnderstood, Refusal, Replica, Say, SessionOpened
+from phalanx.replication.replica import (
+    Action,
+    Answered,
+    Judged,
+    NotUnderstood,
+    Refusal,
+    Replica,
+    Say,
+    SessionOpened,
+    Ticked,
+    TickFailed,
+)
 from phalanx.replication.replica import Touched as TouchedSession
 from phalanx.replication.sessions import LIMITS, Limits
 from phalanx.replication.standing import Place, Standing
-
-_Request = OpenSession | SessionKeepAlive | CloseSession | Command | Query
 
 
 class Gateway:
@@ -82,15 +93,13 @@ class Gateway:
         self._audit: dict[str, int] = {"audit_interval": audit_interval} if audit_interval else {}
         self._kinds: dict[str, ObjectType[Any]] = {}
         self._hosted: dict[GroupId, Hosted] = {}
-        self._clients: dict[Address, Client] = {}
+        self._intake = Intake(limits)
+        self._feeds = Feeds()
         self._place = Place(me)
-        self._held: list[tuple[Waiter, _Request]] = []
+        self._held: list[tuple[Waiter, Asked]] = []
+        self._now = 0
         self._ticket = 0
-        self._bytes = 0
-        self._requests: list[Request] = []
-        self._sends: list[Send] = []
-        self._deliveries: list[Any] = []
-        self._notes: list[tuple[str, tuple[Any, ...]]] = []
+        self._out = Outbox(self._intake)
         self._anew: dict[str, GroupSpec] = {}
 
     # --- what the node tells --------------------------------------------------------------------------------------
@@ -106,8 +115,12 @@ class Gateway:
 
     def stand(self, standing: Standing, suspects: frozenset[Name], now: int) -> None:
         """What the node can do now, and whom it suspects: clients are not sent to those.  What was held is taken up, or
-        sent elsewhere, as soon as the view change is over or has lasted too long."""
+        sent elsewhere, as soon as the view change is over or has lasted too long.  Ticks that are due go out."""
+        self._now = now
         self._place.stand(standing, suspects, now)
+        if self._place.acts:
+            for hosted in self._hosted.values():
+                hosted.tick(self._me.name, now)
         if self._held and not self._place.holds:
             self._take_up()
 
@@ -118,89 +131,71 @@ class Gateway:
 
     @property
     def deadline(self) -> int | None:
-        """When what is held has to go elsewhere."""
-        return self._place.holds_until if self._held else None
+        """When a turn is due even if nothing happens: for what is held, a tick, or a sign of life."""
+        due = [self._place.holds_until if self._held else None]
+        if self._place.acts:
+            due += [self._feeds.deadline, *(hosted.tick_at(self._me.name) for hosted in self._hosted.values())]
+        return min((at for at in due if at is not None), default=None)
 
     def forget(self, source: Address) -> None:
         """The client's connection is gone.  What it sent may still happen."""
-        self._clients.pop(source, None)
+        self._intake.forget(source)
+        self._feeds.forget(source)
 
     def flush(self, out: Output) -> list[Request]:
         """The end of a turn: answers, facts and notes go to `out`, the rest is for the group machine."""
         for hosted in self._hosted.values():
-            group = hosted.replica.group.id
-            if hosted.consumed:
-                self._requests.append(Consumed(group, hosted.consumed))
-                hosted.consumed = 0
-            if hosted.payloads:
-                self._requests.append(Multicast(group, tuple(hosted.payloads)))
-                hosted.payloads.clear()
-            if hosted.asking:
-                self._ticket += 1
-                hosted.barriers[self._ticket], hosted.asking = hosted.asking, []
-                self._requests.append(Barrier(group, self._ticket))
-        out.sends += self._sends
-        out.deliveries += self._deliveries
-        for what, detail in self._notes:
-            out.note(what, *detail)
-        requests = self._requests
-        self._requests, self._sends, self._deliveries, self._notes = [], [], [], []
-        return requests
+            self._ticket += 1
+            self._out.requests += hosted.requests(self._ticket)
+        self._out.sends += self._feeds.flush(self._now, silent=not self._place.acts)
+        return self._out.empty(out)
 
     # --- clients --------------------------------------------------------------------------------------------------
 
     def receive(self, source: Address, message: Any) -> bool:
         """A message from a client.  False if it is not for the gateway (`Describe` is the node's to answer)."""
         match message:
-            case OpenSession() | SessionKeepAlive() | CloseSession() | Command() | Query():
-                client = self._clients.setdefault(source, Client())
-                if message.request > client.last:
-                    client.last = message.request
-                    self._take(source, client, message)
+            case OpenSession() | SessionKeepAlive() | CloseSession() | Command() | Query() | Watch():
+                if self._intake.is_new(source, message.request):
+                    self._take(source, message)
                 else:
-                    self._note("gateway.repeated", source, message.request)
-                return True
+                    self._out.note("gateway.repeated", source, message.request)
+            case WatchMore(_, watch, credit):
+                self._feeds.more(source, watch, credit, self._now)
+            case Unwatch(_, watch):
+                self._feeds.end(source, watch)
+                waiting = [each for hosted in self._hosted.values() for each in hosted.waiting]
+                for waiter in [*withdraw([self._held], source, watch), *withdraw(waiting, source, watch)]:
+                    self._intake.release(waiter)
             case _:
                 return False
+        return True
 
-    def _take(
-        self,
-        source: Address,
-        client: Client,
-        message: _Request,
-    ) -> None:
-        size = len(message.arguments) if isinstance(message, (Command, Query)) else 0
+    def _take(self, source: Address, message: Asked) -> None:
+        size = len(message.arguments) if isinstance(message, (Command, Query, Watch)) else 0
         waiter = Waiter(source, message.request, size)
         hosted = self._hosting(message.group)
         holds = self._place.holds
         if hosted is None or not (holds or self._place.acts):
             self._elsewhere(waiter, message.group)
-            return
-        if size > self._limits.command_bytes:
+        elif size > self._limits.command_bytes:
             limit = self._limits.command_bytes
-            self._decline(waiter, Reason.TOO_LARGE, f"{size} bytes of arguments, the limit is {limit}", ())
-            return
-        if isinstance(message, Query) and message.stale and not holds:
+            self._out.decline(waiter, Reason.TOO_LARGE, f"{size} bytes of arguments, the limit is {limit}", ())
+        elif isinstance(message, Query) and message.stale and not holds:
             self._answer_query(hosted, waiter, message)
-            return
-        if (
-            client.requests >= self._limits.client_requests
-            or client.bytes + size > self._limits.client_bytes
-            or self._bytes + size > self._limits.bytes_in_flight
-        ):
-            self._decline(waiter, Reason.BUSY, "too much is under way", self._endpoints(message.group))
-            return
-        client.requests += 1
-        client.bytes += size
-        self._bytes += size
-        if holds:
+        elif not self._intake.admit(waiter):
+            self._out.decline(waiter, Reason.BUSY, "too much is under way", self._endpoints(message.group))
+        elif holds:
             self._held.append((waiter, message))
-            self._note("gateway.held", message.group)
+            self._out.note("gateway.held", message.group)
         else:
             self._hand_on(hosted, waiter, message)
 
-    def _hand_on(self, hosted: Hosted, waiter: Waiter, message: _Request) -> None:
-        if isinstance(message, Query):
+    def _hand_on(self, hosted: Hosted, waiter: Waiter, message: Asked) -> None:
+        if isinstance(message, Watch) and message.position >= 0:
+            self._intake.release(waiter)
+            self._watch(hosted, waiter, message)
+        elif isinstance(message, (Query, Watch)):
             hosted.asking.append((waiter, message))
         else:
             self._ticket += 1
@@ -212,10 +207,10 @@ class Gateway:
         held, self._held = self._held, []
         for waiter, message in held:
             hosted = self._serving(message.group)
-            if hosted is not None and waiter.source in self._clients:
+            if hosted is not None and self._intake.knows(waiter.source):
                 self._hand_on(hosted, waiter, message)
             else:
-                self._release(waiter)
+                self._intake.release(waiter)
                 self._elsewhere(waiter, message.group)
 
     def _serving(self, name: str) -> Hosted | None:
@@ -239,6 +234,7 @@ class Gateway:
             case Delivered(group=group) if group in self._hosted:
                 hosted = self._hosted[group]
                 hosted.consumed += sum(map(len, delivery.payloads))
+                hosted.applied_at = self._now
                 self._act(hosted, hosted.replica.deliver(delivery))
             case Founded(group, spec) if spec.name in self._kinds:
                 self._found(group, spec)
@@ -246,14 +242,19 @@ class Gateway:
                 self._restore(group, known, data)
             case SnapshotWanted(group, token) if group in self._hosted:
                 hosted = self._hosted[group]
-                self._requests.append(SnapshotTaken(group, token, hosted.replica.snapshot() if hosted.serves else None))
+                self._out.requests.append(
+                    SnapshotTaken(group, token, hosted.replica.snapshot() if hosted.serves else None)
+                )
             case BarrierReached(group, token) if group in self._hosted:
-                for waiter, query in self._hosted[group].barriers.pop(token, ()):
-                    self._release(waiter)
-                    self._answer_query(self._hosted[group], waiter, query)
+                for waiter, asked in self._hosted[group].barriers.pop(token, ()):
+                    self._intake.release(waiter)
+                    if isinstance(asked, Watch):
+                        self._watch(self._hosted[group], waiter, asked)
+                    else:
+                        self._answer_query(self._hosted[group], waiter, asked)
             case BarrierFailed(group, token) if group in self._hosted:
                 for waiter, _ in self._hosted[group].barriers.pop(token, ()):
-                    self._release(waiter)
+                    self._intake.release(waiter)
                     self._elsewhere(waiter, self._hosted[group].replica.group.spec.name)
             case GroupLost(group, _) if group in self._hosted:
                 self._drop(group, "the group's state is lost")
@@ -278,17 +279,18 @@ class Gateway:
             if group is None or self._me.name not in group.everyone:
                 self._drop(group_id, f"{self._me} no longer hosts the group")
             else:
+                hosted.ticking = False
                 self._act(hosted, hosted.replica.install(view))
         for name, spec in list(self._anew.items()):
             group = view.group_named(name)
             if group is None or self._me.name not in group.everyone:
                 del self._anew[name]
-                self._requests.append(Host(spec))
+                self._out.requests.append(Host(spec))
 
     def _found(self, group: GroupId, spec: GroupSpec) -> None:
         known = self._place.view.group(group) if self._place.view else None
         self._hosted[group] = self._new(known or Group(group, spec, (self._me.name,)))
-        self._note("gateway.founded", spec.name)
+        self._out.note("gateway.founded", spec.name)
 
     def _restore(self, group: GroupId, spec: GroupSpec, data: bytes) -> None:
         if group in self._hosted:
@@ -301,13 +303,13 @@ class Gateway:
             hosted.replica.restore(data)
         except Exception as error:  # whatever the class's own hooks raise
             hosted.serves = False
-            self._deliveries.append(SnapshotUnfaithful(spec.name, f"{type(error).__name__}: {error}"))
+            self._out.deliveries.append(SnapshotUnfaithful(spec.name, f"{type(error).__name__}: {error}"))
         self._hosted[group] = hosted
-        self._note("gateway.restored", spec.name, hosted.replica.position)
+        self._out.note("gateway.restored", spec.name, hosted.replica.position)
 
     def _new(self, group: Group) -> Hosted:
         kind = self._kinds[group.spec.name]
-        return Hosted(Replica(kind, group, self._me, self._session_limits, **self._audit))
+        return Hosted(Replica(kind, group, self._me, self._session_limits, **self._audit), self._now)
 
     def _spec(self, group_id: GroupId) -> GroupSpec | None:
         if group_id in self._hosted:
@@ -319,13 +321,14 @@ class Gateway:
         """The replica is gone.  What was in flight may have happened or may yet; queries have not."""
         hosted = self._hosted.pop(group)
         name = hosted.replica.group.spec.name
+        self._feeds.drop(group, why, self._endpoints(name))
         for waiter in hosted.in_flight.values():
-            self._release(waiter)
-            self._decline(waiter, Reason.UNKNOWN, why, self._endpoints(name))
+            self._intake.release(waiter)
+            self._out.decline(waiter, Reason.UNKNOWN, why, self._endpoints(name))
         for waiter, _ in [*hosted.asking, *(each for asked in hosted.barriers.values() for each in asked)]:
-            self._release(waiter)
+            self._intake.release(waiter)
             self._elsewhere(waiter, name)
-        self._note("gateway.dropped", name, why)
+        self._out.note("gateway.dropped", name, why)
 
     # --- answers --------------------------------------------------------------------------------------------------
 
@@ -335,36 +338,41 @@ class Gateway:
                 case Answered(ticket, result):
                     waiter = hosted.in_flight.pop(ticket, None)
                     if waiter is not None:  # it may have been sent before the state here was replaced
-                        self._release(waiter)
+                        self._intake.release(waiter)
                         self._answer(hosted, waiter, result)
                 case Say(payload):
                     hosted.payloads.append(payload)
                 case Judged(finding):
                     self._judged(hosted, finding.since, finding.position, finding.diverged, bool(finding.agreed))
+                case Ticked():
+                    hosted.ticking = False
+                case TickFailed(text):
+                    self._out.note("gateway.tick_failed", hosted.replica.group.spec.name, text)
                 case NotUnderstood(sender):
-                    self._note("gateway.not_understood", str(sender))
+                    self._out.note("gateway.not_understood", str(sender))
 
     def _judged(self, hosted: Hosted, since: int, position: int, diverged: tuple[Name, ...], majority: bool) -> None:
         spec = hosted.replica.group.spec
-        self._note("gateway.diverged", spec.name, since, position, diverged)
-        self._deliveries.append(ReplicaDiverged(spec.name, since, position, diverged, majority and not diverged))
+        self._out.note("gateway.diverged", spec.name, since, position, diverged)
+        self._out.deliveries.append(ReplicaDiverged(spec.name, since, position, diverged, majority and not diverged))
         if hosted.replica.diverged and hosted.serves:
             hosted.serves = False
+            self._feeds.drop(hosted.replica.group.id, "this replica has diverged", self._endpoints(spec.name))
             self._anew[spec.name] = spec
-            self._requests.append(Unhost(spec.name))
+            self._out.requests.append(Unhost(spec.name))
 
     def _answer(self, hosted: Hosted, waiter: Waiter, result: Any) -> None:
         name = hosted.replica.group.spec.name
         match result:
             case Returned() | Raised():
-                self._send(waiter, Reply(waiter.request, result, hosted.replica.stamp))
+                self._out.answer(waiter, Reply(waiter.request, result, hosted.replica.stamp))
             case SessionOpened(session):
                 lifetime = self._session_limits.lifetime_ms
-                self._send(waiter, Opened(waiter.request, session, lifetime, self._endpoints(name)))
+                self._out.answer(waiter, Opened(waiter.request, session, lifetime, self._endpoints(name)))
             case TouchedSession():
-                self._send(waiter, Acknowledged(waiter.request, self._endpoints(name)))
+                self._out.answer(waiter, Acknowledged(waiter.request, self._endpoints(name)))
             case Refusal(reason, text):
-                self._decline(waiter, reason, text, ())
+                self._out.decline(waiter, reason, text, ())
 
     def _answer_query(self, hosted: Hosted, waiter: Waiter, query: Query) -> None:
         if hosted.serves:
@@ -372,22 +380,14 @@ class Gateway:
         else:
             self._elsewhere(waiter, query.group)
 
+    def _watch(self, hosted: Hosted, waiter: Waiter, watch: Watch) -> None:
+        """Begin a watch."""
+        if not hosted.serves:
+            self._elsewhere(waiter, watch.group)
+        elif self._intake.knows(waiter.source):
+            refusal = self._feeds.add(waiter.source, watch, hosted.replica, self._now)
+            if refusal is not None:
+                self._out.decline(waiter, *refusal, self._endpoints(watch.group))
+
     def _elsewhere(self, waiter: Waiter, name: str) -> None:
-        self._decline(waiter, Reason.ELSEWHERE, self._place.why_not(name), self._endpoints(name))
-
-    def _decline(self, waiter: Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...]) -> None:
-        self._send(waiter, Declined(waiter.request, reason, text, endpoints))
-
-    def _send(self, waiter: Waiter, message: Any) -> None:
-        if waiter.source in self._clients:
-            self._sends.append(Send((waiter.source,), message))
-
-    def _release(self, waiter: Waiter) -> None:
-        self._bytes -= waiter.size
-        client = self._clients.get(waiter.source)
-        if client is not None:
-            client.requests -= 1
-            client.bytes -= waiter.size
-
-    def _note(self, what: str, *detail: Any) -> None:
-        self._notes.append((what, detail))
+        self._out.decline(waiter, Reason.ELSEWHERE, self._place.why_not(name), self._endpoints(name))

@@ -1,11 +1,10 @@
 """What a gateway has under way for its clients, the limits on that, and what it tells the application."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from phalanx.model.view import Address, Name
 from phalanx.replication import entries
-from phalanx.replication.messages import CloseSession, Command, OpenSession, Query, SessionKeepAlive
-from phalanx.replication.replica import Replica
+from phalanx.replication.messages import CloseSession, Command, OpenSession, SessionKeepAlive
 
 COMMAND_BYTES_MAX = 1 << 20
 """Encoded arguments of a command or query; a frame must hold it with room to spare."""
@@ -63,20 +62,7 @@ class Waiter(NamedTuple):
     size: int
 
 
-class Hosted:
-    """A group that this node has a replica of."""
-
-    def __init__(self, replica: Replica[Any]) -> None:
-        self.replica = replica
-        self.serves = True
-        self.payloads: list[bytes] = []
-        self.in_flight: dict[int, Waiter] = {}
-        self.asking: list[tuple[Waiter, Query]] = []
-        self.barriers: dict[int, list[tuple[Waiter, Query]]] = {}
-        self.consumed = 0
-
-
-class Client:
+class _Client:
     """What one connection has under way."""
 
     __slots__ = ("bytes", "last", "requests")
@@ -85,6 +71,53 @@ class Client:
         self.last = -1
         self.requests = 0
         self.bytes = 0
+
+
+class Intake:
+    """Which connections there are, and how much each has under way: the limits are kept here."""
+
+    def __init__(self, limits: GatewayLimits) -> None:
+        self._limits = limits
+        self._clients: dict[Address, _Client] = {}
+        self._bytes = 0
+
+    def knows(self, source: Address) -> bool:
+        """The connection is there, and has asked for something."""
+        return source in self._clients
+
+    def is_new(self, source: Address, request: int) -> bool:
+        """Requests of one connection only grow: one that does not is a doubled message."""
+        client = self._clients.setdefault(source, _Client())
+        if request <= client.last:
+            return False
+        client.last = request
+        return True
+
+    def admit(self, waiter: Waiter) -> bool:
+        """Count it, if no limit stands against it."""
+        client, size = self._clients[waiter.source], waiter.size
+        if (
+            client.requests >= self._limits.client_requests
+            or client.bytes + size > self._limits.client_bytes
+            or self._bytes + size > self._limits.bytes_in_flight
+        ):
+            return False
+        client.requests += 1
+        client.bytes += size
+        self._bytes += size
+        return True
+
+    def release(self, waiter: Waiter) -> None:
+        """It is answered, or will not be."""
+        self._bytes -= waiter.size
+        client = self._clients.get(waiter.source)
+        if client is not None:
+            client.requests -= 1
+            client.bytes -= waiter.size
+
+    def forget(self, source: Address) -> None:
+        """The connection is gone.  What it sent still counts until it is released."""
+        self._clients.pop(source, None)
 
 
 def entry_of(ticket: int, message: OpenSession | SessionKeepAlive | CloseSession | Command) -> entries.Entry:

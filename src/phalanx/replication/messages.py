@@ -68,6 +68,40 @@ class Query(msgspec.Struct, frozen=True, array_like=True, tag="c.query", gc=Fals
     stale: bool = False
 
 
+class Watch(msgspec.Struct, frozen=True, array_like=True, tag="c.watch", gc=False):
+    """Feed me: everything beyond `position` (-1: beyond what is acknowledged by now), as long as the connection lives.
+
+    identity: the group's id, if it is known; 0: any group of that name will do.  A group that was founded anew has
+        another history.
+    credit: how many batches may be sent until `WatchMore`.
+    Answers: any number of `Batch`; at the end, if not the client ends it, `Reply` with an exception, or `Declined`.
+    """
+
+    request: int
+    group: str
+    identity: int
+    operation: str
+    types: int
+    arguments: bytes
+    position: int
+    credit: int
+
+
+class WatchMore(msgspec.Struct, frozen=True, array_like=True, tag="c.more", gc=False):
+    """The client has taken that many batches of the watch with that request number.  No answer."""
+
+    request: int
+    watch: int
+    credit: int
+
+
+class Unwatch(msgspec.Struct, frozen=True, array_like=True, tag="c.unwatch", gc=False):
+    """The watch with that request number is not needed any more.  No answer."""
+
+    request: int
+    watch: int
+
+
 class Describe(msgspec.Struct, frozen=True, array_like=True, tag="c.describe"):
     """Tell about yourself; `what` is in the node's vocabulary ("status", ...).  Answer: `Answer`."""
 
@@ -109,6 +143,21 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag="c.answer", gc=Fa
     data: bytes
 
 
+class Batch(msgspec.Struct, frozen=True, array_like=True, tag="c.batch", gc=False):
+    """What a watch is told.  `request`: the watch's.  identity: the group's id.
+
+    after, position: it covers everything between these positions; a client that is not at `after` has lost something, and
+        asks again.
+    data: the feed's encoded result; empty: nothing happened up to `position`, which is a sign of life.
+    """
+
+    request: int
+    identity: int
+    after: int
+    position: int
+    data: bytes
+
+
 class Reason(StrEnum):
     """Why a request was declined."""
 
@@ -132,11 +181,13 @@ class Reason(StrEnum):
     """They cannot be decoded.  Final."""
     TOO_LARGE = "too large"
     """The arguments exceed the limit of a command.  Final."""
+    LOST = "state lost"
+    """The group was lost and founded anew: what is to be followed does not go on.  Final."""
     DIVERGED = "diverged"
     """The replicas disagree and none is right by majority: writes are stopped.  Final, until people act."""
 
 
-FINAL = frozenset({Reason.OPERATION, Reason.ARGUMENTS, Reason.TOO_LARGE, Reason.DIVERGED})
+FINAL = frozenset({Reason.OPERATION, Reason.ARGUMENTS, Reason.TOO_LARGE, Reason.LOST, Reason.DIVERGED})
 """Sending the same again will not help."""
 
 
@@ -152,6 +203,9 @@ class Declined(msgspec.Struct, frozen=True, array_like=True, tag="c.declined"):
     endpoints: tuple[Address, ...] = ()
 
 
-FromClient = OpenSession | SessionKeepAlive | CloseSession | Command | Query | Describe
-ToClient = Opened | Acknowledged | Reply | Answer | Declined
+Asked = OpenSession | SessionKeepAlive | CloseSession | Command | Query | Watch
+"""What a gateway answers when it can."""
+
+FromClient = Asked | WatchMore | Unwatch | Describe
+ToClient = Opened | Acknowledged | Reply | Answer | Batch | Declined
 ClientMessage = FromClient | ToClient

@@ -13,7 +13,7 @@ and callers send the fingerprint of the one operation that they call.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, get_type_hints
 
 import msgspec
@@ -48,6 +48,7 @@ class Operation:
         self.atomic = mark.atomic
         self.function = function
         self._context = ""
+        self._feeds = mark.kind is Kind.FEED
         self._signature, hints = self._read(function)
         self._names = tuple(self._signature.parameters)
         fields = [(name, hints[name]) for name in self._names]
@@ -72,6 +73,14 @@ class Operation:
         """Arguments for `run`.  Raises `msgspec.DecodeError` if they do not fit (`ValidationError` is one)."""
         values = self._arguments_decoder.decode(arguments)
         return {name: getattr(values, name) for name in self._names}
+
+    def feed(self, instance: Any, arguments: dict[str, Any], position: int) -> Any:
+        """Call a feed from that position on; what it returned, as it is.  Raises whatever it raises."""
+        return self.function(instance, position, **arguments)
+
+    def read(self, data: bytes) -> Any:
+        """Decode what a feed returned.  Raises `msgspec.DecodeError`."""
+        return self._result_decoder.decode(data)
 
     def run(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
         """Call the method.  Raises whatever it raises, and `UnencodableResult`."""
@@ -98,7 +107,10 @@ class Operation:
         except NameError as error:
             raise ConfigurationError(f"{self.where}: an annotation cannot be resolved: {error}") from error
         parameters = []
-        for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        everything = list(inspect.signature(function).parameters.values())
+        if self._feeds and [p.name for p in everything[1:4]] != ["position", "start", "end"]:
+            raise ConfigurationError(f"{self.where}: a feed's parameters begin with position, start and end")
+        for parameter in everything[2 if self._feeds else 1 :]:
             name = parameter.name
             if hints.get(name) is Context:
                 if parameter.default is parameter.empty or self._context:
@@ -113,6 +125,20 @@ class Operation:
         if "return" not in hints:
             raise ConfigurationError(f"{self.where}: the result needs a type annotation")
         return inspect.Signature(parameters), hints
+
+
+class TickHook:
+    """A class's `tick` in the shape of an operation, for whoever runs operations again."""
+
+    def decode(self, arguments: bytes) -> dict[str, Any]:
+        """It has no arguments."""
+        assert not arguments
+        return {}
+
+    def run(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
+        """Raises whatever the hook raises."""
+        instance.tick(context, **arguments)
+        return Returned(b"")
 
 
 class Invocation(NamedTuple, Generic[R_co]):
@@ -146,8 +172,12 @@ class ObjectType(Generic[T]):
             raise ConfigurationError(f"{self.name} has no method marked @command or @query")
         self.state: StateCodec[T] = StateCodec(cls)
         self.state.prove()
+        self.tick = _tick_of(cls)
+        """How to let time pass for an instance that has a `due_ms`; None: the class has no such hooks."""
+        _check_feeds(cls, self.operations.values())
         self.contract = contract.contract(
-            f"state {self.state.spelled}", *sorted(operation.spelled for operation in self.operations.values())
+            f"state {self.state.spelled}{' ticks' if self.tick else ''}",
+            *sorted(operation.spelled for operation in self.operations.values()),
         )
         """Fingerprint of names, versions and types, for `GroupSpec.contract`."""
         self.undoes = any(o.kind is Kind.COMMAND and not o.atomic for o in self.operations.values())
@@ -172,6 +202,20 @@ def describe(cls: type[T]) -> ObjectType[T]:
     """Make an object type from a class.  Raises `ConfigurationError` naming the class, the method and the parameter if
     something about it cannot be replicated."""
     return ObjectType(cls)
+
+
+def _check_feeds(cls: type, operations: Iterable[Operation]) -> None:
+    feeds = [operation.where for operation in operations if operation.kind is Kind.FEED]
+    for hook in ("position", "touched"):
+        if feeds and not callable(getattr(cls, hook, None)):
+            raise ConfigurationError(f"{feeds[0]} is a feed, so {cls.__name__} needs a method {hook}()")
+
+
+def _tick_of(cls: type) -> TickHook | None:
+    hooks = [hook for hook in ("due_ms", "tick") if callable(getattr(cls, hook, None))]
+    if len(hooks) == 1:
+        raise ConfigurationError(f"{cls.__name__} has {hooks[0]}() but not its counterpart")
+    return TickHook() if hooks else None
 
 
 def _marked(cls: type) -> Iterator[tuple[Callable[..., Any], Mark]]:

@@ -5,14 +5,15 @@ Services Using the State Machine Approach", 1990).  All of it is in its snapshot
 audit, and the counters.  It differs from its peers only in which answers it hands out: those to entries that its own
 node sent, since that is where the callers wait.
 
-Rules for one entry, in this order: the position and the clock advance; idle sessions expire; then the entry is applied.
+Rules for one entry, in this order: the position and the clock advance; idle sessions expire; the object is ticked, if it
+is due; then the entry is applied.
 A command is run only if its session is known, the table has no outcome for it, writes are not stopped, and its
 operation, types and arguments are understood; each of these is judged alike by every replica.
 """
 
 import hashlib
 import zlib
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,7 +24,7 @@ from phalanx.model.replicated import Context, Kind
 from phalanx.model.view import Group, Member, Order, View
 from phalanx.replication import entries
 from phalanx.replication.audit import AUDIT_INTERVAL, Audit, Finding
-from phalanx.replication.entries import UNREADABLE, Close, Open, Report, Run, Touch
+from phalanx.replication.entries import UNREADABLE, Close, Open, Report, Run, Tick, Touch
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import ObjectType, Operation, UnencodableResult
 from phalanx.replication.outcome import Outcome, Returned, raised
@@ -78,7 +79,17 @@ class NotUnderstood(NamedTuple):
     sender: Member
 
 
-Action = Answered | Say | Judged | NotUnderstood
+class Ticked(NamedTuple):
+    """This node's `entries.Tick` was ordered."""
+
+
+class TickFailed(NamedTuple):
+    """The object's `tick` raised, at every replica, and was undone."""
+
+    text: str
+
+
+Action = Answered | Say | Judged | NotUnderstood | Ticked | TickFailed
 
 _REASONS = {Verdict.UNKNOWN: Reason.EXPIRED, Verdict.SETTLED: Reason.SETTLED, Verdict.WINDOW: Reason.WINDOW}
 
@@ -130,6 +141,11 @@ class Replica(Generic[T]):
         self._diverged = False
 
     @property
+    def object(self) -> T:
+        """The object as it is now: to be looked at, not to be changed."""
+        return self._object
+
+    @property
     def stopped(self) -> bool:
         """Writes are refused, because the replicas disagree and no majority says who is right."""
         return self._audit.stopped
@@ -155,6 +171,9 @@ class Replica(Generic[T]):
         self.stamp = max(self.stamp, delivered.stamp)
         self._sessions.advance(wall_ms(self.stamp))
         sender = str(delivered.sender)
+        due_ms = self.due_ms
+        if due_ms is not None and due_ms <= wall_ms(self.stamp):
+            actions += self._tick()
         for payload in delivered.payloads:
             self.position += 1
             self._token = max(self._token + 1, self.stamp)
@@ -166,6 +185,8 @@ class Replica(Generic[T]):
                 if isinstance(entry, Report):
                     self._audit.report(delivered.sender.name, entry)
                     actions += self._judge()
+                elif isinstance(entry, Tick):
+                    actions += [Ticked()] if mine else []
                 else:
                     result = self._apply(entry, sender)
                     if mine:
@@ -236,6 +257,31 @@ class Replica(Generic[T]):
             self._undo.succeeded(operation, encoded, context, self._object)
         return outcome
 
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    @property
+    def due_ms(self) -> int | None:
+        """The ordered time from which on the object wants to be ticked, in milliseconds since the epoch; None: never."""
+        due: int | None = self._object.due_ms() if self.kind.tick else None  # type: ignore[attr-defined]  # it has both hooks
+        return due
+
+    def _tick(self) -> list[Action]:
+        hook = self.kind.tick
+        assert hook is not None
+        self._token = max(self._token + 1, self.stamp)
+        context = Context(self.stamp, "", self.position, self._token)
+        try:
+            hook.run(self._object, {}, context)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if self._undo is not None:
+                self._object = self._undo.before()
+            return [TickFailed(f"{type(error).__name__}: {error}")]
+        if self._undo is not None:
+            self._undo.succeeded(hook, b"", context, self._object)
+        return []
+
     # --- reads ----------------------------------------------------------------------------------------------------
 
     def query(self, operation_id: str, types: int, encoded: bytes) -> Outcome | Refusal:
@@ -253,6 +299,16 @@ class Replica(Generic[T]):
             raise
         except Exception as error:
             return raised(error)
+
+    def feed(self, operation_id: str, types: int, encoded: bytes) -> tuple[Operation, dict[str, Any]] | Refusal:
+        """What a watch is to be fed with: the operation and its arguments."""
+        found = self._find(operation_id, types, Kind.FEED)
+        if isinstance(found, Refusal):
+            return found
+        try:
+            return found, found.decode(encoded)
+        except UNREADABLE as error:
+            return Refusal(Reason.ARGUMENTS, f"{found.where}: {error}")
 
     # --- audits ---------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ kept encoded, since a command may put the decoded ones into the state.
 from typing import Generic, TypeVar
 
 from phalanx.model.replicated import Context
-from phalanx.replication.objects import ObjectType, Operation, UnencodableResult
+from phalanx.replication.objects import ObjectType, Operation, TickHook, UnencodableResult
 
 T = TypeVar("T")
 
@@ -29,11 +29,11 @@ class Undo(Generic[T]):
 
     def __init__(self, kind: ObjectType[T], instance: T) -> None:
         self._kind = kind
-        self._journal: list[tuple[Operation, bytes, Context]] = []
+        self._journal: list[tuple[Operation | TickHook, bytes, Context]] = []
         self._bytes = 0
         self._checkpoint = kind.state.snapshot(instance)
 
-    def succeeded(self, operation: Operation, arguments: bytes, context: Context, instance: T) -> None:
+    def succeeded(self, operation: Operation | TickHook, arguments: bytes, context: Context, instance: T) -> None:
         """The command was run and left `instance` as it is."""
         self._journal.append((operation, arguments, context))
         self._bytes += len(arguments)

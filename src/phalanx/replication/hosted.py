@@ -1,0 +1,89 @@
+"""A group that a node has a replica of, as its gateway keeps it: what is under way, and when a tick is due.
+
+The eldest host orders a tick when the object wants one and nothing else flows (DESIGN section 9).  It judges this by its
+monotonic clock, from when it last applied something: its wall clock may be wrong.
+"""
+
+from typing import Any, TypeAlias, TypeVar
+
+from phalanx.model.clock import MILLISECOND, wall_ms
+from phalanx.model.events import Barrier, Consumed, Multicast, Request
+from phalanx.model.view import Address, Name
+from phalanx.replication import entries
+from phalanx.replication.inflight import Waiter
+from phalanx.replication.messages import Query, Watch
+from phalanx.replication.replica import Replica
+
+TICK_NS_LEAST = 50 * MILLISECOND
+"""From one tick to the next: the group's clock may stand still for a while, if it was ahead of physical time."""
+
+
+T = TypeVar("T")
+
+Waiting: TypeAlias = list[tuple[Waiter, T]]
+"""Requests of that kind, and who waits for them."""
+
+
+class Hosted:
+    """See the module's text.  Times are monotonic nanoseconds."""
+
+    def __init__(self, replica: Replica[Any], now: int) -> None:
+        self.replica = replica
+        self.serves = True
+        self.payloads: list[bytes] = []
+        self.in_flight: dict[int, Waiter] = {}
+        self.asking: list[tuple[Waiter, Query | Watch]] = []
+        self.barriers: dict[int, list[tuple[Waiter, Query | Watch]]] = {}
+        self.consumed = 0
+        self.applied_at = now
+        """When something ordered was last applied here."""
+        self.ticking = False
+        """A tick of ours is under way."""
+        self._ticked_at = now - TICK_NS_LEAST
+
+    @property
+    def waiting(self) -> list["Waiting[Query | Watch]"]:
+        """What waits for barriers."""
+        return [self.asking, *self.barriers.values()]
+
+    def tick_at(self, me: Name) -> int | None:
+        """When this node is to order a tick, unless something else comes first; None: it is not."""
+        if self.ticking or not self.serves or self.replica.group.hosts[:1] != (me,):
+            return None
+        due_ms = self.replica.due_ms
+        if due_ms is None:
+            return None
+        wait = (due_ms - wall_ms(self.replica.stamp)) * MILLISECOND
+        return max(self.applied_at + wait, self._ticked_at + TICK_NS_LEAST)
+
+    def tick(self, me: Name, now: int) -> None:
+        """Order a tick, if one is due."""
+        at = self.tick_at(me)
+        if at is not None and at <= now:
+            self.ticking = True
+            self._ticked_at = now
+            self.payloads.append(entries.encode(entries.Tick()))
+
+    def requests(self, ticket: int) -> list[Request]:
+        """What the group machine is to do, at the end of a turn.  `ticket`: of the barrier, if there are questions."""
+        group = self.replica.group.id
+        requests: list[Request] = []
+        if self.consumed:
+            requests.append(Consumed(group, self.consumed))
+            self.consumed = 0
+        if self.payloads:
+            requests.append(Multicast(group, tuple(self.payloads)))
+            self.payloads.clear()
+        if self.asking:
+            self.barriers[ticket], self.asking = self.asking, []
+            requests.append(Barrier(group, ticket))
+        return requests
+
+
+def withdraw(waiting: "list[Waiting[T]]", source: Address, request: int) -> list[Waiter]:
+    """Take a request out of the lists in which it waits; who waited."""
+    found = []
+    for each in waiting:
+        found += [waiter for waiter, _ in each if (waiter.source, waiter.request) == (source, request)]
+        each[:] = [one for one in each if (one[0].source, one[0].request) != (source, request)]
+    return found

@@ -1,0 +1,43 @@
+"""What a gateway gives out at the end of a turn: answers, facts, notes, and requests for the group machine."""
+
+from typing import Any
+
+from phalanx.model.events import Request
+from phalanx.model.machine import Output, Send
+from phalanx.model.view import Address
+from phalanx.replication.inflight import Intake, Waiter
+from phalanx.replication.messages import Declined, Reason
+
+
+class Outbox:
+    """Filled during the turn.  Answers to connections that are gone are dropped."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self.requests: list[Request] = []
+        self.sends: list[Send] = []
+        self.deliveries: list[Any] = []
+        self._notes: list[tuple[str, tuple[Any, ...]]] = []
+
+    def answer(self, waiter: Waiter, message: Any) -> None:
+        """Send it to whoever waits."""
+        if self._intake.knows(waiter.source):
+            self.sends.append(Send((waiter.source,), message))
+
+    def decline(self, waiter: Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...]) -> None:
+        """Tell whoever waits that it is not done here."""
+        self.answer(waiter, Declined(waiter.request, reason, text, endpoints))
+
+    def note(self, what: str, *detail: Any) -> None:
+        """Something happened."""
+        self._notes.append((what, detail))
+
+    def empty(self, out: Output) -> list[Request]:
+        """The turn ends: everything goes to `out`, but for the requests."""
+        out.sends += self.sends
+        out.deliveries += self.deliveries
+        for what, detail in self._notes:
+            out.note(what, *detail)
+        requests = self.requests
+        self.requests, self.sends, self.deliveries, self._notes = [], [], [], []
+        return requests
