@@ -32,6 +32,7 @@ bench: compiled
 	@$(BIN)/python -m bench.wire
 	@$(BIN)/python -m bench.multicast
 	@$(BIN)/python -m bench.failover
+	@$(BIN)/python -m bench.store
 
 # The package as pip would install it: compiled where that is possible.  Run it by PYTHONPATH=build/compiled.
 compiled: build/compiled/.built

@@ -15,16 +15,23 @@ from phalanx.runtime.compiled import find_sources_only, is_source_wanted
 if is_source_wanted():  # before anything is imported that may be compiled
     find_sources_only()
 
-from phalanx.api.client import Client, Replicated, Store, connect
+from phalanx.api.client import Client, Replicated, connect
 from phalanx.api.groups import Changed, Excluded, Founded, Group, Lost, Message, Restored
+from phalanx.api.lease import Lease
 from phalanx.api.local import Cluster, local
 from phalanx.api.process import Process, join
+from phalanx.api.store import Store
+from phalanx.api.watch import Watch
 from phalanx.errors import (
+    Compacted,
     ConfigurationError,
     Diverged,
+    Fenced,
+    LeaseLost,
     NotHappened,
     OutcomeUnknown,
     PhalanxError,
+    Quota,
     Refused,
     StateLost,
     TooLarge,
@@ -34,7 +41,9 @@ from phalanx.group.config import Limits, Timing
 from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, command, query
 from phalanx.model.view import Member, Order, View
 from phalanx.runtime.loop import run
-from phalanx.services.kv import KV
+from phalanx.services.store import values as txn
+from phalanx.services.store.kv import KV
+from phalanx.services.store.values import Event, Versioned
 
 __version__ = "0.1.0"
 
@@ -45,12 +54,17 @@ __all__ = [
     "Client",
     "Cluster",
     "CommandFailed",
+    "Compacted",
     "ConfigurationError",
     "Context",
     "Diverged",
+    "Event",
     "Excluded",
+    "Fenced",
     "Founded",
     "Group",
+    "Lease",
+    "LeaseLost",
     "Limits",
     "Lost",
     "Member",
@@ -60,6 +74,7 @@ __all__ = [
     "OutcomeUnknown",
     "PhalanxError",
     "Process",
+    "Quota",
     "Refused",
     "Replicated",
     "Restored",
@@ -68,11 +83,14 @@ __all__ = [
     "Timing",
     "TooLarge",
     "Unavailable",
+    "Versioned",
     "View",
+    "Watch",
     "command",
     "connect",
     "join",
     "local",
     "query",
     "run",
+    "txn",
 ]

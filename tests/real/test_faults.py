@@ -14,10 +14,10 @@ from phalanx.group.messages import Ballot, Envelope, Held, Pull
 from phalanx.lab.load import Load
 from phalanx.lab.processes import HOST, Processes, Statuses
 from phalanx.model.view import Member
-from phalanx.replication.messages import Command, Declined, Describe, OpenSession, Query
+from phalanx.replication.messages import Command, Declined, Describe, OpenSession, Query, Unwatch, Watch, WatchMore
 from phalanx.replication.objects import describe
 from phalanx.runtime.connection import HELLO, PROTOCOL_VERSION, Hello
-from phalanx.services.kv import KV
+from phalanx.services.store.kv import KV
 from phalanx.wire.frame import FrameDecoder, Kind, encode_frame
 from tests.real.cluster import (
     PATIENCE_S,
@@ -177,6 +177,9 @@ def garbage() -> list[bytes]:
         Command(1, "KV", 0, 0, 0, "no such operation", -1, b""),
         Query(1 << 63, "\0" * 1000, "get", 1, rng.randbytes(1000)),
         Query(5, "KV", "get", 1, b"", True),
+        Watch(6, "KV", -1, "watch@1", 0, b"\xff", -(1 << 62), 1 << 62),
+        WatchMore(7, 6, -(1 << 62)),
+        Unwatch(8, 1 << 62),
         Describe(6, "\N{SNOWMAN}" * 1000),
         Envelope(0, stranger, Held(1 << 62, nonsense)),
         Envelope(-1, stranger, Pull(-1, 1 << 62, -1, 1 << 62, -1)),

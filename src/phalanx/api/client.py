@@ -12,6 +12,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import msgspec
 
+from phalanx.api.store import Store
+from phalanx.api.watch import Watch
+from phalanx.errors import Unavailable
 from phalanx.model.clock import SECOND
 from phalanx.model.replicated import Kind
 from phalanx.model.view import Address
@@ -19,13 +22,14 @@ from phalanx.node.node import Message
 from phalanx.node.status import Status
 from phalanx.replication.calls import Ask, Call, Cancel, CloseAll, Completed, End, Read, error_of
 from phalanx.replication.client import ClientMachine
+from phalanx.replication.following import FROM_NOW, Ended, Fed, Follow, Unfollow
 from phalanx.replication.objects import Invocation, ObjectType, describe
 from phalanx.runtime.clock import system_clock
 from phalanx.runtime.contract import Transport
 from phalanx.runtime.disk import MemoryDisk
 from phalanx.runtime.driver import Driver
 from phalanx.runtime.transport import TcpTransport
-from phalanx.services.kv import KV, Range, Versioned
+from phalanx.services.store.kv import KV
 from phalanx.wire.codec import Codec
 
 T = TypeVar("T")
@@ -51,7 +55,9 @@ class Client:
         self._machine = ClientMachine(endpoints, random.Random())
         self._driver = Driver(self._machine, CODEC, transport, MemoryDisk(), self._completed)
         self._futures: dict[int, asyncio.Future[Completed]] = {}
+        self._watches: dict[int, Watch] = {}
         self._token = 0
+        self._closed = False
         self._driver.start()
 
     @property
@@ -63,8 +69,8 @@ class Client:
         """A handle to the replicated object of that class; `name` is its group's, by default the class's name."""
         return Replicated(self, describe(cls), name or cls.__name__, self.timeout_s)
 
-    def kv(self, name: str = "KV") -> "Store":
-        """A handle to the key-value store of that name."""
+    def kv(self, name: str = "KV") -> Store:
+        """A handle to the store of that name."""
         return Store(self.object(KV, name))
 
     async def status(self, timeout_s: float | None = None) -> Status:
@@ -74,7 +80,8 @@ class Client:
         return _status(completed.data)
 
     async def close(self) -> None:
-        """Close sessions and connections.  Calls under way raise as at their deadline."""
+        """Close sessions and connections.  Calls under way raise as at their deadline, later ones `Unavailable`."""
+        self._closed = True
         self._driver.submit(CloseAll())
         await asyncio.sleep(0)
         await self._driver.close()
@@ -98,10 +105,35 @@ class Client:
             return await self._submit(lambda token: Call(token, group, name, types, arguments, deadline))
         return await self._submit(lambda token: Read(token, group, name, types, arguments, deadline, stale))
 
+    def follow(self, group: str, invocation: Invocation[Any], position: int | None, patience_s: float | None) -> Watch:
+        """A watch, which begins when its block does."""
+        self._token += 1
+        token = self._token
+        name, types = invocation.operation.id, invocation.operation.types
+        beginning = FROM_NOW if position is None else position
+        patience_ns = 0 if patience_s is None else max(1, int(patience_s * SECOND))
+        request = Follow(token, group, name, types, invocation.arguments, beginning, patience_ns)
+
+        def begin() -> None:
+            if self._closed or self._driver.closed.done():
+                raise Unavailable("the client is closed")
+            self._watches[token] = watch
+            self._driver.submit(request)
+
+        watch = Watch(self._unwatching, token, invocation.operation, begin)
+        return watch
+
+    def _unwatching(self, request: Any) -> None:
+        if isinstance(request, Unfollow):
+            self._watches.pop(request.token, None)
+        self._driver.submit(request)
+
     def _deadline(self, timeout_s: float | None) -> int:
         return system_clock().mono + int((self.timeout_s if timeout_s is None else timeout_s) * SECOND)
 
     async def _submit(self, make: Callable[[int], Any]) -> Completed:
+        if self._closed or self._driver.closed.done():
+            raise Unavailable("the client is closed")
         self._token += 1
         token = self._token
         future = self._futures[token] = asyncio.get_running_loop().create_future()
@@ -118,10 +150,15 @@ class Client:
         return completed
 
     def _completed(self, deliveries: list[Any]) -> None:
-        for completed in deliveries:
-            future = self._futures.get(completed.token)
+        for delivery in deliveries:
+            if isinstance(delivery, (Fed, Ended)):
+                watch = self._watches.get(delivery.token)
+                if watch is not None:
+                    watch.take(delivery)
+                continue
+            future = self._futures.get(delivery.token)
             if future is not None and not future.done():
-                future.set_result(completed)
+                future.set_result(delivery)
 
 
 class Replicated(Generic[T]):
@@ -162,40 +199,17 @@ class Replicated(Generic[T]):
         assert completed.outcome is not None
         return invocation.result(completed.outcome)
 
-
-class Store:
-    """The key-value store, spelled out.  Errors as for `Replicated.call`."""
-
-    def __init__(self, handle: Replicated[KV]) -> None:
-        self._kv = handle
-
-    def within(self, timeout_s: float) -> "Store":
-        return Store(self._kv.within(timeout_s))
-
-    @property
-    def stale(self) -> "Store":
-        """Reads that are answered at once from what a node has."""
-        return Store(self._kv.stale)
-
-    async def get(self, key: bytes) -> Versioned | None:
-        """The value and its versions; None if the key is absent.  Linearizable."""
-        return await self._kv.call(KV.get, key)
-
-    async def put(self, key: bytes, value: bytes) -> int:
-        """Set the value; the store's new revision.  Raises `TooLarge` or `Quota`."""
-        return await self._kv.call(KV.put, key, value)
-
-    async def delete(self, key: bytes) -> bool:
-        """Remove the key; whether it was there."""
-        return await self._kv.call(KV.delete, key)
-
-    async def compare_and_set(self, key: bytes, expected: bytes | None, value: bytes | None) -> bool:
-        """Set the value if the present one is `expected` (None: absent, on both sides); whether it did."""
-        return await self._kv.call(KV.compare_and_set, key, expected, value)
-
-    async def range(self, start: bytes = b"", end: bytes | None = None, limit: int = 1000) -> Range:
-        """Keys from `start` up to but without `end`, at most `limit`, in order."""
-        return await self._kv.call(KV.range, start, end, limit)
+    def follow(
+        self,
+        method: Callable[..., Any],
+        arguments: dict[str, Any],
+        position: int | None = None,
+        patience_s: float | None = None,
+    ) -> Watch:
+        """Follow a feed of the object, by name of its arguments, from a position; None: from now.  See `Store.watch`."""
+        operation = self._kind.operation(method)
+        invocation: Invocation[Any] = Invocation(operation, operation.encode((), arguments))
+        return self._client.follow(self.name, invocation, position, patience_s)
 
 
 @asynccontextmanager

@@ -6,16 +6,21 @@ from typing import Annotated
 import typer
 
 from phalanx.cli.check import check_app
+from phalanx.cli.coordination import lease_app, txn, watch
 from phalanx.cli.demo import demo
 from phalanx.cli.explore import explore_command
 from phalanx.cli.serve import serve
 from phalanx.cli.sim import sim
-from phalanx.cli.store import kv_app, status
+from phalanx.cli.status import status
+from phalanx.cli.store import kv_app
 from phalanx.runtime.compiled import is_compiled
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 app.add_typer(check_app, name="check")
 app.add_typer(kv_app, name="kv")
+app.add_typer(lease_app, name="lease")
+app.command()(txn)
+app.command()(watch)
 app.command()(serve)
 app.command()(status)
 app.command()(sim)

@@ -15,7 +15,7 @@ from phalanx.group.config import Timing
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Address, Name
 from phalanx.runtime.loop import run, tune_gc_for_server
-from phalanx.services.kv import KV
+from phalanx.services.store.kv import KV
 
 
 def serve(

@@ -10,13 +10,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from phalanx.lab.groups import GroupScenario
 from phalanx.lab.mutants import MUTANTS, planted
 from phalanx.lab.service import ServiceScenario
+from phalanx.lab.store import StoreScenario
 from phalanx.runtime.compiled import run_from_source
 from phalanx.sim.campaign import Summary, survey
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Result, Scenario, replay, run_seed
 from phalanx.sim.shrink import shrink
 
-SCENARIOS: dict[str, type[Scenario]] = {"groups": GroupScenario, "service": ServiceScenario}
+SCENARIOS: dict[str, type[Scenario]] = {
+    "groups": GroupScenario,
+    "service": ServiceScenario,
+    "store": StoreScenario,
+}
 """What can be run, by name: each is a class without arguments, importable by the worker processes."""
 
 

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple
 
-from phalanx.api.client import Store, connect
+from phalanx.api.client import connect
+from phalanx.api.store import Store
 from phalanx.errors import NotHappened, OutcomeUnknown
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.history import Operation, Outcome

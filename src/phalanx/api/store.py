@@ -1,0 +1,202 @@
+"""The client of the store: every operation, with deadlines and typed errors."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from phalanx.api.lease import TTL_S, Lease
+from phalanx.api.watch import Watch
+from phalanx.errors import ConfigurationError
+from phalanx.services.store.kv import KV, Info
+from phalanx.services.store.limits import RANGE_ITEMS_MAX
+from phalanx.services.store.values import (
+    Compare,
+    Event,
+    LeaseInfo,
+    Operation,
+    Range,
+    Txn,
+    Versioned,
+    position_after,
+    prefix_end,
+)
+
+if TYPE_CHECKING:
+    from phalanx.api.client import Replicated
+
+
+class Store:
+    """A handle to a store.  Made by `Client.kv`.
+
+    Every call has a deadline: the client's, or that of `within`.  Each raises `Unavailable` or another `NotHappened`
+    if it has not happened and never will, and a write `OutcomeUnknown` if it was sent and no answer came in time;
+    calls are resent within their session until then, and happen once.  Reads are linearizable, but for those of
+    `stale`.
+
+    A range of keys is given by `start` and `end`: keys from `start` up to but without `end`; no end is to the last.
+    `at` is a revision: what there was then.  It raises `Compacted` if that is forgotten.
+    """
+
+    def __init__(self, handle: "Replicated[KV]") -> None:
+        self._kv = handle
+
+    @property
+    def name(self) -> str:
+        """The group's name."""
+        return self._kv.name
+
+    def within(self, timeout_s: float) -> "Store":
+        """The same store, with another deadline for its calls, in seconds."""
+        return Store(self._kv.within(timeout_s))
+
+    @property
+    def stale(self) -> "Store":
+        """Reads that are answered at once from what a node has: maybe old, never wrong."""
+        return Store(self._kv.stale)
+
+    # --- keys -----------------------------------------------------------------------------------------------------
+
+    async def get(self, key: bytes, *, at: int | None = None) -> Versioned | None:
+        """The value and its versions; None if the key is absent."""
+        return await self._kv.call(KV.get, key, at)
+
+    async def put(self, key: bytes, value: bytes, *, lease: "Lease | int" = 0) -> int:
+        """Set the value, under a lease if one is given; the store's new revision.  Raises `TooLarge`, `Quota`, and
+        `LeaseLost` if the lease has ended."""
+        return await self._kv.call(KV.put, key, value, _id(lease))
+
+    async def delete(self, key: bytes) -> bool:
+        """Remove the key; whether it was there."""
+        return await self._kv.call(KV.delete, key)
+
+    async def delete_range(self, start: bytes = b"", end: bytes | None = None) -> int:
+        """Remove a range of keys, in one revision; how many there were.  Raises `TooLarge` if they are too many."""
+        return await self._kv.call(KV.delete_range, start, end)
+
+    async def delete_prefix(self, prefix: bytes) -> int:
+        """Remove all keys that begin so.  As `delete_range`."""
+        return await self.delete_range(prefix, prefix_end(prefix))
+
+    async def compare_and_set(self, key: bytes, expected: bytes | None, value: bytes | None) -> bool:
+        """Set the value if the present one is `expected` (None: absent, on both sides); whether it did."""
+        return await self._kv.call(KV.compare_and_set, key, expected, value)
+
+    async def transact(
+        self, when: Sequence[Compare] = (), then: Sequence[Operation] = (), otherwise: Sequence[Operation] = ()
+    ) -> Txn:
+        """If all of `when` hold, do all of `then`, else all of `otherwise`: at once, in one revision.  Raises as
+        `KV.transact`."""
+        return await self._kv.call(KV.transact, tuple(when), tuple(then), tuple(otherwise))
+
+    # --- ranges ---------------------------------------------------------------------------------------------------
+
+    async def range(
+        self, start: bytes = b"", end: bytes | None = None, limit: int = RANGE_ITEMS_MAX, *, at: int | None = None
+    ) -> Range:
+        """Keys of a range in order, at most `limit`; `more` says that there are more."""
+        return await self._kv.call(KV.range, start, end, limit, at)
+
+    async def items(
+        self, start: bytes = b"", end: bytes | None = None, *, prefix: bytes | None = None, at: int | None = None
+    ) -> AsyncIterator[tuple[bytes, Versioned]]:
+        """All keys of a range, or with a prefix, as they were at one revision, read page by page.  Raises `Compacted`
+        if the history does not reach back to the first page any more."""
+        if prefix is not None:
+            if start or end is not None:
+                raise ConfigurationError("give a prefix, or a start and an end, not both")
+            start, end = prefix, prefix_end(prefix)
+        more = True
+        while more:
+            page = await self.range(start, end, at=at)
+            at, more = page.revision, page.more
+            for item in page.items:
+                yield item
+            if page.items:
+                start = page.items[-1][0] + b"\0"
+
+    async def count(self, start: bytes = b"", end: bytes | None = None, *, at: int | None = None) -> int:
+        """How many keys a range has."""
+        return await self._kv.call(KV.count, start, end, at)
+
+    # --- history --------------------------------------------------------------------------------------------------
+
+    async def history(self, key: bytes, limit: int = RANGE_ITEMS_MAX) -> list[Event]:
+        """The latest changes of a key that are remembered, oldest first."""
+        return await self._kv.call(KV.history, key, limit)
+
+    async def info(self) -> Info:
+        """Revision, oldest readable revision, and how much there is."""
+        return await self._kv.call(KV.info)
+
+    async def compact(self, revision: int) -> int:
+        """Forget what was before that revision; how many bytes of history remain.  Raises as `KV.compact`."""
+        return await self._kv.call(KV.compact, revision)
+
+    async def retain(self, age_s: float) -> int:
+        """Keep the history for that long, from now on; the least revision that is left."""
+        return await self._kv.call(KV.retain, int(age_s * 1000))
+
+    def watch(
+        self,
+        start: bytes,
+        end: bytes | None = None,
+        *,
+        prefix: bool = False,
+        after: int | None = None,
+        puts: bool = True,
+        deletes: bool = True,
+        previous: bool = False,
+        patience_s: float | None = None,
+    ) -> Watch:
+        """Follow a key; or, with `prefix`, all keys that begin with `start`; or, with `end`, a range.
+
+        after: from the first change beyond that revision on; None: from those on that are acknowledged later than the
+            watch begins.  To read a state and follow it without a gap, give the revision of the `range`.
+        puts, deletes: leave one or the other out.  previous: tell what was there before.
+        patience_s: how long no node may be heard before it gives up; None: it waits for ever.
+
+        Raises `ConfigurationError` for a prefix with an end.
+        """
+        if prefix:
+            if end is not None:
+                raise ConfigurationError("give a prefix or an end, not both")
+            end = prefix_end(start)
+        elif end is None:
+            end = start + b"\0"
+        position = None if after is None else position_after(after)
+        options = {"start": start, "end": end, "puts": puts, "deletes": deletes, "previous": previous}
+        return self._kv.follow(KV.watch, options, position, patience_s)
+
+    # --- leases ---------------------------------------------------------------------------------------------------
+
+    def lease(self, ttl_s: float = TTL_S, *, cancels: bool = True) -> Lease:
+        """A lease that is kept alive while its block runs."""
+        return Lease(self, ttl_s, cancels)
+
+    async def grant(self, ttl_s: float) -> LeaseInfo:
+        """A lease that the caller keeps alive by itself, or not.  Raises `Refused` if the length is out of bounds,
+        `Quota` if there are too many."""
+        return await self._kv.call(KV.grant, int(ttl_s * 1000))
+
+    async def keep_alive(self, lease: "Lease | int") -> LeaseInfo | None:
+        """Renew a lease; None if it has ended."""
+        return await self._kv.call(KV.keep_alive, _id(lease))
+
+    async def revoke(self, lease: "Lease | int") -> bool:
+        """End a lease and delete its keys, in one revision; whether it was there."""
+        return await self._kv.call(KV.revoke, _id(lease))
+
+    async def lease_info(self, lease: "Lease | int") -> LeaseInfo | None:
+        """What is left of a lease; None if it has ended."""
+        return await self._kv.call(KV.lease, _id(lease))
+
+    async def lease_keys(self, lease: "Lease | int") -> list[bytes]:
+        """The keys that go with a lease."""
+        return await self._kv.call(KV.lease_keys, _id(lease))
+
+    async def leases(self, after: int = 0, limit: int = RANGE_ITEMS_MAX) -> list[LeaseInfo]:
+        """Leases with an id beyond `after`, at most `limit`."""
+        return await self._kv.call(KV.leases, after, limit)
+
+
+def _id(lease: "Lease | int") -> int:
+    return lease.id if isinstance(lease, Lease) else lease

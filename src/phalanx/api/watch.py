@@ -1,0 +1,116 @@
+"""A watch of the store, as an async iterator that survives the loss of nodes."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from phalanx.errors import PhalanxError, Refused, StateLost, Unavailable
+from phalanx.replication.following import Ended, Fed, Took, Unfollow
+from phalanx.replication.messages import Reason
+from phalanx.replication.objects import Operation
+from phalanx.services.store.values import Event, Feed, revision_of
+
+
+class Watch:
+    """The changes of a range of keys, in the order of the store's revisions: none lost, none doubled.
+
+        async with store.watch(b"config/", prefix=True) as changes:
+            async for event in changes: ...
+
+    Use it as a context manager, so that it ends when the block does.  It goes on at another node when its own is
+    lost, and goes no faster than it is read: what is not read waits in the store's history.  It never just stops.
+    What ends it is raised by the iteration, each time: `Compacted` if the history it needs is forgotten (read the
+    state anew, and watch from its revision), `StateLost` if all hosts of the store failed and it was founded anew,
+    `Unavailable` if no node was heard for `patience_s` or the client was closed, `Refused` if the store refuses it (a
+    limit, another version of the code).
+    """
+
+    def __init__(
+        self, submit: Callable[[Any], None], token: int, operation: Operation, begin: Callable[[], None]
+    ) -> None:
+        self._submit = submit
+        self._token = token
+        self._operation = operation
+        self._begin = begin
+        self._batches: deque[deque[Event]] = deque()
+        self._error: PhalanxError | None = None
+        self._closed = False
+        self._news = asyncio.Event()
+        self.revision = -1
+        """The last revision of which this watch has been told everything (read or not); -1: not known yet."""
+
+    async def __aenter__(self) -> "Watch":
+        self._begin()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> "Watch":
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._batches:
+            if self._error is not None:
+                raise self._error
+            if self._closed:
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+        batch = self._batches[0]
+        event = batch.popleft()
+        if not batch:
+            self._batches.popleft()
+            self._submit(Took(self._token))
+        return event
+
+    @property
+    def pending(self) -> bool:
+        """Whether a change has been received that was not read yet."""
+        return bool(self._batches)
+
+    async def begun(self) -> int:
+        """Wait until the watch has begun; the revision after which it did, or further.  Raises what ends it."""
+        while self.revision < 0:
+            if self._error is not None:
+                raise self._error
+            self._news.clear()
+            await self._news.wait()
+        return self.revision
+
+    def close(self) -> None:
+        """End it: the iteration stops after what has been received."""
+        if not self._closed and self._error is None:
+            self._submit(Unfollow(self._token))
+        self._closed = True
+        self._news.set()
+
+    # --- for the client
+
+    def take(self, what: Fed | Ended) -> None:
+        """A batch came, or the end."""
+        if isinstance(what, Ended):
+            self._error = self._error_of(what)
+        else:
+            if what.data:
+                feed: Feed = self._operation.read(what.data)
+                self._batches.append(deque(feed.events))
+            self.revision = revision_of(what.position)
+        self._news.set()
+
+    def _error_of(self, ended: Ended) -> PhalanxError:
+        if ended.raised is not None:
+            try:
+                self._operation.result(ended.raised)
+            except PhalanxError as error:
+                return error
+            except Exception as error:  # whatever the feed may raise
+                return Refused(f"{type(error).__name__}: {error}")
+        kinds: dict[Reason | None, type[PhalanxError]] = {Reason.LOST: StateLost, Reason.ELSEWHERE: Unavailable}
+        if ended.reason is None:
+            return Unavailable(ended.text)
+        return kinds.get(ended.reason, Refused)(ended.text)

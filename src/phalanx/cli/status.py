@@ -1,0 +1,72 @@
+"""`phalanx status`: what each node says about itself."""
+
+import asyncio
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from phalanx.api.client import connect
+from phalanx.cli.calls import ENDPOINT, AsJson, Endpoints, Timeout
+from phalanx.errors import PhalanxError
+from phalanx.node.status import Status
+from phalanx.runtime.loop import run
+
+
+def status(
+    endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    timeout: Timeout = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each node says about itself and the cluster.  Exit status 3 if none answers."""
+
+    async def one(endpoint: str) -> Status | None:
+        async with connect(endpoint, timeout_s=timeout) as client:
+            try:
+                return await client.status()
+            except PhalanxError:
+                return None
+
+    async def main() -> dict[str, Status | None]:
+        answers = dict(zip(endpoints, await asyncio.gather(*map(one, endpoints)), strict=True))
+        others = {m.address for s in answers.values() if s is not None for m in (*s.members, *s.learners)}
+        unasked = sorted(others - set(answers))
+        return answers | dict(zip(unasked, await asyncio.gather(*map(one, unasked)), strict=True))
+
+    answers = run(main())
+    if as_json:
+        typer.echo(msgspec.json.encode(answers).decode())
+    else:
+        _show(answers)
+    if not any(answers.values()):
+        raise typer.Exit(3)
+
+
+def _show(answers: dict[str, Status | None]) -> None:
+    table = Table("address", "node", "state", "view", "members", "learners", "suspects", "survives")
+    groups = Table("group", "order", "hosts", "learners")
+    seen: dict[str, tuple[str, str, str]] = {}
+    for address, s in answers.items():
+        if s is None:
+            table.add_row(address, "-", "no answer", "", "", "", "", "")
+            continue
+        rank0 = " (the eldest decides)" if s.eldest_decides else ""
+        table.add_row(
+            address,
+            f"{s.node}#{s.incarnation}",
+            s.state,
+            str(s.view),
+            " ".join(m.name for m in s.members),
+            " ".join(m.name for m in s.learners),
+            " ".join(s.suspects),
+            f"{s.survives}{rank0}",
+        )
+        for group in s.groups:
+            seen[group.name] = (group.order, " ".join(group.hosts), " ".join(group.learners))
+    for name, row in sorted(seen.items()):
+        groups.add_row(name, *row)
+    console = Console()
+    console.print(table)
+    if seen:
+        console.print(groups)

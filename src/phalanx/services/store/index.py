@@ -1,0 +1,285 @@
+"""The multi-version index: what every key is now, and every change since the last compaction.
+
+Three structures hold the same items.  `_live` has the present keys in order.  `_log` has the retained changes in the
+order of (revision, index): watches read it.  `_changes` has the same changes by key: what a key was at a revision is the
+last of its changes up to it, or else what its first retained change says was before.  So a change costs O(log keys), a
+read of the present nothing more than a dictionary does, and a read of the past O(log changes of the key).
+
+Compaction up to C forgets the changes below revision C: states from C on can be read, and changes from C on be told.
+
+The digest is a sum of hashes of the present items and of the retained changes, kept up by every change: it costs O(1)
+to ask for, and a state that was restored wrongly has another one.
+
+Passive.  The caller has checked keys, sizes and leases.
+"""
+
+import hashlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from heapq import merge
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+from sortedcontainers import SortedDict
+
+from phalanx.errors import Compacted, Refused
+from phalanx.services.store import limits
+from phalanx.services.store.values import INDEX_BITS, Event, Range, Versioned, position_of
+
+HASH_BYTES = 16
+_SUM_BYTES = 24  # of as many hashes as there will ever be
+
+_encode = msgspec.msgpack.Encoder().encode
+_revision = attrgetter("revision")
+
+TRIM = 4_096
+"""Forgotten entries that the log's list carries along before it is cut."""
+
+
+class Image(msgspec.Struct, array_like=True):
+    """An index as a value.  Of a change, `item` is left out if it is the key's present one, and `previous` unless it is
+    the first retained change of its key: they can be found."""
+
+    revision: int
+    compacted: int
+    live: list[tuple[bytes, Versioned]]
+    log: list[tuple[bytes, int, int, int, bool, Versioned | None, Versioned | None]]
+
+
+class Index:
+    """See the module's text."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        """How many changes, each of one or more keys, there have been."""
+        self.compacted = 0
+        """The least revision that can be read."""
+        self.bytes = 0
+        """Present keys and values."""
+        self.history_bytes = 0
+        """Keys and superseded values of the retained changes."""
+        self._live: SortedDict[bytes, Versioned] = SortedDict()
+        self._log: list[Event] = []
+        self._gone = 0  # entries at the beginning of the log that are forgotten
+        self._changes: SortedDict[bytes, list[Event]] = SortedDict()
+        self._live_sum = 0
+        self._log_sum = 0
+        self._index = -1
+        self._time_ms = 0
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    # --- changes --------------------------------------------------------------------------------------------------
+
+    def begin(self, time_ms: int) -> None:
+        """The changes that follow, if there are any, make one new revision."""
+        self._index = -1
+        self._time_ms = time_ms
+
+    def put(self, key: bytes, value: bytes, lease: int) -> Versioned:
+        """Set the key; what it has now."""
+        revision = self._next()
+        found: Versioned | None = self._live.get(key)
+        if found is None:
+            item = Versioned(value, revision, revision, 1, lease)
+            self.bytes += len(key) + len(value)
+        else:
+            item = Versioned(value, found.created, revision, found.version + 1, lease)
+            self.bytes += len(value) - len(found.value)
+            self._live_sum -= _hash(key, found)
+        self._live[key] = item
+        mark = _hash(key, item)
+        self._live_sum += mark
+        self._log_sum += mark
+        self._record(Event(key, revision, self._index, self._time_ms, item, found))
+        return item
+
+    def remove(self, key: bytes) -> None:
+        """Remove a key that is present."""
+        revision = self._next()
+        found: Versioned = self._live.pop(key)
+        self.bytes -= len(key) + len(found.value)
+        self._live_sum -= _hash(key, found)
+        self._log_sum += _hash(key, revision)
+        self._record(Event(key, revision, self._index, self._time_ms, None, found))
+
+    def _next(self) -> int:
+        if self._index < 0:
+            self.revision += 1
+        self._index += 1
+        return self.revision
+
+    def _record(self, event: Event) -> None:
+        self._log.append(event)
+        self._changes.setdefault(event.key, []).append(event)
+        self.history_bytes += _weight(event)
+
+    # --- reads ----------------------------------------------------------------------------------------------------
+
+    def get(self, key: bytes, at: int | None = None) -> Versioned | None:
+        """What the key is, or was at a revision.  Raises `Compacted`, and `Refused` for a revision to come."""
+        if at is None:
+            found: Versioned | None = self._live.get(key)
+            return found
+        self._check(at)
+        return self._at(key, at)
+
+    def items(self, start: bytes, end: bytes | None, at: int | None = None) -> Iterator[tuple[bytes, Versioned]]:
+        """Keys from `start` up to but without `end` (None: to the last), in order.  Raises as `get`."""
+        if at is None:
+            live = self._live
+            return ((key, live[key]) for key in self._keys(live, start, end))
+        self._check(at)
+        return self._items_at(start, end, at)
+
+    def page(self, start: bytes, end: bytes | None, limit: int, at: int | None = None) -> Range:
+        """The first of those items, as many as the limits allow.  Raises as `get`."""
+        items: list[tuple[bytes, Versioned]] = []
+        size = 0
+        most = min(limit, limits.RANGE_ITEMS_MAX)
+        revision = self.revision if at is None else at
+        for key, item in self.items(start, end, at):
+            size += len(key) + len(item.value)
+            if len(items) >= most or (items and size > limits.RANGE_BYTES_MAX):
+                return Range(items, True, revision)
+            items.append((key, item))
+        return Range(items, False, revision)
+
+    def count(self, start: bytes, end: bytes | None, at: int | None = None) -> int:
+        """How many keys there are.  Costs O(log keys), and of the past O(changed keys in the range).  Raises as `get`."""
+        if end is not None and end <= start:
+            return 0
+        past_last = len(self._live) if end is None else self._live.bisect_left(end)
+        present: int = past_last - self._live.bisect_left(start)
+        if at is None:
+            return present
+        self._check(at)
+        for key in self._keys(self._changes, start, end):
+            present += (self._at(key, at) is not None) - (key in self._live)
+        return present
+
+    def history(self, key: bytes) -> list[Event]:
+        """The retained changes of a key, oldest first."""
+        return list(self._changes.get(key, ()))
+
+    def _check(self, at: int) -> None:
+        if at < self.compacted:
+            raise Compacted(at, self.compacted)
+        if at > self.revision:
+            raise Refused(f"revision {at} is to come; the store is at {self.revision}")
+
+    def _at(self, key: bytes, at: int) -> Versioned | None:
+        changes: list[Event] | None = self._changes.get(key)
+        if changes is None:
+            found: Versioned | None = self._live.get(key)
+            return found
+        after = bisect_right(changes, at, key=_revision)
+        return changes[after - 1].item if after else changes[0].previous
+
+    @staticmethod
+    def _keys(of: "SortedDict[bytes, Any]", start: bytes, end: bytes | None) -> Iterator[bytes]:
+        if end is not None and end <= start:
+            return iter(())
+        keys: Iterator[bytes] = of.irange(start, end, inclusive=(True, False))
+        return keys
+
+    def _items_at(self, start: bytes, end: bytes | None, at: int) -> Iterator[tuple[bytes, Versioned]]:
+        last = None
+        for key in merge(self._keys(self._live, start, end), self._keys(self._changes, start, end)):
+            if key != last and (item := self._at(key, at)) is not None:
+                yield key, item
+            last = key
+
+    # --- the log --------------------------------------------------------------------------------------------------
+
+    def events_after(self, position: int) -> Iterator[Event]:
+        """Retained changes beyond that position of a watch.  Raises `Compacted` if some that follow are forgotten."""
+        wanted = (position + 1) >> INDEX_BITS  # the first revision of which something is wanted
+        if wanted < self.compacted:
+            raise Compacted(wanted, self.compacted)
+        at = bisect_left(self._log, position + 1, lo=self._gone, key=position_of)
+        return (self._log[n] for n in range(at, len(self._log)))
+
+    def compact(self, revision: int) -> None:
+        """Forget the changes below that revision, which must not be to come."""
+        assert revision <= self.revision
+        if revision <= self.compacted:
+            return
+        self.compacted = revision
+        until = bisect_left(self._log, revision, lo=self._gone, key=_revision)
+        for n in range(self._gone, until):
+            event = self._log[n]
+            self.history_bytes -= _weight(event)
+            self._log_sum -= _hash(event.key, event.revision if event.item is None else event.item)
+            changes = self._changes[event.key]
+            if len(changes) == 1:
+                del self._changes[event.key]
+            else:
+                del changes[0]
+        self._gone = until
+        if self._gone > TRIM and 2 * self._gone > len(self._log):
+            del self._log[: self._gone]
+            self._gone = 0
+
+    def shed(self, oldest_ms: int) -> None:
+        """Compact what is older than that time, or beyond the limits of the history.  The latest revision stays."""
+        log, at = self._log, self._gone
+        size = self.history_bytes
+        while at < len(log) and log[at].revision < self.revision:
+            event = log[at]
+            fits = len(log) - at <= limits.HISTORY_EVENTS_MAX and size <= limits.HISTORY_BYTES_MAX
+            if fits and event.time_ms >= oldest_ms:
+                break
+            size -= _weight(event)
+            at += 1
+        if at > self._gone:
+            self.compact(log[at - 1].revision + 1)
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def digest(self) -> bytes:
+        """Equal for equal indexes."""
+        numbers = (self.revision, self.compacted)
+        sums = (self._live_sum, self._log_sum)
+        return b"".join([*(n.to_bytes(8, "big") for n in numbers), *(s.to_bytes(_SUM_BYTES, "big") for s in sums)])
+
+    def image(self) -> Image:
+        """The whole index, sharing its items."""
+        log = []
+        first: set[bytes] = set()
+        for n in range(self._gone, len(self._log)):
+            e = self._log[n]
+            item = None if e.item is self._live.get(e.key) else e.item
+            previous = None if e.key in first else e.previous
+            first.add(e.key)
+            log.append((e.key, e.revision, e.index, e.time_ms, e.item is None, item, previous))
+        return Image(self.revision, self.compacted, list(self._live.items()), log)
+
+    @classmethod
+    def of(cls, image: Image) -> "Index":
+        """The index that made this image."""
+        index = cls()
+        index.revision, index.compacted = image.revision, image.compacted
+        index._live = SortedDict(image.live)
+        index.bytes = sum(len(key) + len(item.value) for key, item in image.live)
+        index._live_sum = sum(_hash(key, item) for key, item in image.live)
+        last: dict[bytes, Versioned | None] = {}
+        for key, revision, number, time_ms, deleted, item, previous in image.log:
+            now = None if deleted else item or index._live[key]
+            event = Event(key, revision, number, time_ms, now, last.get(key, previous))
+            last[key] = now
+            index._record(event)
+            index._log_sum += _hash(key, revision if now is None else now)
+        return index
+
+
+def _weight(event: Event) -> int:
+    return len(event.key) + (len(event.previous.value) if event.previous is not None else 0)
+
+
+def _hash(key: bytes, what: Versioned | int) -> int:
+    """Revisions are unique, so they stand for the order of changes; the value is hashed too, for values may diverge.  An
+    integer stands for the deletion of the key in that revision."""
+    return int.from_bytes(hashlib.blake2b(_encode((key, what)), digest_size=HASH_BYTES).digest(), "big")

@@ -1,0 +1,37 @@
+"""One node of a store on a real socket, in a thread, for commands to talk to."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from phalanx.api.process import join
+from phalanx.runtime.loop import run
+from phalanx.services.store.kv import KV
+
+PATIENCE_S = 30.0
+"""It stops what hangs and judges no speed."""
+
+
+@contextmanager
+def a_node() -> Iterator[str]:
+    """Its address."""
+    ready = threading.Event()
+    found: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def serve() -> None:
+        async with join("a", bootstrap=True, objects={"KV": (KV, 0)}) as process:
+            done = asyncio.Event()
+            found.append((process.address, asyncio.get_running_loop(), done))
+            ready.set()
+            await done.wait()
+
+    thread = threading.Thread(target=lambda: run(serve()))
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE_S)
+        [(address, loop, done)] = found
+        yield address
+        loop.call_soon_threadsafe(done.set)
+    finally:
+        thread.join(PATIENCE_S)

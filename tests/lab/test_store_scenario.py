@@ -1,0 +1,73 @@
+"""The store under every fault (SCENARIOS 30, 33, 34, 40): seeds of `phalanx sim --scenario store`."""
+
+from typing import Any
+
+import pytest
+
+from phalanx.lab.store import StoreScenario
+from phalanx.replication.feeds import Feeds
+from phalanx.replication.following import Following
+from phalanx.replication.sessions import Fresh, Sessions
+from phalanx.services.store import limits
+from phalanx.services.store.leases import Leases
+from phalanx.sim.run import run_seed
+
+
+@pytest.mark.parametrize("block", range(3))
+def test_the_store_keeps_its_promises_in_the_storm(block: int) -> None:
+    for seed in range(block * 8, block * 8 + 8):
+        result = run_seed(StoreScenario, seed)
+        assert result.ok, result
+
+
+def test_the_scenario_notices_a_session_table_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Sessions.begin
+
+    def forgetful(table: Sessions, session: int, number: int, low: int) -> object:
+        found = begin(table, session, number, low)
+        return Fresh.FRESH if found.__class__.__name__ == "Returned" else found
+
+    monkeypatch.setattr(Sessions, "begin", forgetful)
+    monkeypatch.setattr(Sessions, "record", lambda *_: None)
+    kinds = {kind for seed in range(12) for kind in run_seed(StoreScenario, seed).kinds}
+    assert "judge exactly once" in kinds
+
+
+def test_the_scenario_notices_a_key_that_outlives_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    drop = Leases.drop
+
+    def forgets_one(leases: Leases, lease: int) -> list[bytes]:
+        return drop(leases, lease)[1:]
+
+    monkeypatch.setattr(Leases, "drop", forgets_one)
+    kinds = {kind for seed in range(8) for kind in run_seed(StoreScenario, seed).kinds}
+    assert "invariant orphan" in kinds
+
+
+def test_the_scenario_notices_a_watch_that_begins_again_where_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SCENARIOS 33: doubled events after a failover."""
+    register = Following._register
+
+    def forgetful(following: Following, followed: Any, *rest: Any) -> None:
+        followed.position = followed.follow.position
+        register(following, followed, *rest)
+
+    monkeypatch.setattr(Following, "_register", forgetful)
+    kinds = {kind for seed in range(8) for kind in run_seed(StoreScenario, seed).kinds}
+    assert kinds & {"watch repeats", "watch goes back", "watch from the past"}
+
+
+def test_the_scenario_notices_a_watch_that_skips_what_it_was_too_slow_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SCENARIOS 33: lost events under a slow reader."""
+    more = Feeds.more
+
+    def skips(feeds: Feeds, source: str, request: int, credit: int, now: int) -> None:
+        watch = feeds._watches.get((source, request))
+        if watch is not None and watch.credit == 0:
+            watch.position = feeds._followed[watch.group].replica.object.position()
+        more(feeds, source, request, credit, now)
+
+    monkeypatch.setattr(limits, "FEED_EVENTS_MAX", 1)
+    monkeypatch.setattr(Feeds, "more", skips)
+    kinds = {kind for seed in range(8) for kind in run_seed(StoreScenario, seed).kinds}
+    assert "judge watch differs" in kinds

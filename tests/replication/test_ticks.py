@@ -1,0 +1,139 @@
+"""Time passes for replicated objects, also when nothing else is ordered (DESIGN section 9)."""
+
+import random
+from collections.abc import Iterable
+
+import pytest
+
+from phalanx.errors import ConfigurationError
+from phalanx.lab.store import KEYS, StoreScenario
+from phalanx.model.clock import SECOND
+from phalanx.model.replicated import OUTSIDE, Context, command, query
+from phalanx.replication import entries
+from phalanx.replication.hosted import Hosted
+from phalanx.replication.objects import describe
+from phalanx.replication.replica import Replica, Ticked, TickFailed
+from phalanx.sim.conditions import Conditions
+from phalanx.sim.faults import Crash
+from phalanx.sim.plan import Plan
+from phalanx.sim.run import Call, run
+from tests.replication.samples import A, B, delivered, group, opened, results
+from tests.replication.samples import run as entry
+
+
+class Fuse:
+    """Burns down after a while, unless it fails to."""
+
+    lit_ms: int | None = None
+    burnt: int = 0
+    broken: bool = False
+
+    @command
+    def light(self, ms: int, broken: bool = False, *, context: Context = OUTSIDE) -> int:
+        self.lit_ms = context.time_ms + ms
+        self.broken = broken
+        return self.burnt
+
+    @command
+    def fail(self) -> None:
+        self.burnt = 99
+        raise RuntimeError("undo me")
+
+    @query
+    def read(self) -> int:
+        return self.burnt
+
+    def due_ms(self) -> int | None:
+        return self.lit_ms
+
+    def tick(self, context: Context) -> None:
+        assert self.lit_ms is not None and context.time_ms >= self.lit_ms
+        self.lit_ms = None
+        self.burnt += 1
+        if self.broken:
+            raise RuntimeError("damp")
+
+
+FUSE = describe(Fuse)
+LIGHT = FUSE.invoke(Fuse.light, 100)
+TICK = entries.encode(entries.Tick())
+
+
+def fuse() -> tuple[Replica[Fuse], int]:
+    replica = Replica(FUSE, group("a", "b"), A)
+    return replica, opened(replica)  # type: ignore[arg-type]  # any replica has sessions
+
+
+def test_an_object_is_ticked_before_the_first_entry_whose_time_has_come() -> None:
+    replica, session = fuse()
+    replica.deliver(delivered(2_000, entry(session, 1, 1, LIGHT)))
+    assert replica.due_ms == 2_100
+    (outcome,) = results(replica.deliver(delivered(2_099, entry(session, 2, 1, LIGHT))))
+    assert LIGHT.result(outcome) == 0  # type: ignore[arg-type]  # it is an outcome
+    (outcome,) = results(replica.deliver(delivered(2_199, entry(session, 3, 1, LIGHT))))
+    assert LIGHT.result(outcome) == 1  # type: ignore[arg-type]  # it is an outcome
+
+
+def test_an_empty_message_is_enough_and_says_whose_it_was() -> None:
+    replica, session = fuse()
+    replica.deliver(delivered(2_000, entry(session, 1, 1, LIGHT)))
+    assert replica.deliver(delivered(2_100, TICK)) == [Ticked()]
+    assert replica.deliver(delivered(2_101, TICK, sender=B)) == []
+    assert (replica.object.burnt, replica.due_ms) == (1, None)
+
+
+def test_what_a_command_undoes_keeps_the_ticks_before_it() -> None:
+    """SCENARIOS 36."""
+    replica, session = fuse()
+    replica.deliver(delivered(2_000, entry(session, 1, 1, LIGHT)))
+    replica.deliver(delivered(2_100, TICK, entry(session, 2, 1, FUSE.invoke(Fuse.fail))))
+    assert replica.object.burnt == 1
+
+
+def test_a_tick_that_raises_is_undone_and_reported() -> None:
+    replica, session = fuse()
+    replica.deliver(delivered(2_000, entry(session, 1, 1, FUSE.invoke(Fuse.light, 100, True))))
+    assert TickFailed("RuntimeError: damp") in replica.deliver(delivered(2_100, TICK))
+    assert (replica.object.burnt, replica.due_ms) == (0, 2_100)
+
+
+def test_both_hooks_or_none() -> None:
+    class Half:
+        @command
+        def set(self) -> None: ...
+
+        def tick(self, context: Context) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"tick\(\) but not its counterpart"):
+        describe(Half)
+
+
+# --- in the simulator ---------------------------------------------------------------------------------------------
+
+
+class Quiet(StoreScenario):
+    """A client takes a lease for two seconds and a key under it; then nobody says anything any more."""
+
+    def workload(self, rng: random.Random) -> Iterable[Call]:  # noqa: ARG002 (there is no choice)
+        yield Call(SECOND, "~c0", ("grant", KEYS[0], KEYS[0]))
+        yield Call(2 * SECOND, "~c0", ("leased", KEYS[0], KEYS[0]))
+
+
+def quiet(*faults: Crash, seed: int = 1) -> str:
+    result = run(Quiet(), Plan(seed, 3, Conditions(), faults, 3 * SECOND, 8 * SECOND))
+    assert not result.failures, result
+    return result.stuck or "done"
+
+
+def test_a_lease_ends_though_nothing_else_is_ordered() -> None:
+    assert quiet() == "done"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_next_host_ticks_when_the_eldest_is_gone(seed: int) -> None:
+    assert quiet(*(Crash(2_500_000_000, node, SECOND, host=False) for node in range(2)), seed=seed) == "done"
+
+
+def test_without_ticks_the_lease_would_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hosted, "tick_at", lambda *_: None)
+    assert "leases=1" in quiet()

@@ -1,0 +1,311 @@
+"""Watches: what a gateway tells, and what a client makes of it (SCENARIOS 33, 40).
+
+The whole is under test in tests/lab/test_store_scenario.py; here is each rule alone.
+"""
+
+import random
+from typing import Any
+
+import pytest
+
+from phalanx.model.clock import MILLISECOND, SECOND, Instant, stamp_of
+from phalanx.model.events import Barrier, BarrierReached, Delivered, Excluded, Founded, Installed
+from phalanx.model.machine import LinkDown, Output, Received
+from phalanx.model.view import Group, GroupSpec, View
+from phalanx.replication import entries
+from phalanx.replication.client import ClientMachine
+from phalanx.replication.feeds import CREDIT_MAX, PROGRESS_NS, WATCHES_PER_CLIENT
+from phalanx.replication.following import FROM_NOW, SILENCE_NS, WINDOW, Ended, Fed, Follow, Took, Unfollow
+from phalanx.replication.gateway import Gateway
+from phalanx.replication.messages import Batch, Declined, Reason, Reply, Unwatch, Watch, WatchMore
+from phalanx.replication.objects import describe
+from phalanx.replication.outcome import Raised
+from phalanx.replication.standing import Standing
+from phalanx.services.store import limits
+from phalanx.services.store.kv import KV
+from phalanx.services.store.values import Event, Feed, position_after
+from tests.replication.samples import A, B, C
+
+KIND = describe(KV)
+WATCH = KIND.operation(KV.watch)
+CLIENT = "~1"
+GROUP = 7
+
+
+class Shop:
+    """One gateway with a store, at which a client watches.  Commands are applied at once."""
+
+    def __init__(self, group: int = GROUP) -> None:
+        self.group = group
+        self.now = 1_000 * SECOND
+        self.request = 0
+        self.gateway = Gateway(A)
+        self.gateway.register("KV", KIND)
+        spec = GroupSpec("KV", contract=KIND.contract)
+        self.gateway.stand(Standing.ACTS, frozenset(), self.now)
+        self.gateway.deliver(Installed(View(1, 1, (A, B, C), groups=(Group(group, spec, ("a", "b", "c")),))))
+        self.gateway.deliver(Founded(group, spec))
+        self.session = stamp_of(self.now)
+        self.numbers = 0
+        self._order(entries.Open(0))
+
+    def _order(self, entry: entries.Entry) -> None:
+        self.gateway.deliver(Delivered(self.group, 1, B, stamp_of(self.now), [entries.encode(entry)]))
+
+    def put(self, key: bytes, value: bytes = b"") -> None:
+        self.run(KIND.invoke(KV.put, key, value))
+
+    def run(self, invocation: Any) -> None:
+        self.numbers += 1
+        operation = invocation.operation
+        entry = entries.Run(0, self.session, self.numbers, 1, operation.id, operation.types, invocation.arguments)
+        self._order(entry)
+
+    def watch(self, start: bytes, end: bytes | None, after: int = 0, credit: int = 4, identity: int = 0) -> int:
+        self.request += 1
+        arguments = WATCH.encode((), {"start": start, "end": end})
+        position = FROM_NOW if after < 0 else position_after(after)
+        message = Watch(self.request, "KV", identity, WATCH.id, WATCH.types, arguments, position, credit)
+        self.gateway.receive(CLIENT, message)
+        return self.request
+
+    def say(self, make: Any, *arguments: int) -> None:
+        self.request += 1
+        self.gateway.receive(CLIENT, make(self.request, *arguments))
+
+    def turn(self, passes_ns: int = 0) -> list[Any]:
+        """What the client is told."""
+        self.now += passes_ns
+        self.gateway.stand(Standing.ACTS, frozenset(), self.now)
+        out = Output()
+        for request in self.gateway.flush(out):
+            if isinstance(request, Barrier):
+                self.gateway.deliver(BarrierReached(request.group, request.token))
+        self.gateway.flush(out)
+        return [send.message for send in out.sends if send.to == (CLIENT,)]
+
+    def told(self, passes_ns: int = 0) -> list[tuple[bytes, int]]:
+        return [(event.key, event.revision) for batch in self.turn(passes_ns) for event in events(batch)]
+
+
+def events(batch: Batch) -> list[Event]:
+    feed: Feed | None = WATCH.read(batch.data) if batch.data else None
+    return feed.events if feed else []
+
+
+def test_a_watch_is_told_what_concerns_it_once_and_in_order() -> None:
+    shop = Shop()
+    for key in (b"a", b"b", b"a"):
+        shop.put(key)
+    shop.watch(b"a", b"a\0")
+    assert shop.told() == [(b"a", 1), (b"a", 3)]
+    shop.put(b"b")
+    assert shop.told() == []
+    shop.put(b"a")
+    assert shop.told() == [(b"a", 5)]
+
+
+def test_a_watch_from_now_begins_after_what_was_acknowledged() -> None:
+    shop = Shop()
+    shop.put(b"a")
+    shop.watch(b"", None, after=-1)
+    (mark,) = shop.turn()
+    assert (mark.data, mark.position) == (b"", position_after(1))
+    shop.put(b"a")
+    assert shop.told() == [(b"a", 2)]
+
+
+def test_batches_join_and_signs_of_life_come_when_nothing_happens() -> None:
+    shop = Shop()
+    shop.watch(b"a", b"b", credit=CREDIT_MAX)
+    position = position_after(0)
+    for step in range(8):
+        shop.put(b"a" if step % 3 == 0 else b"c")
+        for batch in shop.turn(PROGRESS_NS // 2):
+            assert batch.after == position
+            position = batch.position
+    assert position >= position_after(7)
+
+
+def test_a_client_that_never_reads_costs_no_more_than_its_credit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SCENARIOS 40."""
+    monkeypatch.setattr(limits, "FEED_EVENTS_MAX", 2)
+    shop = Shop()
+    watch = shop.watch(b"", None, credit=3)
+    told = []
+    for _ in range(20):
+        shop.put(b"a")
+        told += shop.turn(SECOND)
+    assert len(told) == 3
+    assert shop.gateway.deadline is None, "nor does it wake the node"
+    shop.say(WatchMore, watch, 1)
+    told += shop.turn()
+    assert len(told) == 4
+    shop.say(WatchMore, watch, 1 << 40)
+    told += shop.turn()
+    assert [event.revision for batch in told for event in events(batch)] == list(range(1, 21))
+
+
+def test_a_watch_that_is_compacted_below_its_position_ends_with_the_reason() -> None:
+    """SCENARIOS 33."""
+    shop = Shop()
+    watch = shop.watch(b"a", b"b", credit=1)
+    for _ in range(3):
+        shop.put(b"a")
+        shop.turn()
+    shop.run(KIND.invoke(KV.compact, 3))
+    shop.say(WatchMore, watch, 1)
+    (reply,) = shop.turn()
+    assert isinstance(reply, Reply) and isinstance(reply.outcome, Raised)
+    with pytest.raises(Exception, match="revision 2 was compacted; the history begins at revision 3"):
+        WATCH.result(reply.outcome)
+    shop.put(b"a")
+    assert shop.turn() == []
+
+
+def test_an_idle_watch_is_not_hurt_by_compaction() -> None:
+    shop = Shop()
+    shop.watch(b"z", None)
+    shop.turn()
+    for _ in range(10):
+        shop.put(b"a")
+        shop.turn()
+    shop.run(KIND.invoke(KV.compact, 10))
+    shop.put(b"z")
+    assert shop.told() == [(b"z", 11)]
+
+
+def test_a_group_that_was_founded_anew_is_not_followed_silently() -> None:
+    shop = Shop()
+    shop.watch(b"", None, after=100, identity=GROUP - 1)
+    (declined,) = shop.turn()
+    assert isinstance(declined, Declined) and declined.reason is Reason.LOST
+    shop.watch(b"", None, after=100, identity=GROUP + 1)
+    (declined,) = shop.turn()
+    assert declined.reason is Reason.ELSEWHERE, "this node is the one that is behind"
+
+
+def test_whoever_follows_a_replica_that_goes_is_sent_elsewhere() -> None:
+    shop = Shop()
+    watch = shop.watch(b"", None)
+    shop.turn()
+    shop.gateway.deliver(Excluded(None, "test"))
+    (declined,) = shop.turn()
+    assert (declined.request, declined.reason) == (watch, Reason.ELSEWHERE)
+
+
+def test_watches_have_limits_and_make_room_when_they_end() -> None:
+    shop = Shop()
+    first = shop.watch(b"a", b"b")
+    for _ in range(WATCHES_PER_CLIENT):
+        shop.watch(b"a", b"b")
+    assert [message.reason for message in shop.turn() if isinstance(message, Declined)] == [Reason.BUSY]
+    shop.say(Unwatch, first)
+    shop.watch(b"a", b"b")
+    assert [message for message in shop.turn() if isinstance(message, Declined)] == []
+    shop.gateway.forget(CLIENT)
+    shop.put(b"a")
+    assert shop.turn() == []
+
+
+def test_a_watch_that_ends_before_it_began_leaves_nothing() -> None:
+    shop = Shop()
+    watch = shop.watch(b"", None, after=-1)
+    shop.say(Unwatch, watch)
+    shop.put(b"a")
+    assert shop.turn(SECOND) == []
+
+
+def test_bad_watches_are_refused() -> None:
+    shop = Shop()
+    shop.watch(b"", None)
+    arguments = WATCH.encode((), {"start": b"", "end": None})
+    for operation, types, given in ((WATCH.id, 1, arguments), ("get@1", 1, b""), (WATCH.id, WATCH.types, b"\xc1")):
+        shop.request += 1
+        shop.gateway.receive(CLIENT, Watch(shop.request, "KV", 0, operation, types, given, 0, 4))
+    reasons = [message.reason for message in shop.turn() if isinstance(message, Declined)]
+    assert reasons == [Reason.OPERATION, Reason.OPERATION, Reason.ARGUMENTS]
+
+
+# --- the client's side --------------------------------------------------------------------------------------------
+
+
+class Follower:
+    """A client machine with one watch, and what it sends."""
+
+    def __init__(self, patience_ns: int = 0) -> None:
+        self.now = 5 * SECOND
+        self.machine = ClientMachine(["a:1", "b:1"], random.Random(1))
+        arguments = WATCH.encode((), {"start": b"", "end": None})
+        self.out = self.step(Follow(1, "KV", WATCH.id, WATCH.types, arguments, position_after(3), patience_ns))
+        self.watch = self.registration()
+
+    def step(self, *events: Any, passes_ns: int = 0) -> Output:
+        self.now += passes_ns
+        self.out = self.machine.step(events, Instant(self.now, self.now))
+        return self.out
+
+    def registration(self) -> Watch:
+        (watch,) = (send.message for send in self.out.sends if isinstance(send.message, Watch))
+        return watch
+
+    def batch(self, after: int, to: int, data: bytes = b"x") -> Received:
+        return Received("a:1", Batch(self.watch.request, GROUP, position_after(after), position_after(to), data))
+
+
+def test_a_follower_goes_on_from_where_it_is_at_the_next_node() -> None:
+    follower = Follower()
+    assert (follower.watch.identity, follower.watch.position) == (0, position_after(3))
+    follower.step(follower.batch(3, 5))
+    assert follower.out.deliveries == [Fed(1, GROUP, position_after(5), b"x")]
+    follower.step(LinkDown("a:1"))
+    again = follower.registration()
+    assert (again.identity, again.position, again.credit) == (GROUP, position_after(5), WINDOW - 1)
+    assert follower.out.sends[0].to == ("b:1",)
+    follower.step(follower.batch(5, 6))
+    assert follower.out.deliveries == [], "what the old registration still brings does not count"
+
+
+def test_a_gap_is_noticed_and_asked_for_again() -> None:
+    follower = Follower()
+    follower.step(follower.batch(4, 5))
+    assert follower.out.deliveries == []
+    assert follower.registration().position == position_after(3)
+
+
+def test_a_silent_node_is_left_but_not_by_a_program_that_takes_nothing() -> None:
+    follower = Follower()
+    for n in range(WINDOW):
+        follower.step(follower.batch(3 + n, 4 + n))
+    follower.step(passes_ns=10 * SILENCE_NS)
+    assert follower.out.sends == []
+    follower.step(Took(1))
+    assert [send.message.credit for send in follower.out.sends] == [1]
+    follower.step(passes_ns=SILENCE_NS)
+    assert follower.registration().position == position_after(3 + WINDOW)
+
+
+def test_signs_of_life_give_their_credit_back_by_themselves() -> None:
+    follower = Follower()
+    follower.step(follower.batch(3, 5, b""))
+    (more,) = (send.message for send in follower.out.sends)
+    assert isinstance(more, WatchMore) and (more.watch, more.credit) == (follower.watch.request, 1)
+
+
+def test_every_end_has_a_reason() -> None:
+    ends = []
+    for reason in (Reason.LOST, Reason.OPERATION):
+        follower = Follower()
+        follower.step(Received("a:1", Declined(follower.watch.request, reason, "so")))
+        ends += follower.out.deliveries
+    follower = Follower(patience_ns=2 * SECOND)
+    follower.step(passes_ns=2 * SECOND)
+    ends += follower.out.deliveries
+    assert ends == [
+        Ended(1, None, Reason.LOST, "so"),
+        Ended(1, None, Reason.OPERATION, "so"),
+        Ended(1, None, Reason.ELSEWHERE, "no node was heard for 2 s"),
+    ]
+    follower = Follower()
+    follower.step(Unfollow(1), passes_ns=MILLISECOND)
+    assert [type(send.message) for send in follower.out.sends] == [Unwatch]
