@@ -15,6 +15,7 @@ from phalanx.runtime.compiled import find_sources_only, is_source_wanted
 if is_source_wanted():  # before anything is imported that may be compiled
     find_sources_only()
 
+from phalanx.api import recipes
 from phalanx.api.client import Client, Replicated, connect
 from phalanx.api.groups import Changed, Excluded, Founded, Group, Lost, Message, Restored
 from phalanx.api.lease import Lease
@@ -91,6 +92,7 @@ __all__ = [
     "join",
     "local",
     "query",
+    "recipes",
     "run",
     "txn",
 ]

@@ -9,6 +9,7 @@ from phalanx.cli.check import check_app
 from phalanx.cli.coordination import lease_app, txn, watch
 from phalanx.cli.demo import demo
 from phalanx.cli.explore import explore_command
+from phalanx.cli.holding import elect, lock
 from phalanx.cli.serve import serve
 from phalanx.cli.sim import sim
 from phalanx.cli.status import status
@@ -21,6 +22,8 @@ app.add_typer(kv_app, name="kv")
 app.add_typer(lease_app, name="lease")
 app.command()(txn)
 app.command()(watch)
+app.command()(lock)
+app.command()(elect)
 app.command()(serve)
 app.command()(status)
 app.command()(sim)

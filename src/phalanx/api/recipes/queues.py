@@ -1,0 +1,158 @@
+"""Queues: each item is taken by one.
+
+An item is a key `items/PRIORITY/NUMBER`; numbers come from a counter that is raised in the transaction that puts the
+item. An item that is being worked on has a key `claims/...` under the worker's lease, so that it is there again for
+others when the worker dies.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from phalanx.api.lease import TTL_S
+from phalanx.api.recipes.line import snapshot
+from phalanx.api.store import Store
+from phalanx.errors import Compacted, ConfigurationError, Fenced
+from phalanx.services.store.values import (
+    Compare,
+    Created,
+    Delete,
+    Exists,
+    Found,
+    Get,
+    Put,
+    Version,
+    Versioned,
+    prefix_end,
+)
+
+PRIORITY_MAX = (1 << 32) - 1
+"""Priorities are 32-bit numbers: they are part of the key."""
+
+LOOKAHEAD = 32
+"""Items looked at together: so many workers can claim at once before one has to look further."""
+
+
+class Claim(NamedTuple):
+    """An item that a block works on.  token: greater than that of whoever claimed the item before."""
+
+    data: bytes
+    token: int
+    key: bytes
+
+
+def _free(key: bytes, item: Versioned, claim: bytes) -> list[Compare]:
+    """The item is still there, and nobody works on it."""
+    return [Created(key, "==", item.created), Exists(claim, False)]
+
+
+class PriorityQueue:
+    """Items with a lower priority number come first, and of those with the same the one that was put first."""
+
+    def __init__(self, store: Store, name: bytes) -> None:
+        self._store = store
+        self._numbers = name + b"/number"
+        self._items = name + b"/items/"
+        self._claims = name + b"/claims/"
+        self._version = 0  # of the counter, as far as it is known
+
+    async def put(self, data: bytes, priority: int = 0) -> None:
+        """Add an item, exactly once.  Raises as a transaction does, and `ConfigurationError` if the priority is not
+        from 0 to `PRIORITY_MAX`."""
+        if not 0 <= priority <= PRIORITY_MAX:
+            raise ConfigurationError(f"a priority is from 0 to {PRIORITY_MAX}, not {priority}")
+        while True:
+            key = self._items + b"%08x/%016x" % (priority, self._version)
+            done = await self._store.transact(
+                [Version(self._numbers, "==", self._version)],
+                [Put(self._numbers, b""), Put(key, data)],
+                [Get(self._numbers)],
+            )
+            if done.succeeded:
+                self._version += 1
+                return
+            [found] = done.results
+            assert isinstance(found, Found)
+            self._version = 0 if found.item is None else found.item.version
+
+    async def get(self) -> bytes:
+        """Remove the next item and return it; waits for one.  It is gone then: use `claim` if it must not be lost with
+        this process."""
+        while True:
+            key, item = await self._next()
+            free = _free(key, item, self._claim_of(key))
+            if (await self._store.transact(free, [Delete(key)])).succeeded:
+                return item.value
+
+    @asynccontextmanager
+    async def claim(self, *, ttl_s: float = TTL_S, cancels: bool = True) -> AsyncIterator[Claim]:
+        """Work on the next item; waits for one.  It is removed when the block ends, and free again for others if the
+        block raises, or this process dies.
+
+        An item whose worker lost its lease may be worked on twice: give the token to what must know.  Raises
+        `LeaseLost` out of the block then (unless `cancels` is False), and `Fenced` if that is noticed at the end
+        only.
+        """
+        async with self._store.lease(ttl_s, cancels=cancels) as lease:
+            while True:
+                key, item = await self._next()
+                claim = self._claim_of(key)
+                free = _free(key, item, claim)
+                done = await self._store.transact(free, [Put(claim, b"", lease.id)])
+                if done.succeeded:
+                    break
+            yield Claim(item.value, done.token, key)
+            mine = Created(claim, "==", done.revision)
+            if not (await self._store.transact([mine], [Delete(key), Delete(claim)])).succeeded:
+                raise Fenced(f"{key!r} was claimed by another meanwhile")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Items as they come, each removed when it is taken."""
+        while True:
+            yield await self.get()
+
+    async def count(self) -> int:
+        """Items that are there, those that are worked on included."""
+        return await self._store.count(self._items, prefix_end(self._items))
+
+    def _claim_of(self, item: bytes) -> bytes:
+        return self._claims + item[len(self._items) :]
+
+    async def _next(self) -> tuple[bytes, Versioned]:
+        """The first item that nobody works on, as far as can be seen."""
+        while True:
+            start, end = self._items, prefix_end(self._items)
+            claims, at = await snapshot(self._store, self._claims)
+            try:
+                while True:
+                    page = await self._store.range(start, end, LOOKAHEAD, at=at)
+                    for key, item in page.items:
+                        if self._claim_of(key) not in claims:
+                            return key, item
+                    if not page.more:
+                        break
+                    start = page.items[-1][0] + b"\0"
+            except Compacted:
+                continue
+            await self._changed(at)
+
+    async def _changed(self, after: int) -> None:
+        """Wait until there is another item, or a claim has ended."""
+        name = self._items[: -len(b"items/")]
+        try:
+            async with self._store.watch(name, prefix=True, after=after) as changes:
+                async for event in changes:
+                    if event.key.startswith(self._items if event.item is not None else self._claims):
+                        return
+        except Compacted:
+            return
+
+
+class Queue(PriorityQueue):
+    """First in, first out."""
+
+    async def put(self, data: bytes, priority: int = 0) -> None:
+        """Add an item, exactly once.  Raises as a transaction does, and `ConfigurationError` for a priority."""
+        if priority:
+            raise ConfigurationError("a Queue has no priorities: use a PriorityQueue")
+        await super().put(data)

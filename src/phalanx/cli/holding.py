@@ -1,0 +1,118 @@
+"""`phalanx lock` and `phalanx elect`: run a command while a lock or a leadership is held."""
+
+import asyncio
+import json
+import os
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated
+
+import typer
+
+from phalanx.api import recipes
+from phalanx.api.client import Client
+from phalanx.api.recipes import Held
+from phalanx.cli.calls import ABSENT, ENDPOINT, AsJson, Endpoints, perform, store_of, text
+from phalanx.errors import LeaseLost
+
+TERMINATE_S = 5.0
+"""How long a command that has lost its lock may take to end before it is killed."""
+
+LOST = 6
+"""Exit status: the lock or leadership was lost, and the command was stopped."""
+
+Ttl = Annotated[
+    float, typer.Option("--ttl", help="Seconds after which others go on when this process has died.", min=1)
+]
+Wait = Annotated[float | None, typer.Option("--wait", help="Give up after so many seconds of waiting.", min=0)]
+Words = Annotated[list[str], typer.Argument(help="The command, after --, and its arguments.")]
+
+
+def lock(
+    name: Annotated[str, typer.Argument(help="The lock's name, a prefix of keys.")],
+    command: Words,
+    ttl: Ttl = 10.0,
+    wait: Wait = None,
+    endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+) -> None:
+    """Hold a lock while a command runs, which finds its fencing token in PHALANX_TOKEN.
+
+    The exit status is the command's.  5: the lock was not to be had within --wait.  6: it was lost; the command was
+    stopped.
+    """
+
+    async def work(client: Client) -> int:
+        return await _while(recipes.lock(store_of(client), name.encode(), ttl_s=ttl), command, wait)
+
+    raise typer.Exit(perform(endpoints, 10.0, work))
+
+
+def elect(
+    name: Annotated[str, typer.Argument(help="The election's name, a prefix of keys.")],
+    command: Annotated[list[str] | None, typer.Argument(help="The command, after --, and its arguments.")] = None,
+    data: Annotated[str, typer.Option(help="What observers see of this candidate.")] = "",
+    observe: Annotated[bool, typer.Option("--observe", help="Print the leaders as they change; run nothing.")] = False,
+    count: Annotated[int | None, typer.Option("-n", "--count", help="Stop after so many lines.", min=1)] = None,
+    ttl: Ttl = 10.0,
+    wait: Wait = None,
+    endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    as_json: AsJson = False,
+) -> None:
+    """Run a command as the leader, once elected; or print who leads, with --observe.
+
+    The command finds its fencing token in PHALANX_TOKEN.  Exit status as of `phalanx lock`.
+    """
+    if observe == bool(command):
+        raise typer.BadParameter("give a command, or --observe", param_hint="COMMAND")
+
+    async def watch(client: Client) -> int:
+        left = count
+        async with recipes.observe(store_of(client), name.encode()) as leaders:
+            async for leader in leaders:
+                told = None if leader is None else {"data": text(leader.data), "term": leader.term}
+                words = "nobody leads" if leader is None else f"{text(leader.data)} leads, term {leader.term}"
+                typer.echo(json.dumps(told) if as_json else words)
+                left = None if left is None else left - 1
+                if left == 0:
+                    break
+        return 0
+
+    async def work(client: Client) -> int:
+        leading = recipes.lead(store_of(client), name.encode(), data.encode(), ttl_s=ttl)
+        return await _while(leading, command or [], wait)
+
+    try:
+        raise typer.Exit(perform(endpoints, 10.0, watch if observe else work))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+async def _while(holding: AbstractAsyncContextManager[Held], command: list[str], wait: float | None) -> int:
+    """Run the command while it is held; its exit status, or why not."""
+    try:
+        async with asyncio.timeout(wait) as waiting, holding as held:
+            waiting.reschedule(None)
+            return await _run(command, held.token)
+    except TimeoutError:
+        typer.echo("not to be had in time", err=True)
+        return ABSENT
+    except LeaseLost as error:
+        typer.echo(f"lost: {error}", err=True)
+        return LOST
+
+
+async def _run(command: list[str], token: int) -> int:
+    try:
+        process = await asyncio.create_subprocess_exec(*command, env=os.environ | {"PHALANX_TOKEN": str(token)})
+    except OSError as error:
+        typer.echo(f"{command[0]}: {error}", err=True)
+        return 127
+    try:
+        return await process.wait()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), TERMINATE_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()

@@ -1,0 +1,220 @@
+"""Queues, counters, members, settings and partitions (SCENARIOS 30, 32, 33)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from phalanx.api import recipes
+from phalanx.api.local import Cluster
+from phalanx.api.recipes import Held
+from phalanx.api.recipes.partitions import owner_of
+from phalanx.api.store import Store
+from phalanx.errors import ConfigurationError, Fenced, Refused
+from tests.api.cluster import in_cluster
+
+
+def test_each_item_of_a_queue_is_taken_once_in_order_while_nodes_die() -> None:
+    """SCENARIOS 30."""
+
+    async def work(cluster: Cluster, store: Store) -> None:
+        queue = recipes.Queue(store, b"it")
+        taken: list[bytes] = []
+
+        async def take() -> None:
+            async for item in queue:
+                taken.append(item)
+
+        takers = [asyncio.create_task(take()) for _ in range(3)]
+        for n in range(20):
+            await recipes.Queue(store, b"it").put(b"%d" % n) if n % 5 == 0 else await queue.put(b"%d" % n)
+            if n == 10:
+                await cluster.kill("a")
+        while len(taken) < 20:
+            await asyncio.sleep(0)
+        for taker in takers:
+            taker.cancel()
+        await asyncio.wait(takers)
+        assert sorted(taken) == sorted(b"%d" % n for n in range(20))
+        assert await queue.count() == 0
+
+    in_cluster(work)
+
+
+def test_a_priority_queue_gives_the_least_first_and_the_older_of_equals() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        queue = recipes.PriorityQueue(store, b"it")
+        for name, priority in ((b"c", 7), (b"a", 1), (b"d", 7), (b"b", 1)):
+            await queue.put(name, priority)
+        assert [await queue.get() for _ in range(4)] == [b"a", b"b", b"c", b"d"]
+        with pytest.raises(ConfigurationError, match="priority is from 0"):
+            await queue.put(b"", -1)
+        with pytest.raises(ConfigurationError, match="no priorities"):
+            await recipes.Queue(store, b"it").put(b"", 1)
+
+    in_cluster(work, 1)
+
+
+def test_a_claimed_item_is_done_or_free_again() -> None:
+    """SCENARIOS 32: a worker that dies, raises, or sleeps too long."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        queue = recipes.Queue(store, b"it")
+        await queue.put(b"job")
+        tokens = []
+        with pytest.raises(ZeroDivisionError):
+            async with queue.claim() as claim:
+                tokens.append(claim.token)
+                raise ZeroDivisionError
+        done = asyncio.Event()
+        claimed = asyncio.Event()
+
+        async def another() -> None:
+            async with queue.claim() as claim:
+                tokens.append(claim.token)
+                claimed.set()
+                await done.wait()
+
+        with pytest.raises(Fenced, match="claimed by another"):
+            async with queue.claim(cancels=False) as claim:
+                tokens.append(claim.token)
+                [lease] = await store.leases()
+                other = asyncio.create_task(another())
+                await store.revoke(lease.id)
+                await claimed.wait()
+        assert tokens == sorted(set(tokens))
+        assert await queue.count() == 1
+        done.set()
+        await other
+        assert await queue.count() == 0
+
+    in_cluster(work, 1)
+
+
+# --- numbers, members, settings, partitions -----------------------------------------------------------------------
+
+
+def test_a_counter_counts_each_addition_once_and_ids_are_unique() -> None:
+    """SCENARIOS 30."""
+
+    async def work(cluster: Cluster, store: Store) -> None:
+        async def count() -> None:
+            for _ in range(5):
+                await recipes.Counter(store, b"count").add(2)
+
+        async def ids(block: int) -> list[int]:
+            source = recipes.UniqueIds(store, b"ids", block=block)
+            return [await anext(source) for _ in range(7)]
+
+        counting = [asyncio.create_task(count()) for _ in range(4)]
+        numbering = [asyncio.create_task(ids(block)) for block in (1, 3, 10)]
+        await cluster.kill("b")
+        await asyncio.gather(*counting)
+        assert await recipes.Counter(store, b"count").value() == 40
+        found = [number for task in numbering for number in await task]
+        assert len(set(found)) == len(found) == 21 and min(found) == 1
+        await store.put(b"count", b"many")
+        with pytest.raises(Refused, match="holds no number"):
+            await recipes.Counter(store, b"count").add()
+
+    in_cluster(work)
+
+
+def test_members_come_change_and_go() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        async with recipes.watch_members(store, b"it") as changes:
+            assert await anext(changes) == {}
+            async with recipes.membership(store, b"it", b"me", b"1") as place:
+                seen = await anext(changes)
+                assert seen == {b"me": recipes.Member(b"1", place.created)}
+                await place.update(b"2")
+                assert (await anext(changes))[b"me"].data == b"2"
+                with pytest.raises(Refused, match="has a member"):
+                    async with recipes.membership(store, b"it", b"me"):
+                        pass
+            assert await anext(changes) == {}
+
+    in_cluster(work, 1)
+
+
+def test_settings_change_together_and_are_followed() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        config = recipes.Config(store, b"it")
+        async with config.follow() as changes:
+            assert await anext(changes) == {}
+            await config.change({b"a": b"1", b"b": b"2"})
+            assert await anext(changes) == {b"a": b"1", b"b": b"2"}
+            await config.change({b"a": None, b"b": b"3"})
+            assert await anext(changes) == {b"b": b"3"} == await config.read()
+
+    in_cluster(work, 1)
+
+
+def test_a_follower_that_is_too_slow_for_the_history_begins_with_what_there_is() -> None:
+    """SCENARIOS 33."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        config = recipes.Config(store, b"it")
+        async with config.follow() as changes:
+            assert await anext(changes) == {}
+            for n in range(3):
+                await config.change({b"a": b"%d" % n})
+            await store.compact((await store.info()).revision)
+            while (await anext(changes)).get(b"a") != b"2":
+                pass
+
+    in_cluster(work, 1)
+
+
+def test_a_partition_gives_each_item_to_one_member_and_hands_over_safely() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        items = [b"%d" % n for n in range(12)]
+        owned: dict[bytes, dict[bytes, Held]] = {}
+        shared: list[bytes] = []
+
+        async def member(me: bytes, stop: asyncio.Event) -> None:
+            async with recipes.partition(store, b"it", me, items) as shares:
+                stopping = asyncio.create_task(stop.wait())
+                while not stop.is_set():
+                    share: asyncio.Task[Any] = asyncio.ensure_future(_next(shares))
+                    await asyncio.wait((share, stopping), return_when=asyncio.FIRST_COMPLETED)
+                    if stop.is_set():
+                        share.cancel()
+                        await asyncio.wait((share,))
+                        break
+                    owned[me] = share.result()
+                    others = [item for who, held in owned.items() if who != me for item in held]
+                    shared.extend(item for item in owned[me] if item in others)
+                await stopping
+                del owned[me]
+
+        stops = {me: asyncio.Event() for me in (b"a", b"b", b"c")}
+        tasks = {me: asyncio.create_task(member(me, stop)) for me, stop in stops.items()}
+
+        async def settled(members: list[bytes]) -> None:
+            expected = {me: {item for item in items if owner_of(item, members) == me} for me in members}
+            while {me: set(held) for me, held in owned.items()} != {
+                me: e for me, e in expected.items() if e or me in owned
+            }:
+                await asyncio.sleep(0)
+
+        await settled([b"a", b"b", b"c"])
+        before = {item: held.token for share in owned.values() for item, held in share.items()}
+        stops[b"b"].set()
+        await tasks[b"b"]
+        await settled([b"a", b"c"])
+        after = {item: held.token for share in owned.values() for item, held in share.items()}
+        moved = [item for item in items if before[item] != after[item]]
+        assert moved == [item for item in items if owner_of(item, [b"a", b"b", b"c"]) == b"b"], "no others moved"
+        assert all(after[item] > before[item] for item in moved)
+        assert shared == [], "nobody ever shares an item"
+        for me in (b"a", b"c"):
+            stops[me].set()
+            await tasks[me]
+
+    in_cluster(work, 1)
+
+
+async def _next(shares: AsyncIterator[dict[bytes, Held]]) -> dict[bytes, Held]:
+    return await anext(shares)

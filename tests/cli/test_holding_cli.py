@@ -1,0 +1,65 @@
+"""`phalanx lock` and `phalanx elect` against a node (SCENARIOS 32)."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from phalanx.cli.main import app
+from tests.cli.node import a_node
+
+TELL = "import os, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(os.environ['PHALANX_TOKEN']); sys.exit(7)"
+REVOKE = """
+import asyncio, sys
+import phalanx
+async def main():
+    async with phalanx.connect(sys.argv[1]) as client:
+        [lease] = await client.kv().leases()
+        await client.kv().revoke(lease.id)
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with a_node() as found:
+        yield found
+
+
+def shell(address: str, *words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [words[0], "--endpoint", address, *words[1:]])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.stdout
+
+
+def test_a_command_runs_under_a_lock_and_its_exit_status_is_told(address: str, tmp_path: Path) -> None:
+    tokens = []
+    for n in range(2):
+        file = tmp_path / str(n)
+        assert shell(address, "lock", "it", "--", sys.executable, "-c", TELL, str(file))[0] == 7
+        tokens.append(int(file.read_text()))
+    assert tokens[0] < tokens[1]
+    assert shell(address, "lock", "it", "--", "/no/such/command")[0] == 127
+
+
+def test_a_command_whose_lock_is_lost_is_stopped(address: str) -> None:
+    assert shell(address, "lock", "it", "--ttl", "1", "--", sys.executable, "-c", REVOKE, address)[0] == 6
+
+
+def test_a_lock_that_is_held_is_not_waited_for_for_ever(address: str) -> None:
+    command = [sys.executable, "-m", "phalanx", "lock", "--endpoint", address, "it", "--wait", "0.3", "--", "true"]
+    assert shell(address, "lock", "it", "--", *command)[0] == 5
+
+
+def test_a_leader_is_elected_and_seen(address: str) -> None:
+    observe = [sys.executable, "-m", "phalanx", "elect", "--endpoint", address, "who", "--observe", "-n", "1", "--json"]
+    code = f"import subprocess, sys; sys.exit(b'me' not in subprocess.run({observe!r}, capture_output=True).stdout)"
+    assert shell(address, "elect", "who", "--data", "me", "--", sys.executable, "-c", code)[0] == 0
+    status, told = shell(address, "elect", "who", "--observe", "-n", "1", "--json")
+    assert (status, json.loads(told)) == (0, None)
+    assert shell(address, "elect", "who", "--observe", "-n", "1") == (0, "nobody leads\n")
+    assert shell(address, "elect", "who")[0] == 2
