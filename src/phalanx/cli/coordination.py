@@ -154,7 +154,7 @@ def watch(
         left = count
         changes = store_of(client).watch(
             start,
-            stop,
+            None if prefix else stop,
             prefix=prefix,
             after=after,
             puts=puts,
