@@ -50,7 +50,9 @@ class Kind(IntEnum):
     STATE = 3
     """A copy of a node's small durable state (runtime.disk)."""
     RECORD = 4
-    """A record of a log."""
+    """A record of a log (runtime.log)."""
+    SEGMENT = 5
+    """The first frame of each file of a log: which part of the log it holds, and where the one before it ends."""
 
 
 Frame = tuple[int, memoryview]
