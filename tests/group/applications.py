@@ -15,6 +15,7 @@ from phalanx.model.events import (
     Excluded,
     Founded,
     GroupLost,
+    GroupSuspended,
     Installed,
     Restored,
     SnapshotTaken,
@@ -81,9 +82,9 @@ class Applications:
                 app.process = self._processes[node.name] = _machine(node).me
                 app.view = view
                 history.append(SawView(app.process, view))
-            case Founded(group, _):
+            case Founded(group, _, replayed):
                 app.state[group] = []
-                history.append(SawFounding(app.process, group))
+                history.append(SawState(app.process, group, ()) if replayed else SawFounding(app.process, group))
             case Delivered():
                 return self._take(node.name, app, delivery)
             case SnapshotWanted(group, token):
@@ -98,7 +99,7 @@ class Applications:
                     self.world.fail("stale read", f"{app.process} sees {len(app.state[group])} of {read.owed}")
             case BarrierFailed(_, token):
                 self.reads[token].reached = False
-            case GroupLost(group, _):
+            case GroupLost(group, _) | GroupSuspended(group, _):
                 app.state.pop(group, None)
             case Excluded():
                 self.stopped(node.name, crashed=False)

@@ -93,7 +93,7 @@ class Cluster:
         known = self.founders.get(name) or next(iter(self.founders.values()))
         seeds = self.seeds.get(name, tuple(self.world.nodes[n].address for n in known))
         config = Config(name, setup.address, seeds, founders, self.hosts[name], self.timing, self.limits)
-        machine = GroupMachine(config, setup.durable, setup.rng, setup.now)
+        machine = GroupMachine(config, setup.durable, setup.rng, setup.now, setup.journal)
         self.apps.stopped(name, crashed=True)
         self.world.nodes[name].application = App(machine.me)
         return machine

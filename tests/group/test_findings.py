@@ -44,7 +44,7 @@ def group_after(leaves: str, gives_up: str, silent: str) -> tuple[str, ...] | No
 
     def promise(name: str) -> Promise:
         wish = Wish(members[name], False, (), ("t",) if name in gives_up else (), name in leaves)
-        progress = () if name == "c" else (Progress(1, (4, 4), (0, 0), name != "x"),)
+        progress = () if name == "c" else (Progress(1, (4, 4), (0, 0), name != "x", 5),)
         return Promise(5, Ballot(1, "a", 1), None, True, progress, 0, 15, wish)
 
     promises = {n: promise(n) for n in "abcx" if n not in silent}

@@ -41,7 +41,7 @@ def promise(
 
 def has(received: tuple[int, ...], *, synced: bool = True, released: tuple[int, ...] = ()) -> Progress:
     """Progress in group 1; everything is still kept unless said otherwise."""
-    return Progress(1, received, released or (0,) * len(received), synced)
+    return Progress(1, received, released or (0,) * len(received), synced, 5)
 
 
 def decide(

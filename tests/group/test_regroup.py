@@ -29,7 +29,7 @@ def wish_of(name: str, *hosts: GroupSpec, unhosts: tuple[str, ...] = ()) -> Wish
 
 
 def has(received: tuple[int, ...], *, synced: bool = True, released: tuple[int, ...] = ()) -> Progress:
-    return Progress(1, received, released or (0,) * len(received), synced)
+    return Progress(1, received, released or (0,) * len(received), synced, 5)
 
 
 def after(

@@ -402,7 +402,7 @@ def promise() -> Promise:
     assert core.view is not None
     ballot = change(body_of(Prepare).ballot, name="b", incarnation=core_of("b").me.incarnation)
     progress = tuple(
-        Progress(g, tuple(c.matrix.received), tuple(c.released), synced=True) for g, c in core.channels.items()
+        Progress(g, tuple(c.matrix.received), tuple(c.released), True, core.view.id) for g, c in core.channels.items()
     )
     wish = Wish(core.me, False, core.config.hosts, (), False)
     return Promise(core.view.id, ballot, None, True, progress, core.clock.now, 7, wish)
@@ -516,7 +516,7 @@ def test_nobody_wishes_to_be_a_later_life_of_a_node_that_lives() -> None:
     ):
         assert judge(wrong), wrong
     assert judge(Refuse(me, "go away", 1 << 62))
-    assert judge(Pull(1, 1, 0, 5, 4))
+    assert judge(Pull(1, 1, 1, 0, 5, 4))
 
 
 @settings(max_examples=300, deadline=None)

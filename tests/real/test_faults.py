@@ -182,7 +182,7 @@ def garbage() -> list[bytes]:
         Unwatch(8, 1 << 62),
         Describe(6, "\N{SNOWMAN}" * 1000),
         Envelope(0, stranger, Held(1 << 62, nonsense)),
-        Envelope(-1, stranger, Pull(-1, 1 << 62, -1, 1 << 62, -1)),
+        Envelope(-1, stranger, Pull(-1, 1 << 62, -1, -1, 1 << 62, -1)),
     ]
     messages = [encode_frame(Kind.MESSAGE, CODEC.encode(each)) for each in hostile]
     broken = bytearray(hello)

@@ -11,6 +11,7 @@ Every message is sent again until answered, and receiving it twice changes nothi
 
 from collections.abc import Callable
 
+from phalanx.group.channel import Channel
 from phalanx.group.core import Core
 from phalanx.group.messages import (
     Accept,
@@ -85,8 +86,8 @@ class Acceptor:
         core = self.core
         assert core.flush is not None and core.view is not None
         progress = tuple(
-            Progress(group, tuple(channel.matrix.received), tuple(channel.released), core.seats[group].synced)
-            for group, channel in core.channels.items()
+            Progress(group, tuple(c.matrix.received), tuple(c.released), core.is_synced(group), core.view.id)
+            for group, c in core.channels.items()
         )
         hears = core.mask(core.detector.hears(core.now.mono))
         return Promise(
@@ -94,7 +95,7 @@ class Acceptor:
             message.ballot,
             core.flush.accepted,
             core.live,
-            progress if core.live else (),
+            (*(progress if core.live else ()), *core.ledger.progress(core.view)),
             core.clock.now,
             hears,
             self._wish(),
@@ -102,13 +103,20 @@ class Acceptor:
 
     def on_gather(self, sender: Name, message: Gather) -> None:
         core = self.core
-        if core.flush is not None and core.flush.promised == message.ballot and core.live:
+        here = all(self._channel(cut) is not None for cut in message.cuts)
+        if core.flush is not None and core.flush.promised == message.ballot and here:
             if self._gather is None or self._gather[1] != message:
                 self._pulled_at = core.now.mono - core.timing.resend_after
             self._gather = (sender, message)
 
+    def _channel(self, cut: Cut) -> Channel | None:
+        """Where the batches of that cut are."""
+        view = self.core.view
+        assert view is not None
+        return self.core.channel_at(cut.group, cut.view or view.id)
+
     def on_pull(self, sender: Name, message: Pull) -> None:
-        channel = self.core.channels.get(message.group)
+        channel = self.core.channel_at(message.group, message.of)
         if channel is not None and 0 <= message.author < len(channel.hosts):
             for data in channel.relay(message.author, message.low, message.high):
                 self.core.post([sender], data)
@@ -164,10 +172,11 @@ class Acceptor:
             self._gather = None
             return
         missing = [
-            (cut, author, core.channels[cut.group].matrix.received[author], upto, holder)
+            (channel, author, channel.matrix.received[author], upto, holder)
             for cut, holders in zip(message.cuts, message.holders, strict=True)
+            if (channel := self._channel(cut)) is not None
             for author, (upto, holder) in enumerate(zip(cut.upto, holders, strict=True))
-            if core.channels[cut.group].matrix.received[author] < upto
+            if channel.matrix.received[author] < upto
         ]
         if not missing:
             core.note("held", message.ballot)
@@ -175,9 +184,9 @@ class Acceptor:
             self._gather = None
         elif core.now.mono - self._pulled_at >= core.timing.resend_after:
             self._pulled_at = core.now.mono
-            for cut, author, have, upto, holder in missing:
+            for channel, author, have, upto, holder in missing:
                 core.note("pull", holder)
-                core.post([holder], Pull(message.view, cut.group, author, have + 1, upto))
+                core.post([holder], Pull(message.view, channel.group.id, channel.view, author, have + 1, upto))
 
     def deadline(self) -> int | None:
         times = []
@@ -186,8 +195,3 @@ class Acceptor:
         if self._gather is not None:
             times.append(self._pulled_at + self.core.timing.resend_after)
         return min(times, default=None)
-
-
-def cut_for(cuts: tuple[Cut, ...], group: int) -> Cut | None:
-    """The cut of that group; None if it is lost, or not of the view that ends."""
-    return next((cut for cut in cuts if cut.group == group), None)

@@ -29,8 +29,21 @@ def incarnate(config: Config, votes: Votes | None, now: Instant) -> Member:
     return Member(config.name, config.address, incarnation)
 
 
+def _catch_up(core: Core) -> None:
+    """The log may know of a view that the votes do not: power failed after the one was written and before the other.
+    So nothing can have been promised in that view."""
+    votes, value = core.votes, core.ledger.decision
+    if value is None or votes.cluster != value.view.cluster:
+        return
+    known = [v for v in (votes.view, votes.decided.view if votes.decided is not None else None) if v is not None]
+    if all(view.id < value.view.id for view in known):
+        core.note("votes.behind", value.view.id)
+        core.persist(view=value.view, promised=None, accepted=None, made_by=value, decided=None)
+
+
 def begin(core: Core) -> None:
     """Make the new incarnation durable; take up the former one's vote, or the founders', or none."""
+    _catch_up(core)
     if core.votes.first == 0:
         core.persist(incarnation=core.me.incarnation, first=core.me.incarnation)
     votes, peers = core.votes, core.config.peers

@@ -62,7 +62,11 @@ class Channel:
         """Of each host, its index in every vector of the group."""
         self.me = self.places.get(me, -1)
         size = len(group.hosts)
-        self.matrix = Stability(size, self.me)
+        self.matrix = Stability(size, self.me, durable=group.spec.durable)
+        self.arrived = [0] * size if group.spec.durable else self.matrix.received
+        """Of each author, the highest batch that is here without gaps; received in a durable group once on disk."""
+        self.fresh: list[Data] = []
+        """Of a durable group: what has arrived and has not been given to the log."""
         self.held: Holdback[Data] = holdback(group.spec.order, size)
         self.last = 0
         self.peers: dict[Name, Peer] = {name: Peer() for name in group.everyone if name != me}
@@ -169,13 +173,13 @@ class Channel:
 
     def receive(self, data: Data) -> bool:
         """Take a batch from its author or a relay.  False: it was here already, or is too far beyond a gap."""
-        received = self.matrix.received[data.author]
-        if data.number <= received:
+        arrived = self.arrived[data.author]
+        if data.number <= arrived:
             self.row_owed = True  # its sender does not know that we have it
             return False
-        if data.number > received + 1:
+        if data.number > arrived + 1:
             self.row_owed = True
-            if data.number <= received + self.limits.early:
+            if data.number <= arrived + self.limits.early:
                 self._early[data.author, data.number] = data
             return False
         self._take(data)
@@ -185,11 +189,21 @@ class Channel:
         return True
 
     def _take(self, data: Data) -> None:
-        self.matrix.receive(data.author, data.number, data.stamp)
         size = size_of(data.payloads)
         self._kept[data.author].append(data)
         self._sizes[data.author].append(size)
         self._bytes[data.author] += size
+        if self.group.spec.durable:
+            self.arrived[data.author] = data.number
+            self.fresh.append(data)
+        else:
+            self.settle(data)
+
+    def settle(self, data: Data) -> None:
+        """The batch is received: in a durable group, its record is durable."""
+        if data.number <= self.matrix.received[data.author]:
+            return  # a snapshot that came meanwhile has it
+        self.matrix.receive(data.author, data.number, data.stamp)
         self.held.add(data)
         self.row_owed = True
 
@@ -256,7 +270,7 @@ class Channel:
 
     def missed(self, name: Name, row: GroupRow) -> bool:
         """A learner has missed batches of that host which are not kept any more: only a snapshot helps."""
-        return self.me < 0 and name in self.places and row.released > self.matrix.received[self.places[name]]
+        return self.me < 0 and name in self.places and row.released > self.arrived[self.places[name]]
 
     def laggards(self, now: int, demote_after: int) -> set[Name]:
         """Full hosts that for too long have not shown what most others had already shown then (lag is judged against
@@ -315,13 +329,14 @@ class Channel:
         """A learner's snapshot covers each host's batches up to these numbers: go on from there."""
         for author, number in enumerate(covers):
             self.held.skip_to(author, number)
-            if self.matrix.received[author] < number:
+            if self.arrived[author] < number:
                 self._kept[author].clear()
                 self._sizes[author].clear()
                 self._bytes[author], self.released[author] = 0, number
-                self.matrix.received[author] = number
-                while (following := self._early.pop((author, self.matrix.received[author] + 1), None)) is not None:
+                self.arrived[author] = number
+                while (following := self._early.pop((author, self.arrived[author] + 1), None)) is not None:
                     self._take(following)
+            self.matrix.received[author] = max(self.matrix.received[author], number)
         self._changed = True
-        self._early = {key: data for key, data in self._early.items() if key[1] > self.matrix.received[key[0]]}
+        self._early = {key: data for key, data in self._early.items() if key[1] > self.arrived[key[0]]}
         self.row_owed = True

@@ -43,6 +43,9 @@ class Limits(msgspec.Struct, frozen=True):
     """Kept for learners that lag behind the full hosts; one that lags further gets a new snapshot."""
     chunk: int = 256 << 10
     """Of a snapshot."""
+    log: int = 64 << 20
+    """Batches in the log of durable groups, after which their snapshots are written and the log is shortened: a restart
+    replays at most about that much.  If the snapshots are larger, their size counts instead."""
     suffix: int = 256 << 20
     """What a learner holds while its snapshot is on the way; beyond it the transfer starts again."""
 

@@ -14,10 +14,11 @@ from phalanx.group.channel import Channel
 from phalanx.group.config import Config
 from phalanx.group.detector import Claims, Detector
 from phalanx.group.flush import Attempt, Flush
+from phalanx.group.ledger import Ledger
 from phalanx.group.messages import Alive, Body, Chunk, Commit, Data, Decision, Envelope, Fetch, Pull, Row, Votes
 from phalanx.group.seat import Seat
 from phalanx.model.clock import Instant
-from phalanx.model.machine import Output, Send
+from phalanx.model.machine import Journal, Output, Send
 from phalanx.model.view import Address, GroupId, Member, Name, View
 from phalanx.parts.hybrid import HybridClock
 from phalanx.parts.quorum import is_quorum
@@ -43,7 +44,9 @@ forgotten, and may be answered sooner than it should."""
 class Core:
     """What a node knows, and its mouth.  Written by the parts, each in its own fields."""
 
-    def __init__(self, config: Config, me: Member, votes: Votes, rng: random.Random, now: Instant) -> None:
+    def __init__(
+        self, config: Config, me: Member, votes: Votes, rng: random.Random, now: Instant, journal: Journal | None = None
+    ) -> None:
         self.config = config
         self.timing = config.timing
         self.me = me
@@ -62,6 +65,8 @@ class Core:
         self.started = now.mono
         self.installed_at = now.mono
         self.clock = HybridClock(config.timing.max_offset)
+        self.ledger = Ledger(me.name, config.limits, journal, votes.first)
+        self.clock.merge(self.ledger.ceiling)
         self.detector = Detector(me.name, config.timing)
         self.suspects: frozenset[Name] = frozenset()
         self.flush: Flush | None = None
@@ -120,6 +125,16 @@ class Core:
         assert self.view is not None
         now = self.now.mono
         return is_quorum(self.view, [m.name for m in self.view.members if not self.detector.is_cut_off(m.name, now)])
+
+    def channel_at(self, group: GroupId, view: int) -> Channel | None:
+        """The group's channel in that view: the present one, or one that is open in our log only."""
+        channel = self.channels.get(group)
+        return channel if channel is not None and channel.view == view else self.ledger.channel(group, view)
+
+    def is_synced(self, group: GroupId) -> bool:
+        """We hold the group's state, in a durable group on disk."""
+        seat = self.seats.get(group)
+        return seat is not None and seat.synced and self.ledger.logged >= seat.base_at
 
     def turn_to(self, view: View | None) -> None:
         """From now on we are, or vote, in that view."""

@@ -85,7 +85,7 @@ class Intake:
         elif isinstance(body, Fetch | Chunk):
             if self._is_known(source, sender):
                 (self._transfer.on_fetch if isinstance(body, Fetch) else self._transfer.on_chunk)(sender.name, body)  # type: ignore[arg-type]  # matched by the condition
-        elif self._is_of_our_view(source, body.view) and self._is_known(source, sender):
+        elif self._is_of_our_view(source, body) and self._is_known(source, sender):
             self._absorb_body(sender, body)
 
     def _on_wish(self, source: Address, cluster: int, sender: Member, wish: Wish) -> None:
@@ -155,11 +155,12 @@ class Intake:
         core.out.drops.append(Drop(source, fault))
         return True
 
-    def _is_of_our_view(self, source: Address, view: int) -> bool:
+    def _is_of_our_view(self, source: Address, body: Any) -> bool:
         """Messages speak of one view.  Whoever speaks of an older one is told its successor; of a newer one, asked."""
         core = self.core
         ours = core.view.id if core.view is not None and not core.excluded else -1
-        if view == ours:
+        view: int = body.view
+        if view == ours or (isinstance(body, Data) and core.ledger.channel(body.group, view) is not None):
             return True
         if view > ours >= 0:
             core.show_view(source)

@@ -10,6 +10,7 @@
     deliver            hand on what each group's order allows; forget what is stable
     reach              answer barriers (these three only while active)
     transfer           fetch the state of groups we learn
+    compact            write snapshots, and have the log forget what they cover
     show rows          acknowledge, claim, show that we live
     wish               ask for what the next view should have
 
@@ -24,6 +25,7 @@ from typing import Any, assert_never
 
 from phalanx.group import birth
 from phalanx.group.acceptor import Acceptor
+from phalanx.group.compaction import Compaction
 from phalanx.group.config import Config
 from phalanx.group.coordinator import Coordinator
 from phalanx.group.core import Core
@@ -42,30 +44,35 @@ from phalanx.model.clock import Instant
 from phalanx.model.events import (
     Barrier,
     Consumed,
-    Excluded,
     Host,
     Leave,
     Multicast,
     SnapshotTaken,
     Unhost,
 )
-from phalanx.model.machine import Drop, LinkDown, LinkUp, Output, Received, Refused
+from phalanx.model.machine import Drop, Journal, LinkDown, LinkUp, Logged, Output, Received, Refused
 from phalanx.model.view import Address, Member, Name, View
 
 _RareRequest = Host | Unhost | Leave | SnapshotTaken
 
 
 class GroupMachine:
-    """See the module's text.  Raises ValueError for a configuration that cannot be meant."""
+    """See the module's text.  `journal`: the node's log as it was found, if it keeps one.  Raises ValueError for a
+    configuration that cannot be meant."""
 
-    def __init__(self, config: Config, votes: Votes | None, rng: random.Random, now: Instant) -> None:
+    def __init__(
+        self, config: Config, votes: Votes | None, rng: random.Random, now: Instant, journal: Journal | None = None
+    ) -> None:
         if config.peers and (config.name, config.address) not in config.peers:
             raise ValueError(f"{config.name} at {config.address} is not among the founding peers {config.peers}")
         me = birth.incarnate(config, votes, now)
         if faults := [f for f in (fault_in_member(me), *map(fault_in_spec, config.hosts)) if f is not None]:
             raise ValueError("; ".join(faults))
-        self._core = core = Core(config, me, votes or Votes(0), rng, now)
+        if journal is None and any(spec.durable for spec in config.hosts):
+            raise ValueError("a node without a log cannot host a durable group")
+        self._core = core = Core(config, me, votes or Votes(0), rng, now, journal)
         self._transfer = Transfer(core)
+        self._compaction = Compaction(core)
         self._multicast = Multicasting(core, lambda: self._transfer.busy)
         self._membership = Membership(core)
         self._reads = Reads(core, self._multicast, self._membership.is_leaving)
@@ -122,8 +129,7 @@ class GroupMachine:
 
     def is_synced(self, group: int) -> bool:
         """This node holds the group's state."""
-        seat = self._core.seats.get(group)
-        return seat is not None and seat.synced
+        return self._core.is_synced(group)
 
     # --- the contract
 
@@ -205,6 +211,8 @@ class GroupMachine:
                     self._multicast.on_link_up(name)
             case LinkDown():
                 pass
+            case Logged(upto):
+                self._multicast.on_logged(upto)
             case Refused(address):
                 core.stirred = True
                 for name in self._names_at(address):
@@ -218,6 +226,7 @@ class GroupMachine:
         match request:
             case SnapshotTaken():
                 self._transfer.on_snapshot(request)
+                self._compaction.on_snapshot(request)
             case Host():
                 self._membership.on_host(request)
             case Unhost():
@@ -236,7 +245,7 @@ class GroupMachine:
     def _act(self) -> None:
         core = self._core
         if not core.excluded:
-            self._leave_alone()
+            self._succession.leave_alone(self._membership.leaving)
         if core.view is not None and not core.excluded:
             self._suspect()
             self._coordinator.act()
@@ -246,6 +255,7 @@ class GroupMachine:
         if core.active:
             self._carry()
         self._transfer.act()
+        self._compaction.act()
         self._multicast.show_rows()
         self._membership.say_wish(lambda: birth.seeds(core))
 
@@ -281,17 +291,3 @@ class GroupMachine:
             self._succession.leave_out(value)
         self._acceptor.begin()
         self._coordinator.begin()
-
-    def _leave_alone(self) -> None:
-        """Leaving needs nobody's consent where nobody is left behind: the only full member stops as it stands, and so
-        does a process that is in no view."""
-        core = self._core
-        if not self._membership.leaving or core.decision is not None:
-            return
-        view = core.view
-        if view is not None and core.live and (view.members != (core.me,) or view.learners):
-            return
-        self._reads.end_view(None)
-        core.excluded = True
-        reason = "it left, and was the last full member" if core.live else "it left before it was let in"
-        core.out.deliveries.append(Excluded(None, reason))

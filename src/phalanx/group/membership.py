@@ -13,7 +13,7 @@ from phalanx.group.messages import Decision, Refuse, RefuseHost, Wish
 from phalanx.group.probation import Probation
 from phalanx.group.proposal import Grounds
 from phalanx.group.ranges import EVERYONE_MAX, fault_in_spec
-from phalanx.group.regroup import may_leave, may_unhost, unhosters
+from phalanx.group.regroup import is_enough, may_leave, may_unhost, unhosters
 from phalanx.model.events import Host, HostRefused, Leave, Refusal, Unhost
 from phalanx.model.view import Address, GroupSpec, Member, Name, View
 
@@ -39,9 +39,19 @@ class Membership:
         if (fault := fault_in_spec(request.spec)) is not None:
             self.core.out.deliveries.append(HostRefused(request.spec, fault))
             return
+        if request.spec.durable and not self.core.ledger.kept:
+            self.core.out.deliveries.append(HostRefused(request.spec, "this node keeps no log for durable groups"))
+            return
         self._hosts[request.spec.name] = request.spec
+        self._speak()
         self._unhosts.discard(request.spec.name)
         self._soon()
+
+    def _speak(self) -> None:
+        """An application that restarted gets the state of a group once it asks for it."""
+        for seat in self.core.seats.values():
+            if self._hosts.get(seat.spec.name) == seat.spec:
+                seat.speak(self.core.out.deliveries)
 
     def on_unhost(self, request: Unhost) -> None:
         self._hosts.pop(request.name, None)
@@ -142,7 +152,7 @@ class Membership:
         joining = core.view is None or not core.live
         busy = {seat.spec.name for group, seat in core.seats.items() if self._has_messages(group)}
         unhosts = tuple(sorted(self._unhosts - busy))
-        return Wish(core.me, joining, hosts, unhosts, self.leaving and not busy)
+        return Wish(core.me, joining, hosts, unhosts, self.leaving and not busy, core.ledger.holdings())
 
     def _has_messages(self, group: int) -> bool:
         """Messages of ours are queued or under way in a group that we host: we do not go before they are delivered."""
@@ -165,6 +175,8 @@ class Membership:
 
     def _lacks_nothing(self, view: View) -> bool:
         held = {g.spec.name for g in view.groups if self.core.name in g.everyone}
+        if self.core.ledger.could_revive(view):
+            return False
         return not self.leaving and set(self._hosts) <= held and not (self._unhosts & held)
 
     def say_wish(self, seeds: Callable[[], tuple[Address, ...]]) -> None:
@@ -229,15 +241,28 @@ class Membership:
                 return True
         for spec in wish.hosts:
             group = view.group_named(spec.name)
+            if any(s.group.spec.name == spec.name for s in view.suspended):
+                continue
             if (group is None and view.rank(name) >= 0) or (
                 group and group.spec == spec and name not in group.everyone
             ):
                 return True
+        if view.rank(name) >= 0 and wish.logs and self._may_revive(view):
+            return True
         for unhost in wish.unhosts:
             group = view.group_named(unhost)
             if group is not None and name in may_unhost(group, unhosters(group, others), self.core.suspects | leavers):
                 return True
         return False
+
+    def _may_revive(self, view: View) -> bool:
+        """Some suspended group could go on with the logs of full members."""
+        logs: dict[tuple[int, int], dict[Name, bool]] = {}
+        for name, wish in self._all_wishes().items():
+            if view.named(name) == wish.member and view.rank(name) >= 0 and name not in self.core.suspects:
+                for holding in wish.logs:
+                    logs.setdefault((holding.group, holding.view), {})[name] = holding.whole
+        return any(is_enough(s.group, logs.get((s.group.id, s.view), {})) for s in view.suspended)
 
     def promotable(self) -> frozenset[Name]:
         """Learners that hold the state of all their groups, and full members that do of a group they joined."""
@@ -267,8 +292,7 @@ class Membership:
     def _is_synced(self, name: Name, group: int) -> bool:
         core = self.core
         if name == core.name:
-            seat = core.seats.get(group)  # none if this process only votes for its former incarnation
-            return seat is not None and seat.synced
+            return core.is_synced(group)  # not if this process only votes for its former incarnation
         channel = core.channels.get(group)
         if channel is not None and name in channel.synced:
             return True
@@ -291,7 +315,7 @@ class Membership:
             known = wishes.get(name)
             if known is None or known.member.incarnation <= promise.wish.member.incarnation:
                 wishes[name] = promise.wish
-        return Grounds(attempt.promises, wishes, silent, attempt.promote, cluster)
+        return Grounds(attempt.promises, wishes, silent, attempt.promote, cluster, core.votes.made_by)
 
     def installed(self, old: View | None, value: Decision) -> None:
         """A view began: remember who is out, and who was demoted."""
@@ -308,6 +332,7 @@ class Membership:
         }
         held = {g.spec.name for g in new.groups if core.name in g.everyone}
         self._unhosts &= held
+        self._speak()
         self._wish_at = now + self._wish_pause // 4
         self._wish_pause = core.timing.resend_after
 

@@ -28,6 +28,8 @@ class Cut(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     group: GroupId
     upto: Vector
+    view: int = 0
+    """Of a suspended group that goes on: its last view, which this ends.  0: the view that decides."""
 
 
 class Decision(msgspec.Struct, frozen=True, array_like=True):
@@ -136,13 +138,24 @@ class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive", gc=False)
 
 class Wish(msgspec.Struct, frozen=True, array_like=True, tag="wish"):
     """What a node wants of the next view: to be in it, to host these groups, not to host those, or to be out.
-    Repeated until granted or refused; passed on to whoever coordinates.  `joining`: it has not been in a view yet."""
+    Repeated until granted or refused; passed on to whoever coordinates.  `joining`: it has not been in a view yet.
+    `logs`: durable groups that are suspended for all it knows, and of which its log holds the end."""
 
     member: Member
     joining: bool
     hosts: tuple[GroupSpec, ...]
     unhosts: tuple[str, ...]
     leave: bool
+    logs: tuple["Holding", ...] = ()
+
+
+class Holding(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The sender's log holds the group's state at the beginning of that view, and what it received in it.
+    `whole`: nothing can be missing at the end of that log."""
+
+    group: GroupId
+    view: int
+    whole: bool
 
 
 class Refuse(msgspec.Struct, frozen=True, array_like=True, tag="refuse", gc=False):
@@ -173,12 +186,18 @@ class Prepare(msgspec.Struct, frozen=True, array_like=True, tag="prepare", gc=Fa
 
 class Progress(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a host or learner holds of a group, in a promise: of each host's batches it has received those up to
-    `received` and keeps those after `released`."""
+    `received` and keeps those after `released`.
+
+    view: the one that the numbers belong to: the promise's, or the last one of a suspended group.
+    whole: nothing more can have been received; False for a log whose end was cut off (counter-example 12).
+    """
 
     group: GroupId
     received: Vector
     released: Vector
     synced: bool
+    view: int
+    whole: bool = True
 
 
 class Promise(msgspec.Struct, frozen=True, array_like=True, tag="promise"):
@@ -221,10 +240,11 @@ class Held(msgspec.Struct, frozen=True, array_like=True, tag="held", gc=False):
 
 
 class Pull(msgspec.Struct, frozen=True, array_like=True, tag="pull", gc=False):
-    """Relay to the sender the author's batches `low` to `high`."""
+    """Relay to the sender the author's batches `low` to `high`, of the group's view `of`."""
 
     view: int
     group: GroupId
+    of: int
     author: int
     low: int
     high: int
@@ -309,6 +329,26 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, tag="e", gc=False):
     cluster: int
     sender: Member
     body: Body
+
+
+# --- the log --------------------------------------------------------------------------------------------------------
+
+
+class Turned(msgspec.Struct, frozen=True, array_like=True, tag="turned"):
+    """In a log: here the view ended, with that decision.  Nothing beyond a decided cut is ever applied."""
+
+    value: Decision
+
+
+class Ceiling(msgspec.Struct, frozen=True, array_like=True, tag="ceiling", gc=False):
+    """In a log: no batch of a durable group is stamped above this before the next one of these is durable."""
+
+    stamp: Stamp
+
+
+Record = Data | Turned | Ceiling | Chunk
+"""What a node's log is made of: batches of durable groups as they were received, boundaries of views, ceilings of the
+clock, and snapshots, in as many chunks as it takes."""
 
 
 class Votes(msgspec.Struct, frozen=True, array_like=True, tag="votes"):

@@ -7,7 +7,7 @@ from phalanx.group.channel import Channel
 from phalanx.group.core import Core
 from phalanx.group.messages import Data, Row
 from phalanx.group.seat import Tag
-from phalanx.model.clock import MILLISECOND
+from phalanx.model.clock import MILLISECOND, Stamp
 from phalanx.model.events import Consumed, Multicast
 from phalanx.model.view import GroupId, Name, View
 from phalanx.parts.quorum import is_quorum
@@ -32,6 +32,8 @@ class Multicasting:
         self._fresh: set[Name] = set()
         """Members that have not shown a row in this view yet."""
         self._sent_at: dict[int, int] = {}
+        self._durable = False
+        """We host or learn a durable group in this view."""
         self._quorate: dict[GroupId, bool] = {}
         """Whether the hosts of a group are a quorum of the view."""
 
@@ -41,6 +43,7 @@ class Multicasting:
         self._answer.clear()
         self._sent_at = {}
         self._quorate = {group: self._is_quorate(channel) for group, channel in core.channels.items()}
+        self._durable = any(channel.group.spec.durable for channel in core.channels.values())
         self._row_at = core.now.mono
         core.busy = dict(core.channels)
         core.row_number = 0
@@ -68,18 +71,33 @@ class Multicasting:
 
     def on_data(self, sender: Name, data: Data) -> None:
         core = self.core
-        channel = core.channels.get(data.group)
-        if channel is None or not core.live or not 0 <= data.author < len(channel.hosts) or data.author == channel.me:
+        channel = core.channel_at(data.group, data.view)
+        if channel is None or not 0 <= data.author < len(channel.hosts):
             return
-        if core.clock.is_ahead(data.stamp, core.now):
-            core.note("clock.refused", channel.hosts[data.author])
-            return
+        if channel is core.channels.get(data.group):
+            if data.author == channel.me:
+                return
+            if core.clock.is_ahead(data.stamp, core.now):
+                core.note("clock.refused", channel.hosts[data.author])
+                return
+            core.busy[data.group] = channel
         core.clock.merge(data.stamp)
-        core.busy[data.group] = channel
         if channel.receive(data):
             core.note("data.new" if channel.hosts[data.author] == sender else "data.relayed")
+            if channel.fresh:
+                core.ledger.append_fresh(core.out, channel)
         else:
             core.note("data.again")
+
+    def on_logged(self, count: int) -> None:
+        """So many of our records are durable: the batches among them are received now, and snapshots held."""
+        core = self.core
+        before = core.ledger.logged
+        core.ledger.on_logged(count)
+        if any(before < seat.base_at <= core.ledger.logged for seat in core.seats.values()):
+            core.row_due = core.stirred = True
+        if core.ledger.is_long or core.ledger.in_round:
+            core.stirred = True
 
     def on_row(self, sender: Name, row: Row) -> None:
         core = self.core
@@ -133,14 +151,33 @@ class Multicasting:
             if channel.me < 0:
                 continue
             seat = core.seats[group_id]
-            while seat.queue and channel.has_room():
+            while seat.queue and channel.has_room() and self._may_stamp(channel):
                 channel.send(seat.next_entry(), core.clock.tick(core.now), core.row_number + 1)
                 if not self._quorate[group_id]:
                     core.row_due = core.row_asks = True
+            if channel.fresh:
+                core.ledger.append_fresh(core.out, channel)
             if seat.full:
                 seat.room_again(core.out.deliveries)
             for names, data in channel.to_send(core.now.mono, core.timing.resend_after):
                 core.post(names, data)
+
+    def _may_stamp(self, channel: Channel) -> bool:
+        """A durable group has the copies that it wants, and the stamp stays below the ceiling that is on disk."""
+        spec, core = channel.group.spec, self.core
+        if not spec.durable:
+            return True
+        core.ledger.reserve(core.out, core.clock.read(core.now))
+        return len(channel.hosts) >= spec.min_copies and core.clock.now < core.ledger.ceiling
+
+    def _claim(self) -> Stamp:
+        """The clock that we show: in a durable group it is a promise that outlives us, so a ceiling must be on disk."""
+        core = self.core
+        clock = core.clock.read(core.now)
+        if not self._durable:
+            return clock
+        core.ledger.reserve(core.out, clock)
+        return min(clock, core.ledger.ceiling)
 
     def deliver(self) -> None:
         """Hand on what each group's order allows; forget what is stable.  Only while active."""
@@ -217,7 +254,7 @@ class Multicasting:
         row = Row(
             core.view.id,
             number,
-            core.clock.read(now),
+            self._claim(),
             now.wall // MILLISECOND,
             tuple([number if n == me else rows[n].number if n in rows else 0 for n in core.roster.members]),
             core.mask(core.detector.hears(now.mono)),
@@ -225,7 +262,7 @@ class Multicasting:
             core.mask(core.suspects),
             self.busy(),
             core.row_asks,
-            tuple([core.channels[g].row(core.seats[g].backlog, core.seats[g].synced) for g in groups]),
+            tuple([core.channels[g].row(core.seats[g].backlog, core.is_synced(g)) for g in groups]),
         )
         if name is None:
             core.post_to_others(row)

@@ -9,10 +9,21 @@ learners, since they would outvote the one that has the state (counter-example 5
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
+from phalanx.group.ledger import cut_of
 from phalanx.group.messages import Cut, Decision, Promise, Wish
 from phalanx.group.ranges import EVERYONE_MAX
-from phalanx.group.regroup import Census, continue_group, found_groups, may_leave, unhosters
-from phalanx.model.view import DEPARTED_MAX, Group, Member, Name, View
+from phalanx.group.regroup import (
+    Census,
+    continue_group,
+    found_groups,
+    is_given_up,
+    may_leave,
+    revive,
+    unhosters,
+)
+from phalanx.model.view import DEPARTED_MAX, Group, Member, Name, Suspended, View
 from phalanx.parts.quorum import is_quorum, largest_clique
 
 
@@ -29,6 +40,8 @@ class Grounds(NamedTuple):
     """Learners that may become full members, if they answered and hold what they must."""
     cluster: int
     """The cluster's id, or the one to give it."""
+    made_by: Decision | None = None
+    """What made the old view."""
 
 
 class Plan(NamedTuple):
@@ -59,21 +72,32 @@ def plan(old: View, grounds: Grounds) -> Plan | None:
     groups: list[Group] = []
     needs: dict[Name, tuple[Cut, ...]] = {}
     holders: dict[int, tuple[Name, ...]] = {}
-    for group in old.groups:
-        regrouping = continue_group(group, census)
+    suspended: list[Suspended] = []
+    for group, last in (*((g, old.id) for g in old.groups), *((s.group, s.view) for s in old.suspended)):
+        regrouping = continue_group(group, census) if last == old.id else revive(group, last, census)
         if regrouping is None:
+            if group.spec.durable and not is_given_up(group, census):
+                suspended.append(old.suspended_group(group.id) or _suspend(old, group, grounds.made_by))
             continue
         groups.append(regrouping.group)
         cuts.append(regrouping.cut)
         holders[group.id] = regrouping.holders
         for name in regrouping.lacking:
             needs[name] = (*needs.get(name, ()), regrouping.cut)
-    groups += found_groups(old.id + 1, groups, census)
+    groups += found_groups(old.id + 1, [*groups, *(s.group for s in suspended)], census)
     departed = _departed(old, everyone)
-    view = View(grounds.cluster, old.id + 1, tuple(members), tuple(learners), tuple(groups), departed)
+    places = tuple(members), tuple(learners), tuple(groups), departed, tuple(suspended)
+    view = View(grounds.cluster, old.id + 1, *places)
     clock = max(p.clock for p in promises.values())
     left = tuple(n for n, w in sorted(grounds.wishes.items()) if w.leave and w.member not in everyone)
     return Plan(Decision(old.id, view, tuple(cuts), clock, left), needs, holders)
+
+
+def _suspend(old: View, group: Group, made_by: Decision | None) -> Suspended:
+    members = tuple(m for m in old.members if m.name in group.hosts)
+    cut = cut_of(made_by, group.id) if made_by is not None and made_by.view.id == old.id else None
+    began = (cut.view or old.id - 1, cut.upto) if cut is not None else (0, ())
+    return Suspended(msgspec.structs.replace(group, learners=()), old.id, members, *began)
 
 
 def _departed(old: View, everyone: Sequence[Member]) -> tuple[tuple[Name, int], ...]:

@@ -90,4 +90,8 @@ def fault_in_spec(spec: GroupSpec) -> str | None:
     """Why no group can be like that; None if one can."""
     if max(len(spec.name), len(spec.contract)) > SPEC_TEXT_MAX:
         return "a group whose name or contract is too long"
-    return None if 0 <= spec.lease_ms <= LEASE_MS_MAX else f"no length of leases: {spec.lease_ms} ms"
+    if not 0 <= spec.lease_ms <= LEASE_MS_MAX:
+        return f"no length of leases: {spec.lease_ms} ms"
+    if not 1 <= spec.min_copies <= (EVERYONE_MAX if spec.durable else 1):
+        return f"no number of durable copies: {spec.min_copies} of a {'durable' if spec.durable else 'memory'} group"
+    return None

@@ -8,7 +8,7 @@ from phalanx.model.view import Group, GroupId, GroupSpec, Member, Name, View
 
 
 class Regrouping(NamedTuple):
-    """One group, from the old view to the new."""
+    """One group, from the view that it was active in to the new one."""
 
     group: Group
     cut: Cut
@@ -50,10 +50,12 @@ def may_leave(
 
 def may_unhost(group: Group, unhosts: Collection[Name], gone: Collection[Name] = ()) -> set[Name]:
     """Who may stop hosting the group in one step.  If all its hosts want to, and somebody is learning it, the eldest
-    stays until that is done; if nobody is, the group is given up.  `gone`: members that do not count any more."""
+    stays until that is done; if nobody is, the group is given up (a durable one only if all of its hosts want to, even
+    those that are gone).  `gone`: members that do not count any more."""
     going = set(unhosts) & set(group.everyone)
     remaining = [n for n in group.hosts if n not in gone]
-    if remaining and set(remaining) <= going and set(group.learners) - going - set(gone):
+    others = set(group.everyone) if group.spec.durable else set(group.learners) - set(gone)
+    if remaining and set(remaining) <= going and others - going:
         going.discard(remaining[0])
     return going
 
@@ -64,13 +66,13 @@ def unhosters(group: Group, wishes: Mapping[Name, Wish]) -> set[Name]:
 
 
 def continue_group(group: Group, census: Census) -> Regrouping | None:
-    """The group in the next view; None if it ends: no full host is left that has its state."""
-    progress = _progress(group, census.promises)
+    """The group in the next view; None if it ends: no full host is left that lives and has its state."""
+    progress = {n: p for n, p in _progress(group, census.old.id, census.promises).items() if census.promises[n].live}
     full = {m.name for m in census.members}
     answered = [n for n in group.hosts if n in progress]
     stay = [n for n in answered if n in census.givers]
     if not any(n in full for n in stay):
-        return None
+        return revive(group, census.old.id, census) if group.spec.durable else None
     if group.spec.is_uniform:  # nobody can have delivered more than each of them has received
         upto = tuple(map(min, zip(*(progress[n].received for n in answered), strict=True)))
     else:  # whoever goes on may have delivered all that it has received
@@ -89,15 +91,52 @@ def continue_group(group: Group, census: Census) -> Regrouping | None:
     return Regrouping(successor, Cut(group.id, upto), lacking, holders)
 
 
-def _progress(group: Group, promises: Mapping[Name, Promise]) -> dict[Name, Progress]:
-    """What its hosts and learners reported; those that lost their state with a restart report nothing (19)."""
+def revive(group: Group, view: int, census: Census) -> Regrouping | None:
+    """A durable group none of whose full hosts lives: it goes on from the logs of those that answered, if they are full
+    members of the next view and there are enough of them.  None: it is, or stays, suspended.
+
+    What was delivered anywhere is in the log of every last full host, so all that any of them holds may be kept: the cut
+    is the maximum, fetched first (DESIGN section 6)."""
+    progress = {n: p for n, p in _progress(group, view, census.promises).items() if n in group.hosts and p.synced}
+    if not progress or not is_enough(group, {n: p.whole for n, p in progress.items()}):
+        return None
+    answered = [n for n in group.hosts if n in progress]
+    upto = tuple(map(max, zip(*(progress[n].received for n in answered), strict=True)))
+    holders = tuple(_holder(answered, progress, author, number) for author, number in enumerate(upto))
+    full = {m.name for m in census.members}
+    hosts = {n for n in answered if n in full and _can_get(progress, n, upto, holders)}
+    if not hosts:
+        return None
+    lacking = [n for n in answered if n in hosts and not _covers(progress[n].received, upto)]
+    learners = {n for n, w in census.wishes.items() if group.spec in w.hosts and n not in hosts}
+    names = [m.name for m in census.everyone]
+    places = tuple(n for n in names if n in hosts), tuple(n for n in names if n in learners)
+    cut = Cut(group.id, upto, 0 if view == census.old.id else view)
+    return Regrouping(Group(group.id, group.spec, *places), cut, lacking, holders)
+
+
+def is_enough(group: Group, logs: Mapping[Name, bool]) -> bool:
+    """A suspended group may go on from these logs of its last full hosts; the value says whether the log is whole.  One
+    that is whole suffices.  Of those whose end was cut off it takes more than half of all: no more than a minority of
+    disks rots, so the end of one of these was torn and never acknowledged."""
+    names = [n for n in group.hosts if n in logs]
+    return any(logs[n] for n in names) or 2 * len(names) > len(group.hosts)
+
+
+def is_given_up(group: Group, census: Census) -> bool:
+    """All who were in the group want it no more."""
+    return set(group.everyone) <= unhosters(group, census.wishes)
+
+
+def _progress(group: Group, view: int, promises: Mapping[Name, Promise]) -> dict[Name, Progress]:
+    """What its hosts and learners reported of that view; those that lost their state with a restart report nothing
+    (19)."""
     found = {}
     for name in group.everyone:
         promise = promises.get(name)
-        if promise is not None and promise.live:
-            rows = [row for row in promise.progress if row.group == group.id]
-            if rows:
-                found[name] = rows[0]
+        rows = [row for row in promise.progress if (row.group, row.view) == (group.id, view)] if promise else []
+        if rows:
+            found[name] = rows[0]
     return found
 
 
@@ -121,9 +160,14 @@ def _is_ready(
         return False
     if not group.spec.is_uniform and not _covers(upto, mine.received):
         return False
+    return _can_get(progress, name, upto, holders)
+
+
+def _can_get(progress: Mapping[Name, Progress], name: Name, upto: Sequence[int], holders: Sequence[Name]) -> bool:
+    """What it lacks of the cut is kept by somebody."""
     return all(
         have >= need or progress[holder].released[author] <= have
-        for author, (have, need, holder) in enumerate(zip(mine.received, upto, holders, strict=True))
+        for author, (have, need, holder) in enumerate(zip(progress[name].received, upto, holders, strict=True))
     )
 
 

@@ -46,6 +46,11 @@ class Seat:
         self.queue: deque[Entry] = deque()
         self.queued = 0
         self.backlog = 0
+        self.replay: list[Any] | None = None
+        """What the application has yet to be given, since it has not asked for the group after a restart; None: it gets
+        everything at once."""
+        self.base_at = 0
+        """The record that must be durable before the state counts as held here (see `Ledger.append`)."""
         self.full = False
         """The application filled the queue, and is to be told when there is room."""
         self._limits = limits
@@ -118,7 +123,7 @@ class Seat:
     # --- what is delivered to it
 
     def deliver(self, view: int, sender: Member, data: Data, deliveries: list[Any]) -> None:
-        """Hand a batch on, or keep it while the state is not here."""
+        """Hand a batch on, or keep it while the state is not here, or the application has not asked for it."""
         if not self.synced:
             self._suffix.append((view, sender, data))
             self._suffix_size += size_of(data.payloads)
@@ -131,7 +136,14 @@ class Seat:
                 return
             payloads = [b"".join(self._partials.pop(sender))]
         self.backlog += sum(map(len, payloads))
-        deliveries.append(Delivered(self.group, view, sender, data.stamp, payloads))
+        into = deliveries if self.replay is None else self.replay
+        into.append(Delivered(self.group, view, sender, data.stamp, payloads))
+
+    def speak(self, deliveries: list[Any]) -> None:
+        """The application asks for the group: it gets what was kept for it."""
+        if self.replay is not None:
+            deliveries += self.replay
+            self.replay = None
 
     def view_began(self, senders: Iterable[Member]) -> None:
         """Large payloads of those who cannot go on sending will never be complete."""
@@ -147,6 +159,9 @@ class Seat:
     def lose_state(self, after: Tag) -> None:
         """What follows `after` is kept for replay; what was before is of no use any more."""
         self.synced = False
+        if self.replay is not None:
+            self.replay.clear()
+            self.backlog = 0
         self._suffix.clear()
         self._suffix_size = 0
         self._partials.clear()
@@ -171,7 +186,10 @@ class Seat:
         suffix, self._suffix, self._suffix_size = self._suffix, [], 0
         self.synced = True
         self._partials = dict(snapshot.partials)
-        deliveries.append(Restored(self.group, snapshot.data))
+        if self.replay is not None:
+            self.replay.clear()
+            self.backlog = 0
+        (deliveries if self.replay is None else self.replay).append(Restored(self.group, snapshot.data))
         for view, sender, data in suffix:
             if view > tag.view or (view == tag.view and data.number > tag.covers[data.author]):
                 self.deliver(view, sender, data, deliveries)

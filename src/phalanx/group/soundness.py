@@ -27,6 +27,7 @@ def fault_in_decision(core: Core, value: Decision) -> str | None:
     return (
         _fault_in_members(view)
         or next((fault for group in view.groups if (fault := _fault_in_group(view, group))), None)
+        or _fault_in_suspended(view)
         or _fault_in_cuts(view, value.cuts)
         or _fault_in_succession(core, value)
     )
@@ -54,13 +55,38 @@ def _fault_in_group(view: View, group: Group) -> str | None:
     return fault_in_spec(group.spec)
 
 
+def _fault_in_suspended(view: View) -> str | None:
+    """Durable groups whose last hosts are known, and that are not active as well."""
+    groups = [s.group for s in view.suspended]
+    names = [g.spec.name for g in (*view.groups, *groups)]
+    if not are_unique([g.id for g in (*view.groups, *groups)]) or not are_unique(names):
+        return "a group that is suspended and active, or suspended twice"
+    for s in view.suspended:
+        hosts = s.group.hosts
+        if (
+            not s.group.spec.durable
+            or not 0 < s.view < view.id
+            or not 0 <= s.group.id >> 16 <= s.view
+            or s.group.learners
+        ):
+            return f"group {s.group.id} cannot be suspended"
+        if not hosts or len(hosts) > EVERYONE_MAX or not are_unique(hosts) or hosts != tuple(m.name for m in s.members):
+            return f"group {s.group.id} is suspended, and was hosted by nobody"
+        if not 0 <= s.before < s.view or not are_counts(*s.began) or bool(s.before) != bool(s.began):
+            return f"group {s.group.id} is suspended since a view that cannot be"
+        if fault := fault_in_spec(s.group.spec) or next(filter(None, map(fault_in_member, s.members)), None):
+            return fault
+    return None
+
+
 def _fault_in_cuts(view: View, cuts: tuple[Cut, ...]) -> str | None:
     """A group that was founded before this view has a cut, and no other has."""
     if not are_unique([g.id for g in view.groups]) or not are_unique([g.spec.name for g in view.groups]):
         return "a group twice in one view"
     if sorted(cut.group for cut in cuts) != sorted(g.id for g in view.groups if g.id >> 16 != view.id):
         return "cuts of other groups than go on"
-    return None if all(cut.upto and are_counts(*cut.upto) for cut in cuts) else "a cut that cannot be"
+    sane = all(cut.upto and are_counts(*cut.upto) and 0 <= cut.view < view.id for cut in cuts)
+    return None if sane else "a cut that cannot be"
 
 
 def _fault_in_succession(core: Core, value: Decision) -> str | None:
@@ -69,20 +95,35 @@ def _fault_in_succession(core: Core, value: Decision) -> str | None:
     old, new = core.view, value.view
     if old is None or old.id != value.old or (old.id > 0 and old.cluster != new.cluster):
         return None
-    for cut in value.cuts:
-        before, after = old.group(cut.group), new.group(cut.group)
-        if before is None or after is None or before.spec != after.spec:
-            return f"group {cut.group} was not in view {old.id}"
-        if len(cut.upto) != len(before.hosts):
-            return f"a cut that is not of {len(before.hosts)} hosts"
-        if not set(after.hosts) <= set(before.everyone) or any(old.named(n) != new.named(n) for n in after.hosts):
-            return f"group {cut.group} has a host without its state"
-        if core.live and core.name in after.hosts and not _holds(core, cut):
-            return f"this node does not hold the cut of group {cut.group}"
+    for s in new.suspended:
+        known, group = old.suspended_group(s.group.id), old.group(s.group.id)
+        active = group is not None and (group.spec, group.hosts, old.id) == (s.group.spec, s.group.hosts, s.view)
+        if not active and known != s:
+            return f"group {s.group.id} is suspended, and was not so before"
+    return next((fault for cut in value.cuts if (fault := _fault_in_cut(core, old, new, cut))), None)
+
+
+def _fault_in_cut(core: Core, old: View, new: View, cut: Cut) -> str | None:
+    suspended, after = old.suspended_group(cut.group), new.group(cut.group)
+    before = suspended.group if suspended is not None else old.group(cut.group)
+    if before is None or after is None or before.spec != after.spec:
+        return f"group {cut.group} was not in view {old.id}"
+    if len(cut.upto) != len(before.hosts) or cut.view != (suspended.view if suspended is not None else 0):
+        return f"a cut that is not of {len(before.hosts)} hosts, or of another view"
+    returned = before.spec.durable  # with their logs, as new incarnations
+    if not set(after.hosts) <= set(before.everyone) or (
+        not returned and any(old.named(n) != new.named(n) for n in after.hosts)
+    ):
+        return f"group {cut.group} has a host without its state"
+    if core.live and core.name in after.hosts and not _holds(core, cut):
+        return f"this node does not hold the cut of group {cut.group}"
     return None
 
 
 def _holds(core: Core, cut: Cut) -> bool:
+    if cut.view:
+        kept = core.ledger.channel(cut.group, cut.view)
+        return kept is not None and kept.holds(cut.upto)
     channel, seat = core.channels.get(cut.group), core.seats.get(cut.group)
     if channel is None or seat is None:
         return False

@@ -5,14 +5,14 @@ stops.  A restarted process takes up its new membership, or goes on voting for i
 joins like a stranger.  Those told of a view further on can only be in it as learners, and start with a new snapshot.
 """
 
-from phalanx.group.acceptor import cut_for
 from phalanx.group.channel import Channel
 from phalanx.group.core import REMEMBERED, Core
 from phalanx.group.flush import Flush
-from phalanx.group.messages import Decision
+from phalanx.group.ledger import concerns_logs, cut_of
+from phalanx.group.messages import Decision, Turned
 from phalanx.group.reads import Reads
 from phalanx.group.seat import Seat, Tag
-from phalanx.model.events import Excluded, Founded, GroupLost, Installed
+from phalanx.model.events import Excluded, Founded, GroupLost, GroupSuspended, Installed
 from phalanx.model.view import Group, View
 
 
@@ -57,7 +57,8 @@ class Succession:
 
     def goes_on(self, value: Decision) -> bool:
         """This process is in the view, and can go on in it.  A learner cannot that has lost track of messages of its
-        own: it is told that it is out, so that its application learns that their outcome is unknown."""
+        own: it is told that it is out, so that its application learns that their outcome is unknown.  Nor can a last
+        full host of a group that was suspended without it: it starts again from its log."""
         core = self.core
         if value.view.named(core.name) != core.me:
             return False
@@ -66,7 +67,9 @@ class Succession:
         return not any(self._loses_own(core.view, value, channel) for channel in core.channels.values())
 
     def _loses_own(self, old: View, value: Decision, channel: Channel) -> bool:
-        cut = cut_for(value.cuts, channel.group.id) if value.old == old.id else None
+        cut = cut_of(value, channel.group.id) if value.old == old.id else None
+        if cut is None and channel.me >= 0 and value.view.suspended_group(channel.group.id) is not None:
+            return True
         if cut is None:
             return not channel.is_settled and value.view.group(channel.group.id) is not None
         if channel.group.spec.is_uniform or (channel.holds(cut.upto) and not channel.beyond(cut.upto)):
@@ -91,10 +94,18 @@ class Succession:
         core.suspects = frozenset()  # judged anew: those of the old view must not accuse in the new one
         core.dead.clear()
         core.freezers.clear()
+        self._log(old, value)
         core.persist(cluster=new.cluster, view=new, promised=None, accepted=None, made_by=value, decided=None)
         core.note("installed", new.id, *map(str, new.members), "|", *map(str, new.learners))
         core.out.deliveries.append(Installed(new))
         self._begin_groups(old, new)
+
+    def _log(self, old: View | None, value: Decision) -> None:
+        """The log learns of the decision before the votes do."""
+        ledger = self.core.ledger
+        if ledger.kept and concerns_logs(old, value.view):
+            ledger.append(self.core.out, Turned(value))
+            ledger.turn(value)
 
     def _remember(self, value: Decision) -> None:
         past = self.core.past
@@ -107,7 +118,7 @@ class Succession:
         core = self.core
         for group_id, channel in core.channels.items():
             seat = core.seats[group_id]
-            cut = cut_for(value.cuts, group_id) if value.old == old.id else None
+            cut = cut_of(value, group_id) if value.old == old.id else None
             successor = value.view.group(group_id)
             if cut is None:
                 if successor is not None:
@@ -130,13 +141,20 @@ class Succession:
         mine = {g.id: g for g in new.groups if core.name in g.everyone}
         for group_id in [g for g in core.seats if g not in mine]:
             seat = core.seats.pop(group_id)
-            if new.group(group_id) is None:
+            if new.suspended_group(group_id) is not None:
+                core.note("group.suspended", group_id)
+                core.out.deliveries.append(GroupSuspended(group_id, seat.spec))
+            elif new.group(group_id) is None:
                 core.note("group.lost", group_id)
                 core.out.deliveries.append(GroupLost(group_id, seat.spec))
         core.channels = {}
         for group_id, group in mine.items():
+            found = core.ledger.release(group_id, new.id)
             if group_id not in core.seats:
-                core.seats[group_id] = self._new_seat(old, new, group)
+                recovered = found if group_id >> 16 != new.id else None
+                if recovered is not None:
+                    core.note("group.recovered", group_id)
+                core.seats[group_id] = recovered or self._new_seat(old, new, group)
             seat = core.seats[group_id]
             assert seat.synced or core.name not in group.hosts, "a full host holds the state"
             limits = core.config.limits
@@ -161,6 +179,20 @@ class Succession:
 
     # --- not in it
 
+    def leave_alone(self, leaving: bool) -> None:
+        """Leaving needs nobody's consent where nobody is left behind: the only full member stops as it stands, and so
+        does a process that is in no view."""
+        core = self.core
+        if not leaving or core.decision is not None:
+            return
+        view = core.view
+        if view is not None and core.live and (view.members != (core.me,) or view.learners):
+            return
+        self._reads.end_view(None)
+        core.excluded = True
+        reason = "it left, and was the last full member" if core.live else "it left before it was let in"
+        core.out.deliveries.append(Excluded(None, reason))
+
     def leave_out(self, value: Decision) -> None:
         """The next view is without this process.  It goes on answering for the decision."""
         core = self.core
@@ -180,6 +212,7 @@ class Succession:
             return
         if self._was_promoted(value.view):
             core.note("votes.on", value.view.id)
+            self._log(core.view, value)
             core.turn_to(value.view)
             core.cluster = value.view.cluster
             core.flush = Flush(value.view, None, None)

@@ -5,11 +5,10 @@ What follows the tag the learner has received itself, as one of those to whom ev
 the suffix.  If a donor fails, another continues only where tag and digest are the same.
 """
 
-import hashlib
 from typing import NamedTuple
 
-from phalanx.group.acceptor import cut_for
 from phalanx.group.core import Core
+from phalanx.group.ledger import chunks_of, cut_of, digest_of
 from phalanx.group.messages import Chunk, Fetch
 from phalanx.group.seat import Tag
 from phalanx.model.events import SnapshotTaken, SnapshotWanted
@@ -108,7 +107,7 @@ class Transfer:
             place = view.group(group)
             return place is None or len(place.hosts) == len(tag.covers)
         decision = self.core.past.get(tag.view)
-        cut = cut_for(decision.cuts, group) if decision is not None else None
+        cut = cut_of(decision, group) if decision is not None else None
         if cut is None or len(cut.upto) != len(tag.covers):
             return False
         return all(have <= upto for have, upto in zip(tag.covers, cut.upto, strict=True))
@@ -120,6 +119,8 @@ class Transfer:
         seat, channel = core.seats.get(message.group), core.channels.get(message.group)
         if seat is None or channel is None or not seat.synced or channel.me < 0 or core.view is None or core.excluded:
             return
+        if seat.replay is not None:
+            return  # nobody here holds the state yet
         snap = self._snaps.get(message.group)
         least = Tag(message.view, message.covers)
         if least.view > core.view.id:
@@ -153,8 +154,7 @@ class Transfer:
         ):
             return
         blob = seat.pack(answer.data, wanted.partials)
-        digest = hashlib.blake2b(blob, digest_size=16).digest()
-        snap = Snap(answer.token, wanted.tag, blob, digest)
+        snap = Snap(answer.token, wanted.tag, blob, digest_of(blob))
         self._snaps[answer.group] = snap
         for name in sorted(wanted.asked):
             self._send_chunk(name, answer.group, snap, 0)
@@ -266,8 +266,7 @@ class Transfer:
         view, seat, channel = core.view, core.seats[group], core.channels[group]
         assert fetching.tag is not None and view is not None
         blob = fetching.download.content()
-        right = hashlib.blake2b(blob, digest_size=16).digest() == fetching.digest
-        snapshot = seat.unpack(blob) if right else None
+        snapshot = seat.unpack(blob) if digest_of(blob) == fetching.digest else None
         if snapshot is None:
             core.note("transfer.corrupt", group, fetching.donor)
             if fetching.donor is not None:
@@ -275,9 +274,14 @@ class Transfer:
             fetching.restart()
             fetching.donor = None
             return
+        if seat.spec.durable:
+            seat.base_at = core.ledger.append_snapshot(
+                core.out, chunks_of(group, fetching.tag, blob, core.config.limits.chunk)
+            )
         if fetching.tag.view == view.id:
             channel.adopt(fetching.tag.covers)
             core.busy[group] = channel
+            core.ledger.append_fresh(core.out, channel)
         core.note("transfer.done", group, fetching.tag.view)
         seat.restore(snapshot, fetching.tag, view.everyone, core.out.deliveries)
         del self._fetching[group]

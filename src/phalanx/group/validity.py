@@ -96,7 +96,8 @@ def _fault_in_body(core: Core, sender: Member, body: Body) -> str | None:
         case Refuse() | RefuseHost():
             return _fault_in_refusal(body)
         case Pull():
-            sane = is_view(body.view) and body.author >= 0 and 1 <= body.low <= body.high < COUNT_MAX
+            views = is_view(body.view) and is_view(body.of)
+            sane = views and body.author >= 0 and 1 <= body.low <= body.high < COUNT_MAX
             return None if sane else "it asks for batches that cannot be"
         case Commit():
             return fault_in_decision(core, body.value)
@@ -201,6 +202,8 @@ def _fault_in_wish(wish: Wish) -> str | None:
         return "a wish that names a group twice"
     if any(len(name) > SPEC_TEXT_MAX for name in wish.unhosts):
         return "a group whose name is too long"
+    if len(wish.logs) > GROUPS_MAX or not all(is_view(h.view) and are_counts(h.group) for h in wish.logs):
+        return "logs that cannot be"
     return next((fault for spec in wish.hosts if (fault := fault_in_spec(spec))), None)
 
 
@@ -265,8 +268,6 @@ def _fault_in_promise(core: Core, sender: Member, promise: Promise) -> str | Non
         accepted.view != promise.view or not is_ballot(accepted.ballot) or accepted.ballot > promise.ballot
     ):
         return f"accepted at {accepted.ballot} of view {accepted.view}, which cannot be"
-    if not (promise.live or not promise.progress):
-        return "a restarted process has no state"
     return (
         _fault_in_hears(core, promise)
         or _fault_in_wish(promise.wish)
@@ -281,13 +282,22 @@ def _fault_in_progress(core: Core, sender: Member, promise: Promise) -> str | No
         return None
     if promise.live != (core.roster.members.get(sender.name) == sender):
         return "it does not live in this view" if promise.live else "it lives in this view and denies it"
-    if not promise.live:
-        return None
-    mine = {g.id: g for g in view.groups if sender.name in g.everyone}
-    if sorted(p.group for p in promise.progress) != sorted(mine):
+    mine = {g.id: g for g in view.groups if sender.name in g.everyone and (promise.live or g.spec.durable)}
+    kept = {s.group.id: s for s in view.suspended if sender.name in s.group.hosts}
+    if not are_unique([p.group for p in promise.progress]):
+        return "a promise with a group twice"
+    if promise.live and not {p.group for p in promise.progress} >= mine.keys():
         return "a promise of other groups than it is in"
-    wrong = next((p.group for p in promise.progress if not _is_progress(p, len(mine[p.group].hosts))), None)
-    return None if wrong is None else f"no progress in group {wrong}"
+    for p in promise.progress:
+        if p.group in kept:
+            group, last = kept[p.group].group, kept[p.group].view
+        elif p.group in mine:
+            group, last = mine[p.group], view.id
+        else:
+            return "a promise of other groups than it is in" if promise.live else "a restarted process has no state"
+        if p.view != last or not _is_progress(p, len(group.hosts)):
+            return f"no progress in group {p.group}"
+    return None
 
 
 def _is_progress(progress: Progress, size: int) -> bool:
@@ -305,7 +315,8 @@ def _fault_in_gather(core: Core, gather: Gather) -> str | None:
     if view is None:
         return None
     for cut, holders in zip(gather.cuts, gather.holders, strict=True):
-        group = view.group(cut.group)
+        suspended = view.suspended_group(cut.group)
+        group = suspended.group if suspended is not None else view.group(cut.group)
         if group is None or core.name not in group.everyone:
             return f"a cut of group {cut.group}, which is not here"
         if not is_vector(cut.upto, len(group.hosts)) or len(holders) != len(group.hosts):

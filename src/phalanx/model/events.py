@@ -74,10 +74,12 @@ class Installed(NamedTuple):
 
 
 class Founded(NamedTuple):
-    """This node hosts a new group, whose state is empty."""
+    """This node hosts a group whose state is empty: a new one, or, if `replayed`, a durable one whose log goes back to
+    its founding.  What the log holds follows as `Delivered`."""
 
     group: GroupId
     spec: GroupSpec
+    replayed: bool = False
 
 
 class Delivered(NamedTuple):
@@ -133,6 +135,14 @@ class GroupLost(NamedTuple):
     spec: GroupSpec
 
 
+class GroupSuspended(NamedTuple):
+    """None of the durable group's full hosts is in the view any more.  Its state is on their disks, and the group goes on
+    when they return: under its old id, with a `Restored` or `Founded` for whoever hosts it then."""
+
+    group: GroupId
+    spec: GroupSpec
+
+
 class HostRefused(NamedTuple):
     """`Host` cannot be granted (another order or contract is in use under the name)."""
 
@@ -165,6 +175,7 @@ Delivery = (
     | BarrierReached
     | BarrierFailed
     | GroupLost
+    | GroupSuspended
     | HostRefused
     | Excluded
     | Refusal

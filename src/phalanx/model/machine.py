@@ -6,6 +6,9 @@ sockets and files, `sim` in virtual time) gathers what has happened, calls `step
 - `eager` sends leave at once.  Nothing that states a ballot or a durable receipt is ever eager.
 - `writes` are made durable; only then do this output's `sends` leave and its `deliveries` reach the application,
   and not before those of all earlier outputs.  Steps go on meanwhile, so one fsync serves many outputs.
+- `appends` go to the end of the node's log.  They gate nothing, so whoever appends nothing never waits for somebody
+  else's fsync; a `Logged` event tells how many are durable.  Only `writes` wait for them: a write is not made durable
+  before all that was appended before it, so the small state is never ahead of the log.
 - A send to the machine's own address comes back as a `Received` event when it is released: this is how a machine
   learns that its own vote is durable.
 - `notes` are facts for logs, metrics, traces and coverage.  They are available at once and change nothing.
@@ -48,11 +51,18 @@ class Drop(NamedTuple):
 class Output:
     """What one step asks its driver to do.  Lists in order; see the module's text for when each is released."""
 
-    __slots__ = ("deliveries", "drops", "eager", "notes", "sends", "writes")
+    __slots__ = ("appends", "deliveries", "drops", "eager", "forget", "notes", "reread", "sends", "writes")
 
     def __init__(self) -> None:
         self.writes: list[Any] = []
         """The node's whole small durable state, as it shall be from now on (the last one of a batch suffices)."""
+        self.appends: list[Any] = []
+        """Records for the log, in order."""
+        self.forget: int | None = None
+        """Log records with lower numbers are needed no more.  A machine counts what it appends from 1; what was in the
+        log at its start has the numbers up to 0, the last of them 0."""
+        self.reread = False
+        """Read the log again, once all that was appended is durable, and give it to the machine as a `Journal` event."""
         self.sends: list[Send] = []
         self.eager: list[Send] = []
         self.deliveries: list[Any] = []
@@ -64,7 +74,24 @@ class Output:
         self.notes.append(Note(what, detail))
 
     def __bool__(self) -> bool:
-        return bool(self.writes or self.sends or self.eager or self.deliveries or self.notes or self.drops)
+        said = self.writes or self.sends or self.eager or self.deliveries or self.notes or self.drops
+        return bool(said or self.appends or self.forget is not None or self.reread)
+
+
+class Journal(NamedTuple):
+    """A node's log as it is found when a process starts, or asks for it."""
+
+    records: Sequence[Any] = ()
+    cuts: Sequence[int] = ()
+    """Places in `records` before which a torn tail was cut off: records are possibly lost there."""
+    lost: bool = False
+    """There was more before the first record, and nothing of it is known."""
+
+
+class Logged(NamedTuple):
+    """So many of the records that this machine has appended are durable: all up to that one."""
+
+    upto: int
 
 
 class Received(NamedTuple):

@@ -49,6 +49,10 @@ class GroupSpec(msgspec.Struct, frozen=True, array_like=True):
     lease_ms: length of read leases; 0 means that a linearizable read asks a quorum.
     contract: fingerprint of the typed messages and commands spoken in the group ("" = bytes).  A host that speaks
         another contract is refused at join, so two versions of a class cannot misread each other.
+    durable: "received" means "on the host's disk" (DESIGN section 5).  What was delivered anywhere is on the disks of all
+        its full hosts, and the group goes on after all of them failed.  Such a group is always uniform.
+    min_copies: nothing is sent while the group has fewer full hosts (durable groups only).  What was under way when hosts
+        were lost is settled by those that remain.
     """
 
     name: str
@@ -56,10 +60,12 @@ class GroupSpec(msgspec.Struct, frozen=True, array_like=True):
     uniform: bool = False
     lease_ms: int = 0
     contract: str = ""
+    durable: bool = False
+    min_copies: int = 1
 
     @property
     def is_uniform(self) -> bool:
-        return self.uniform or self.order is Order.TOTAL
+        return self.uniform or self.durable or self.order is Order.TOTAL
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True):
@@ -74,6 +80,22 @@ class Group(msgspec.Struct, frozen=True, array_like=True):
     @property
     def everyone(self) -> tuple[Name, ...]:
         return self.hosts + self.learners
+
+
+class Suspended(msgspec.Struct, frozen=True, array_like=True):
+    """A durable group that no member can go on with: what it delivered last is on the disks of its last full hosts, and
+    its last view has no decided cut (counter-example 3).  Carried from view to view until they return with their logs."""
+
+    group: Group
+    """As it was, with its last full hosts; by name, since they return as new incarnations."""
+    view: int
+    """The last view that it was active in."""
+    members: tuple[Member, ...]
+    """The last full hosts, as they were in it."""
+    before: int
+    began: tuple[int, ...]
+    """The view that it was active in before, and the cut that ended that: for a host that crashed before it had installed
+    its last view, and so received nothing in it.  0 and () if it was founded in its last view."""
 
 
 class View(msgspec.Struct, frozen=True, array_like=True):
@@ -91,6 +113,7 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     groups: tuple[Group, ...] = ()
     departed: tuple[tuple[Name, int], ...] = ()
     """Of nodes that are in no more, the last incarnation that was: it never returns.  The latest `DEPARTED_MAX`."""
+    suspended: tuple[Suspended, ...] = ()
 
     @property
     def everyone(self) -> tuple[Member, ...]:
@@ -114,6 +137,9 @@ class View(msgspec.Struct, frozen=True, array_like=True):
 
     def group(self, group_id: GroupId) -> Group | None:
         return next((g for g in self.groups if g.id == group_id), None)
+
+    def suspended_group(self, group_id: GroupId) -> Suspended | None:
+        return next((s for s in self.suspended if s.group.id == group_id), None)
 
     def group_named(self, name: str) -> Group | None:
         return next((g for g in self.groups if g.spec.name == name), None)

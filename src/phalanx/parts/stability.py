@@ -13,10 +13,12 @@ from phalanx.model.clock import NEVER, Stamp
 class Stability:
     """Indexed by host; `received` is this node's own contiguous receipt, and shared with its row if it is a host."""
 
-    __slots__ = ("_claims", "_size", "clocks", "me", "received", "shown")
+    __slots__ = ("_claims", "_durable", "_size", "clocks", "me", "received", "shown")
 
-    def __init__(self, size: int, me: int) -> None:
-        """`me`: this node's index among the hosts, or -1 for a learner, which is not waited for."""
+    def __init__(self, size: int, me: int, *, durable: bool = False) -> None:
+        """`me`: this node's index among the hosts, or -1 for a learner, which is not waited for.  `durable`: received
+        means on disk, so a batch that has come does not show that its author has it."""
+        self._durable = durable
         self._size = size
         self.me = me
         self.received = [0] * size
@@ -29,7 +31,7 @@ class Stability:
     def receive(self, author: int, number: int, stamp: Stamp) -> None:
         """The author's next batch is here: it shows the author's own row up to itself."""
         self.received[author] = number
-        if self.shown[author][author] < number:
+        if not self._durable and self.shown[author][author] < number:
             self.shown[author][author] = number
         if self.clocks[author] < stamp:
             self.clocks[author] = stamp

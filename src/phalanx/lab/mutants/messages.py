@@ -83,7 +83,8 @@ def _nothing_received(self: Acceptor, message: Prepare) -> Promise:
         return promise
     groups = [g for g in core.view.groups if core.name in g.hosts]
     return msgspec.structs.replace(
-        promise, progress=tuple(Progress(g.id, (0,) * len(g.hosts), (0,) * len(g.hosts), synced=True) for g in groups)
+        promise,
+        progress=tuple(Progress(g.id, (0,) * len(g.hosts), (0,) * len(g.hosts), True, core.view.id) for g in groups),
     )
 
 

@@ -1,0 +1,355 @@
+"""What a node's log holds of its durable groups, and what is on its way into it (DESIGN sections 5 and 8).
+
+The log has, in the order in which they happened here: batches of durable groups as they were received, the decisions
+that ended views, ceilings of the clock, snapshots.  Replaying it runs the very code that ran then (`Seat`, `Channel`),
+so it comes to the same state; of the last view, whose cut is not known, the batches are held and nothing is applied.
+
+A restarted process votes for its former incarnation with what the log holds: it shows it in promises, fetches what a cut
+has beyond it, and, once a view that it is in decides the cut, goes on from there.  The same is true of a *suspended*
+group: its last view stays open here, however many views pass, until one of them decides its cut.
+
+In doubt a log counts for less.  After a torn tail was cut off it is not `whole`: it is no proof that there was nothing
+more, until the next decided cut that it holds (counter-example 12).
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+from phalanx.group.channel import Channel, size_of
+from phalanx.group.config import Limits
+from phalanx.group.messages import Ceiling, Chunk, Cut, Data, Decision, Holding, Progress, Record, Turned
+from phalanx.group.seat import Seat, Tag
+from phalanx.model.clock import COUNTER_BITS, NEVER, Stamp
+from phalanx.model.events import Founded
+from phalanx.model.machine import Journal, Output
+from phalanx.model.view import Group, GroupId, Member, Name, Suspended, View
+
+CEILING_AHEAD: Stamp = 4_000 << COUNTER_BITS
+"""Stamps that are reserved at a time: a record every two seconds while a durable group is hosted, and a clock that runs
+at most four seconds ahead after all nodes were restarted at once."""
+
+
+def cut_of(value: Decision, group: GroupId) -> Cut | None:
+    """The cut of that group; None if it is lost or suspended, or not of the view that ends."""
+    return next((cut for cut in value.cuts if cut.group == group), None)
+
+
+def concerns_logs(old: View | None, new: View) -> bool:
+    """Some log has something to say of one of the views."""
+    groups = (*new.groups, *(old.groups if old is not None else ()))
+    return bool(new.suspended) or any(g.spec.durable for g in groups)
+
+
+class Recovered:
+    """What the log holds of one group: the state at the beginning of a view, and the batches of that view."""
+
+    def __init__(self, me: Name, view: int, group: Group, members: Sequence[Member], limits: Limits) -> None:
+        """`members`: the hosts, in that view."""
+        self.whole = True
+        founded = me in group.hosts and group.id >> 16 == view
+        self.seat = Seat(group.id, group.spec, limits, synced=founded)
+        self.seat.replay = [Founded(group.id, group.spec, replayed=True)] if founded else []
+        if not founded:
+            self.seat.lose_state(Tag(view, (0,) * len(group.hosts)))
+        self._me = me
+        self._limits = limits
+        self.begin(view, group, members)
+
+    def begin(self, view: int, group: Group, members: Sequence[Member]) -> None:
+        """The group is in that view."""
+        self.view = view
+        self.group = group
+        self.channel = Channel(view, group, self._me, self._limits)
+        self.members = members
+        self._early: list[Data] = []
+        self.seat.view_began(members)
+
+    def conclude(self, upto: Sequence[int]) -> bool:
+        """Its view ended with that cut.  False: part of it is not in the log, and the state with it."""
+        if len(upto) != len(self.members) or not self.channel.holds(upto) or self.channel.beyond(upto):
+            return False
+        for data in self.channel.rest(upto):
+            assert self.seat.replay is not None
+            self.seat.deliver(self.view, self.members[data.author], data, self.seat.replay)
+        self.whole = True
+        return True
+
+    def receive(self, data: Data) -> None:
+        """A batch that is in the log."""
+        channel = self.channel
+        if data.view != channel.view or not 0 <= data.author < len(channel.hosts):
+            return
+        if data.number > channel.arrived[data.author] + 1:
+            self._early.append(data)
+            return
+        channel.receive(data)
+        self.settle()
+
+    def adopt(self, covers: Sequence[int]) -> None:
+        """A snapshot of its view has all up to these numbers; what follows may have been logged before it."""
+        self.channel.adopt(covers)
+        early, self._early = self._early, []
+        for data in early:
+            self.receive(data)
+
+    def settle(self) -> None:
+        """What has arrived is in the log."""
+        for data in self.channel.fresh:
+            self.channel.settle(data)
+        self.channel.fresh.clear()
+
+
+class Ledger:
+    """See the module's text.  `journal` None: this node keeps no log, and can host no durable group.  `first`: the first
+    incarnation that this disk knows of."""
+
+    def __init__(self, me: Name, limits: Limits, journal: Journal | None, first: int = 0) -> None:
+        self.kept = journal is not None
+        self.groups: dict[GroupId, Recovered] = {}
+        """Of groups that are not in a view that this process is in: what its log holds."""
+        self.decision: Decision | None = None
+        """The last one in the log: it made the view that was installed here last."""
+        self.ceiling: Stamp = NEVER
+        """Nothing was ever stamped above this."""
+        self.appended = 0
+        self.logged = 0
+        """How many of the records that this process has appended there are, and how many of them are durable."""
+        self._me = me
+        self._limits = limits
+        self._first = first
+        self._lacks_beginning = journal is None or journal.lost
+        """Of what it does not mention nothing is known."""
+        self._doubted = False
+        """Since the last decision something was cut off."""
+        self.reserved: Stamp = NEVER
+        """The ceiling that is on its way to the disk, or on it."""
+        self.in_round = False
+        """Snapshots are on their way, so that the log can be shortened."""
+        self._grown = 0
+        self._enough = limits.log
+        self._unlogged: deque[tuple[int, Channel, Data]] = deque()
+        self._reserving: tuple[int, Stamp] | None = None
+        self._parts: dict[GroupId, list[Chunk]] = {}
+        if journal is not None:
+            self._replay(journal)
+        self.reserved = self.ceiling
+
+    # --- reading it
+
+    def _replay(self, journal: Journal) -> None:
+        cuts = set(journal.cuts)
+        for place, record in enumerate(journal.records):
+            if place in cuts:
+                self._doubt()
+            self._take(record)
+        if len(journal.records) in cuts:
+            self._doubt()
+
+    def _doubt(self) -> None:
+        self._parts.clear()
+        self._doubted = True
+        for recovered in self.groups.values():
+            recovered.whole = False
+
+    def _take(self, record: Record) -> None:
+        match record:
+            case Data():
+                self.ceiling = max(self.ceiling, record.stamp)
+                if (recovered := self.groups.get(record.group)) is not None:
+                    recovered.receive(record)
+            case Turned(value) if self.decision is not None and self.decision.view == value.view:
+                pass  # said again, for a log whose beginning is forgotten
+            case Turned(value):
+                self.decision = value
+                self.ceiling = max(self.ceiling, value.clock)
+                self.turn(value)
+            case Ceiling(stamp):
+                self.ceiling = max(self.ceiling, stamp)
+            case Chunk():
+                self._take_chunk(record)
+
+    def _take_chunk(self, chunk: Chunk) -> None:
+        parts = self._parts.setdefault(chunk.group, [])
+        if parts and (parts[0].digest != chunk.digest or _size(parts) != chunk.offset):
+            parts.clear()
+        if _size(parts) == chunk.offset:
+            parts.append(chunk)
+        if _size(parts) != chunk.total:
+            return
+        blob = b"".join(part.data for part in self._parts.pop(chunk.group))
+        recovered = self.groups.get(chunk.group)
+        snapshot = Seat.unpack(blob) if digest_of(blob) == chunk.digest else None
+        if recovered is None or snapshot is None:
+            return
+        tag, seat = Tag(chunk.view, chunk.covers), recovered.seat
+        if tag.view > recovered.view or (seat.synced and tag.view != recovered.view):
+            return
+        if not seat.synced and not tag.reaches(seat.suffix_from):
+            return
+        if tag.view == recovered.view:
+            recovered.adopt(chunk.covers)
+        assert seat.replay is not None
+        seat.restore(snapshot, tag, recovered.members, seat.replay)
+
+    # --- from view to view
+
+    def turn(self, value: Decision) -> None:
+        """A view was decided: groups whose open view it ends go on into the new one; of those that went on elsewhere the
+        log holds nothing of use any more; those that are suspended stay as they are."""
+        new = value.view
+        for suspended in new.suspended:
+            self._catch_up(suspended)
+        for group_id, recovered in list(self.groups.items()):
+            if new.suspended_group(group_id) is not None:
+                continue
+            cut, place = cut_of(value, group_id), new.group(group_id)
+            if cut is None or place is None or self._me not in place.everyone or not _ends(recovered, value, cut):
+                del self.groups[group_id]
+                continue
+            if not recovered.conclude(cut.upto):
+                recovered.seat.lose_state(Tag(new.id, (0,) * len(place.hosts)))
+            recovered.begin(new.id, place, _hosts(new, place))
+        for group in new.groups:
+            if group.spec.durable and self._me in group.everyone and group.id not in self.groups:
+                self.groups[group.id] = Recovered(self._me, new.id, group, _hosts(new, group), self._limits)
+        self._doubted = False
+
+    def _catch_up(self, suspended: Suspended) -> None:
+        """A suspended group stays here if the log has its last view.  So it is if this node was to be a host in that, and
+        crashed before it had installed it: then it received nothing in it."""
+        group, recovered = suspended.group, self.groups.get(suspended.group.id)
+        former = next((m for m in suspended.members if m.name == self._me), None)
+        if recovered is None:
+            founded = suspended.view == group.id >> 16
+            if founded and former is not None and former.incarnation >= self._first > 0 and not self._lacks_beginning:
+                fresh = self.groups[group.id] = Recovered(
+                    self._me, suspended.view, group, suspended.members, self._limits
+                )
+                fresh.whole = not self._doubted
+        elif former is None:
+            del self.groups[group.id]
+        elif recovered.view == suspended.before and recovered.conclude(suspended.began):
+            recovered.begin(suspended.view, group, suspended.members)
+            recovered.whole = not self._doubted
+        elif recovered.view != suspended.view:
+            del self.groups[group.id]
+
+    def release(self, group_id: GroupId, view: int) -> Seat | None:
+        """The group's seat, for a process that is in that view: if the log has its state, or it is founded there."""
+        recovered = self.groups.pop(group_id, None)
+        if recovered is None or recovered.view != view or not recovered.seat.synced:
+            return None
+        return recovered.seat
+
+    # --- what is said of it
+
+    def channel(self, group_id: GroupId, view: int) -> Channel | None:
+        """The open view of a group, to fetch into and to relay from."""
+        recovered = self.groups.get(group_id)
+        return recovered.channel if recovered is not None and recovered.view == view else None
+
+    def progress(self, view: View) -> list[Progress]:
+        """What a promise in that view says: of groups in it that this process's former incarnation was in, and of the
+        suspended ones that it was a last full host of."""
+        out = []
+        for group_id, recovered in self.groups.items():
+            suspended, channel = view.suspended_group(group_id), recovered.channel
+            last = suspended.view if suspended is not None else view.id
+            if recovered.view == last and recovered.seat.synced:
+                vectors = tuple(channel.matrix.received), tuple(channel.released)
+                out.append(Progress(group_id, *vectors, True, last, recovered.whole))
+        return out
+
+    def holdings(self) -> tuple[Holding, ...]:
+        """The groups that may be suspended, for all that is known here, and that could go on with this log."""
+        return tuple(
+            Holding(group_id, recovered.view, recovered.whole)
+            for group_id, recovered in sorted(self.groups.items())
+            if recovered.seat.synced and self._me in recovered.group.hosts
+        )
+
+    def could_revive(self, view: View) -> bool:
+        """A group that the view has as suspended could go on with this log."""
+        return any(
+            holding.group == s.group.id and holding.view == s.view
+            for holding in self.holdings()
+            for s in view.suspended
+        )
+
+    # --- writing it
+
+    def append(self, out: Output, record: Record) -> int:
+        """Its number among what this process appends."""
+        assert self.kept, "only a node with a log hosts durable groups"
+        self.appended += 1
+        out.appends.append(record)
+        return self.appended
+
+    def append_fresh(self, out: Output, channel: Channel) -> None:
+        """What has arrived in a durable group goes to the log, and counts as received once it is durable there."""
+        for data in channel.fresh:
+            self._grown += size_of(data.payloads)
+            self._unlogged.append((self.append(out, data), channel, data))
+        channel.fresh.clear()
+
+    @property
+    def is_long(self) -> bool:
+        """It has grown so much that it is worth while to write snapshots and forget the rest."""
+        return self._grown >= self._enough and not self.in_round
+
+    def shortened(self, snapshots: int) -> None:
+        """What remains of it is snapshots of that many bytes: they are not written again before it has doubled."""
+        self._grown = 0
+        self._enough = max(self._limits.log, snapshots)
+
+    def postpone(self) -> None:
+        """It cannot be shortened now: not before it has grown as much again."""
+        self._enough = self._grown + self._limits.log
+
+    def append_snapshot(self, out: Output, snapshot: Iterable[Chunk]) -> int:
+        """The number of its last record."""
+        number = self.appended
+        for chunk in snapshot:
+            number = self.append(out, chunk)
+        return number
+
+    def on_logged(self, count: int) -> None:
+        """So many records are durable."""
+        self.logged = max(self.logged, min(count, self.appended))
+        while self._unlogged and self._unlogged[0][0] <= self.logged:
+            _, channel, data = self._unlogged.popleft()
+            channel.settle(data)
+        if self._reserving is not None and self._reserving[0] <= self.logged:
+            self.ceiling, self._reserving = max(self.ceiling, self._reserving[1]), None
+
+    def reserve(self, out: Output, clock: Stamp) -> None:
+        """Have a ceiling ahead of the clock (counter-example 10: a restart never stamps below what was stamped)."""
+        if self._reserving is None and clock + CEILING_AHEAD // 2 > self.ceiling:
+            self.reserved = clock + CEILING_AHEAD
+            self._reserving = (self.append(out, Ceiling(self.reserved)), self.reserved)
+
+
+def _hosts(view: View, group: Group) -> list[Member]:
+    return [m for m in view.members if m.name in group.hosts]
+
+
+def _ends(recovered: Recovered, value: Decision, cut: Cut) -> bool:
+    """That cut is of the view that is open in the log, and not of a later one, in which the group went on elsewhere."""
+    return (cut.view or value.old) == recovered.view
+
+
+def _size(parts: list[Chunk]) -> int:
+    return sum(len(part.data) for part in parts)
+
+
+def chunks_of(group: GroupId, tag: Tag, blob: bytes, size: int) -> Iterator[Chunk]:
+    """A snapshot as records of a log."""
+    digest = digest_of(blob)
+    for offset in range(0, len(blob), size):
+        yield Chunk(group, 1, tag.view, tag.covers, digest, offset, len(blob), blob[offset : offset + size])
+
+
+def digest_of(blob: bytes) -> bytes:
+    """Of a snapshot."""
+    return hashlib.blake2b(blob, digest_size=16).digest()
