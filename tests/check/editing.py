@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from random import Random
 
+from msgspec.structs import replace
+
 from phalanx.model.history import GroupEvent, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.view import GroupId, Member, Order, View
 
@@ -126,3 +128,11 @@ def erased(history: History, payload: bytes) -> Iterator[GroupEvent]:
             yield event._replace(payloads=tuple(p for p in event.payloads if p != payload))
         elif not isinstance(event, SawMessage) or event.payload != payload:
             yield event
+
+
+def durable(event: GroupEvent, group: GroupId) -> GroupEvent:
+    """As if the group had been durable from its founding on."""
+    if not isinstance(event, SawView):
+        return event
+    groups = tuple(replace(g, spec=replace(g.spec, durable=True)) if g.id == group else g for g in event.view.groups)
+    return event._replace(view=replace(event.view, groups=groups))

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from random import Random
 
+from msgspec.structs import replace
+
 from phalanx.model.history import GroupEvent, SawFounding, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.view import Group, GroupSpec, Member, Order, View
 
@@ -285,6 +287,32 @@ class GroupModel:
         message = self._new_message(group, process, log)
         if not group.spec.is_uniform:
             self.history.append(SawMessage(process, group.id, old.id, process, message.payload))
+
+
+class DurableModel(GroupModel):
+    """The same with durable groups: they outlive the failure of everybody."""
+
+    def _found(self, spec: GroupSpec, members: tuple[Member, ...]) -> ModelGroup:
+        return super()._found(replace(spec, uniform=True, durable=True), members)
+
+    def total_restart(self) -> None:
+        """What was stable is on all disks; who returns replays it, and is a host as before."""
+        for process in sorted(self.alive):
+            self._stop(process, crashed=True)
+        names = [m.name for m in self.view.members]
+        members = tuple(self._start(name) for name in names)
+        for group in self.groups:
+            for _ in range(self.rng.randrange(4)):
+                group.stabilise(self.rng)
+            hosts = {m.name for m in group.hosts}
+            group.hosts, group.learners = {m for m in members if m.name in hosts}, set()
+            group.alive = {p: m for p, m in group.alive.items() if p in group.stable}
+            group.logs = {m: list(group.stable) for m in group.hosts}
+        self._install(members, (), self.groups)
+        for group in self.groups:
+            for process in sorted(group.hosts):
+                for count in (0, len(group.stable)):
+                    self.history.append(SawState(process, group.id, tuple(group.stable[:count])))
 
 
 def shuffled(history: list[GroupEvent], rng: Random, passes: int = 3) -> list[GroupEvent]:

@@ -1,7 +1,7 @@
 """Bugs to plant in a correct group history, one for each way in which a property can fail.
 
-Each takes a history and returns one that breaks the property it stands for, or None where this history offers no place
-for it.  None uses the index of the checker: what it breaks is found by looking at the events themselves.
+Each takes a history and returns one that breaks its property, or None where this history offers no place for it.  None
+uses the index of the checker: what it breaks is found by looking at the events themselves.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from tests.check.editing import (
     History,
     changed,
     deliveries,
+    durable,
     erased,
     goes_on,
     hosts_of,
@@ -355,6 +356,22 @@ def a_learner_is_promoted_without_a_state(history: History, rng: Random) -> Hist
         if i is None
         else [e for e in history if not (isinstance(e, SawState) and of_one_host(e, state_at(history, i)))]
     )
+
+
+def a_durable_group_forgets_a_message(history: History, rng: Random) -> History | None:
+    """Only one process ever delivered it, although others went on to the next view."""
+    uniform = [i for i in deliveries(history) if spec_is_uniform(history, i)]
+    i = one_of(rng, [i for i in uniform if goes_on(history, message_at(history, i))])
+    if i is None:
+        return None
+    message = message_at(history, i)
+    alone = [
+        e if not isinstance(e, SawState) else e._replace(payloads=tuple(p for p in e.payloads if p != message.payload))
+        for k, e in enumerate(history)
+        if k == i or not isinstance(e, SawMessage) or e.payload != message.payload
+    ]
+    others = [e for e in history if isinstance(e, SawMessage) and e.payload == message.payload and goes_on(history, e)]
+    return [durable(e, message.group) for e in alone] if len(others) > 1 else None
 
 
 # --- progress ---

@@ -11,7 +11,7 @@ from phalanx.check.views import primary_chain
 from phalanx.model.history import GroupEvent
 from phalanx.model.view import Member
 from tests.check import planted
-from tests.check.group_model import GroupModel, shuffled
+from tests.check.group_model import DurableModel, GroupModel, shuffled
 from tests.check.planted import Plant
 
 SAFETY: list[tuple[str, Plant]] = [
@@ -50,6 +50,7 @@ SAFETY: list[tuple[str, Plant]] = [
     ("state_transfer", planted.a_state_lacks_a_message),
     ("state_transfer", planted.a_state_is_ahead_of_all_deliveries),
     ("state_transfer", planted.a_learner_is_promoted_without_a_state),
+    ("durability", planted.a_durable_group_forgets_a_message),
 ]
 
 PROGRESS: list[tuple[str, Plant]] = [
@@ -100,7 +101,7 @@ def test_every_property_has_a_bug_that_breaks_it() -> None:
 @pytest.mark.parametrize("block", range(8))
 def test_no_alarm_is_raised_on_a_thousand_virtually_synchronous_histories(block: int) -> None:
     for seed in range(block * 250, (block + 1) * 250):
-        model = GroupModel(seed, nodes=2 + seed % 4)
+        model = (DurableModel if seed % 5 == 0 else GroupModel)(seed, nodes=2 + seed % 4)
         history = shuffled(model.run_and_heal(views=4, steps=50), Random(seed))
         assert check_groups(history, leavers=()) == [], seed
         assert check_groups(history[: len(history) // 2]) == [], seed

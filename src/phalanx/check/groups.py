@@ -38,6 +38,7 @@ PROPERTIES: tuple[Property, ...] = (
     orders.total_order,
     states.founding,
     states.state_transfer,
+    states.durability,
 )
 """What `check_groups` demands, besides `views.primary_chain`."""
 

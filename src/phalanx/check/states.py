@@ -6,7 +6,7 @@ Keidar, Vitenberg (CKV, see `views`); DESIGN sections 4 and 8.
 
 from collections.abc import Iterator
 
-from phalanx.check.observed import Observed, Stretch, Violation
+from phalanx.check.observed import Delivery, Installation, Observed, Stretch, Violation
 from phalanx.model.view import GroupId, Member
 
 
@@ -56,7 +56,8 @@ def _donated(run: Observed) -> Iterator[Violation]:
             yield Violation("state_transfer", text, (position,))
         for payload in event.payloads:
             first = run.first_deliveries.get((event.group, payload))
-            if first is None or (first.position > position and not completed):
+            recovered = event.group in run.specs and run.specs[event.group].durable  # what was on disk may be more
+            if not recovered and (first is None or (first.position > position and not completed)):
                 text = (
                     f"{event.process} got a state of group {event.group} with {payload!r}, which nobody had delivered"
                 )
@@ -88,7 +89,36 @@ def _unequal(
     return Violation("state_transfer", text, (other.log.position, (q.next or q).position))
 
 
+def durability(run: Observed) -> Iterator[Violation]:
+    """In a durable group: if any process delivers m in V, then every full host of a later view holds m in it, whoever
+    crashed between the two and however often, even all at once (DESIGN sections 2, 5 and 8; SCENARIOS 1)."""
+    last: dict[tuple[Installation, GroupId], Stretch] = {}
+    for stretch in run.stretches:
+        last[stretch.installation, stretch.log.group] = stretch
+    delivered: dict[GroupId, list[Delivery]] = {}
+    for delivery in run.first_deliveries.values():
+        group = delivery.event.group
+        if group in run.specs and run.specs[group].durable:
+            delivered.setdefault(group, []).append(delivery)
+    for (installation, group), stretch in last.items():
+        silent = stretch.log.state is not None and stretch.end == len(stretch.log.state)
+        if group not in installation.hosts or (silent and not stretch.complete):
+            continue  # (of what it replays more may have been to come, had the history gone on)
+        held = stretch.held_at_end
+        owed = (d for d in delivered.get(group, ()) if d.event.view < installation.view.id)
+        missing = [d for d in owed if d.event.payload not in held]
+        if missing:
+            event = missing[0].event
+            text = (
+                f"{event.process} delivered {event.payload!r} of durable group {group} in view {event.view}, but "
+                f"{installation.process}, full host in view {installation.view.id}, does not hold it"
+                + (f" (and {len(missing) - 1} more)" if len(missing) > 1 else "")
+            )
+            yield Violation("durability", text, (missing[0].position, installation.position))
+
+
 def _without_state(run: Observed) -> Iterator[Violation]:
+    held = {(s.installation.process, s.log.group, s.installation.view.id) for s in run.stretches}
     complete = {(s.installation.process, s.log.group, s.installation.view.id) for s in run.stretches if s.complete}
     for installation in run.installations:
         former = installation.previous
@@ -96,6 +126,10 @@ def _without_state(run: Observed) -> Iterator[Violation]:
             first = run.first_views.get(group)
             if first is None or first.id >= installation.view.id:
                 continue
+            replays = (installation.process, group, installation.view.id) in held
+            replays |= former is None and installation.next is None
+            if run.specs[group].durable and replays:
+                continue  # it has it on its disk; `durability` judges what
             if former is None or (installation.process, group, former.view.id) not in complete:
                 text = (
                     f"{installation.process} is full host of group {group} in view {installation.view.id}, but held no "

@@ -138,7 +138,7 @@ def group_identity(run: Observed) -> Iterator[Violation]:
     present: set[GroupId] = set()
     for view in run.ordered_views:
         where = (run.views[view.id].position,)
-        ids = {group.id for group in view.groups}
+        ids = {group.id for group in (*view.groups, *(s.group for s in view.suspended))}
         gone.update(dict.fromkeys(present - ids, view.id))
         for group in view.groups:
             if group.id in gone:

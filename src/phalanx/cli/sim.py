@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from phalanx.lab.durable import DurableScenario
 from phalanx.lab.groups import GroupScenario
 from phalanx.lab.mutants import MUTANTS, planted
 from phalanx.lab.service import ServiceScenario
@@ -19,6 +20,7 @@ from phalanx.sim.shrink import shrink
 
 SCENARIOS: dict[str, type[Scenario]] = {
     "groups": GroupScenario,
+    "durable": DurableScenario,
     "service": ServiceScenario,
     "store": StoreScenario,
 }

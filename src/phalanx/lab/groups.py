@@ -27,6 +27,7 @@ from phalanx.model.events import (
     Excluded,
     Founded,
     GroupLost,
+    GroupSuspended,
     Host,
     Installed,
     Leave,
@@ -50,7 +51,7 @@ TIMING = Timing(
     resend_after=150 * MILLISECOND,
     penalty=SECOND,
 )
-LIMITS = Limits(batch=64, window=2048, chunk=100, suffix=1 << 20, slack=1024, early=64)
+LIMITS = Limits(batch=64, window=2048, chunk=100, suffix=1 << 20, slack=1024, early=64, log=600)
 """Small, so that fragments, windows, chunks and resyncs are exercised by payloads of a few bytes."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -107,11 +108,16 @@ class GroupScenario(Scenario):
         super().build()
 
     def start(self, setup: Setup) -> GroupMachine:
+        return self.started(setup, GroupMachine(self.config(setup), setup.durable, setup.rng, setup.now))
+
+    def config(self, setup: Setup) -> Config:
+        """What the node is told."""
         peers = self.founders if (setup.name, setup.address) in self.founders else ()
         seeds = tuple(a for _, a in self.founders if a != setup.address)
-        hosts = tuple(self.wanted[setup.name])
-        config = Config(setup.name, setup.address, seeds, peers, hosts, TIMING, LIMITS)
-        machine = GroupMachine(config, setup.durable, setup.rng, setup.now)
+        return Config(setup.name, setup.address, seeds, peers, tuple(self.wanted[setup.name]), TIMING, LIMITS)
+
+    def started(self, setup: Setup, machine: GroupMachine) -> GroupMachine:
+        """The books of its application begin."""
         self._stopped(setup.name, crashed=True)
         self.world.nodes[setup.name].application = App(machine.me)
         return machine
@@ -134,9 +140,9 @@ class GroupScenario(Scenario):
                 app.process = self._processes[node.name] = machine.me
                 app.view = view.id
                 history.append(SawView(app.process, view))
-            case Founded(group, _):
+            case Founded(group, _, replayed):
                 app.state[group] = []
-                history.append(SawFounding(app.process, group))
+                history.append(SawState(app.process, group, ()) if replayed else SawFounding(app.process, group))
             case Delivered(group, view, sender, _, payloads):
                 state = app.state[group]
                 state += map(bytes, payloads)
@@ -158,7 +164,7 @@ class GroupScenario(Scenario):
                     self.world.fail("stale read", f"{app.process} sees {len(app.state[group])} of {need} in {group}")
             case BarrierFailed(_, token):
                 self._barriers.pop(token)
-            case GroupLost(group, _):
+            case GroupLost(group, _) | GroupSuspended(group, _):
                 app.state.pop(group, None)
             case Excluded():
                 self._stopped(node.name, crashed=False)

@@ -5,7 +5,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phalanx.model.clock import Instant
-from phalanx.model.machine import Machine, Output
+from phalanx.model.machine import Journal, Machine, Output
 from phalanx.model.view import Address, Name
 from phalanx.sim.clocks import Clocks
 
@@ -27,6 +27,8 @@ class Setup(NamedTuple):
     """The last write that survived; None if there is none or the disk was lost."""
     rng: random.Random
     now: Instant
+    journal: Journal = Journal()
+    """The node's log."""
 
 
 class Node:
@@ -35,17 +37,23 @@ class Node:
 
     __slots__ = (
         "address",
+        "appends",
         "application",
         "clocks",
         "crash_in_write",
+        "cuts",
         "disk_extra_ns",
         "durable",
         "flushed",
         "flushing",
+        "found",
         "host_up",
         "inbox",
         "life",
         "links",
+        "log",
+        "logged",
+        "logging",
         "machine",
         "marks",
         "name",
@@ -56,6 +64,7 @@ class Node:
         "spins",
         "turn_due",
         "wake_at",
+        "writing",
     )
 
     def __init__(self, name: Name, address: Address) -> None:
@@ -65,6 +74,12 @@ class Node:
         self.machine: Machine | None = None
         self.application: Any = None
         self.durable: Any | None = None
+        self.log: list[Any] = []
+        """The durable records of its log."""
+        self.found = 0
+        """How many of its records the present process found."""
+        self.cuts: list[int] = []
+        """Places in it where a torn tail was cut off."""
         self.clocks = Clocks()
         self.host_up = True
         self.retired = False
@@ -94,8 +109,16 @@ class Node:
         """Outputs that wait, in order, for their writes or for those of earlier ones."""
         self.marks: deque[Any] = deque()
         """Their fingerprints, if the world takes them."""
+        self.appends: list[Any] = []
+        """Records that are not durable yet."""
+        self.logged = 0
+        """How many of this process's are."""
+        self.writing = False
+        """A write is under way, and covers ..."""
         self.flushing = 0
-        """How many of them, from the front, the write under way covers; 0: the disk is idle."""
+        """... so many outputs from the front ..."""
+        self.logging = 0
+        """... and so many records."""
         self.flushed = False
         """That write is durable, and the process has not noticed yet."""
 

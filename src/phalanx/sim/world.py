@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
-from phalanx.model.machine import Machine, Output
+from phalanx.model.machine import Journal, Machine, Output
 from phalanx.model.view import Address, Name
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.disks import Disks
@@ -152,7 +152,9 @@ class World:
         rng = random.Random(f"{self.seed}/{name}/{node.life}")
         node.clocks.reboot(self.now, rng.randrange(1_000_000 * SECOND))
         self.tell("start", name, f"life={node.life}")
-        setup = Setup(name, node.address, node.life, node.durable, rng, node.clocks.read(self.now))
+        node.found = len(node.log)
+        journal = Journal(tuple(node.log), tuple(node.cuts))
+        setup = Setup(name, node.address, node.life, node.durable, rng, node.clocks.read(self.now), journal)
         try:
             node.machine = self._start(setup)
         except Exception as error:
@@ -174,6 +176,8 @@ class World:
         if wipe:
             self.tell("disk lost", name)
             node.durable = None
+            node.log.clear()
+            node.cuts.clear()
 
     def restart(self, name: Name, after_ns: int = 0) -> None:
         """End the process, in a moment, and start it again that much later.  May be called from `deliver`."""
@@ -309,12 +313,14 @@ class World:
             for note in output.notes:
                 self.notes[note.what] += 1
         life = node.life
-        for drop in output.drops:
-            self.tell("drop", node.name, drop.source, drop.reason)
-            self.network.drop(node, drop.source)
+        for source, reason in output.drops:
+            self.tell("drop", node.name, source, reason)
+            self.network.drop(node, source)
         if output.eager:
             for send in output.eager:
                 self.network.send(node, send)
+        if output.appends or output.forget is not None:
+            self.disks.append(node, output)
         if output.writes or node.outbox:
             self.disks.submit(node, output)
         elif output.sends or output.deliveries:

@@ -9,7 +9,7 @@ written without it; a test that does not notice the difference does not test the
 Only the process-wide classes are changed, and only inside the block.
 """
 
-from phalanx.lab.mutants import messages, votes  # noqa: F401  importing them registers what they hold
+from phalanx.lab.mutants import durable, messages, votes  # noqa: F401  importing them registers what they hold
 from phalanx.lab.mutants.registry import MUTANTS, Mutant, Patch, planted
 
 __all__ = ["MUTANTS", "Mutant", "Patch", "planted"]

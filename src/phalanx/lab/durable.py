@@ -1,0 +1,70 @@
+"""Durable groups under every fault, power cuts above all: what `phalanx sim --scenario durable` runs.
+
+The load, the application and the judgement are those of `lab.groups`; besides, nothing that was delivered in a durable
+group may be missing at a full host of any later view (`check.states.durability`), and after the storm every suspended
+group must go on, since every disk is there again.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from phalanx.group.machine import GroupMachine
+from phalanx.lab.groups import GroupScenario
+from phalanx.model.clock import SECOND
+from phalanx.model.events import Unhost
+from phalanx.model.history import SawView
+from phalanx.model.view import GroupId, GroupSpec, Order
+from phalanx.sim.node import Node, Setup
+from phalanx.sim.swarm import Swarm
+
+_ORDERS = (Order.TOTAL, Order.TOTAL, Order.TOTAL, Order.CAUSAL, Order.FIFO, Order.UNORDERED)
+
+
+class DurableScenario(GroupScenario):
+    """See the module's text."""
+
+    swarm = Swarm(
+        storm_ns=4 * SECOND,
+        calm_ns=120 * SECOND,
+        faults=("CrashAll", "CrashAll", "CrashInWrite", "Crash", "Crash", *Swarm().faults),
+    )
+
+    def build(self) -> None:
+        super().build()
+        rng = random.Random(f"{self.plan.seed}/durable")
+        names = self.plan.names
+        self.unhosted: set[str] = set()
+        for name in names:
+            self.wanted[name] = []
+        for name in list(self.specs):
+            hosts = names if rng.random() < 0.6 else rng.sample(names, rng.randint(1, len(names)))
+            durable = rng.random() < 0.8
+            copies = rng.choice((1, 1, min(2, len(hosts)))) if durable else 1
+            spec = GroupSpec(name, rng.choice(_ORDERS), rng.random() < 0.3, 0, "", durable, copies)
+            self.specs[name] = spec
+            for host in hosts:
+                self.wanted[host].append(spec)
+
+    def start(self, setup: Setup) -> GroupMachine:
+        config = self.config(setup)
+        return self.started(setup, GroupMachine(config, setup.durable, setup.rng, setup.now, setup.journal))
+
+    def perform(self, node: Node, what: Any) -> Iterable[Any]:
+        requests = super().perform(node, what)
+        self.unhosted |= {request.name for request in requests if isinstance(request, Unhost)}
+        return requests
+
+    def judge(self, history: Sequence[Any]) -> list[str]:
+        return [*super().judge(history), *self._vanished(history)]
+
+    def _vanished(self, history: Sequence[Any]) -> Iterator[str]:
+        """A durable group that nobody asked to unhost is in every view, active or suspended, once it was founded."""
+        known: dict[tuple[int, GroupId], str] = {}
+        views = {(e.view.cluster, e.view.id): e.view for e in history if isinstance(e, SawView)}
+        for (cluster, number), view in sorted(views.items()):
+            here = {g.id: g.spec for g in (*view.groups, *(s.group for s in view.suspended))}
+            for (of, group), name in known.items():
+                if of == cluster and group not in here and name not in self.unhosted:
+                    yield f"durable group vanished: {name}, group {group}, is not in view {number}"
+            known |= {(cluster, group): spec.name for group, spec in here.items() if spec.durable}

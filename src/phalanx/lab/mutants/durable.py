@@ -1,0 +1,91 @@
+"""Without rules about durable groups: receipts, logs, suspension, stamps."""
+
+from phalanx.group import ledger as ledger_module
+from phalanx.group import proposal as proposal_module
+from phalanx.group.channel import Channel
+from phalanx.group.ledger import Ledger, Recovered
+from phalanx.group.messages import Cut, Data, Decision
+from phalanx.group.multicast import Multicasting
+from phalanx.group.regroup import Census, Regrouping, revive
+from phalanx.lab.mutants.registry import mutant
+from phalanx.model.clock import Stamp
+from phalanx.model.machine import Journal, Output
+from phalanx.model.view import Group
+from phalanx.parts.stability import Stability
+
+_take = Channel._take
+
+
+def _take_at_once(self: Channel, data: Data) -> None:
+    _take(self, data)
+    self.settle(data)
+
+
+mutant("a receipt is shown before it is on disk", 3, (Channel, "_take", _take_at_once))
+
+_receive = Stability.receive
+
+
+def _receive_for_its_author(self: Stability, author: int, number: int, stamp: Stamp) -> None:
+    _receive(self, author, number, stamp)
+    self.shown[author][author] = max(self.shown[author][author], number)
+
+
+mutant("a batch shows that its author has it on disk", 3, (Stability, "receive", _receive_for_its_author))
+
+
+def _given_up(_: Group, __: Census) -> bool:
+    return True
+
+
+mutant("a group that nobody can go on with is given up", 3, (proposal_module, "is_given_up", _given_up))
+
+_revive = revive
+
+
+def _revive_from_nothing(group: Group, view: int, census: Census) -> Regrouping | None:
+    found = _revive(group, view, census)
+    if found is None:
+        return None
+    return found._replace(cut=found.cut.__class__(group.id, (0,) * len(group.hosts), found.cut.view), lacking=[])
+
+
+mutant("a group that goes on from logs is truncated", 3, (proposal_module, "revive", _revive_from_nothing))
+
+
+def _ends_any_view(recovered: Recovered, _: Decision, cut: Cut) -> bool:
+    return len(cut.upto) == len(recovered.channel.hosts)
+
+
+mutant("a log of an older view is taken for the group's", 3, (ledger_module, "_ends", _ends_any_view))
+
+_replay = Ledger._replay
+
+
+def _replay_behind_the_cut(self: Ledger, journal: Journal) -> None:
+    last = max(journal.cuts, default=0)
+    _replay(self, Journal(journal.records[last:]))
+
+
+mutant("the wrong end of a torn log is cut off", 12, (Ledger, "_replay", _replay_behind_the_cut))
+
+
+def _doubt_nothing(_: Ledger) -> None:
+    """What is not in the log has never been."""
+
+
+mutant("a torn log counts as whole", 12, (Ledger, "_doubt", _doubt_nothing))
+
+
+def _reserve_nothing(self: Ledger, out: Output, clock: Stamp) -> None:  # noqa: ARG001  the rule's arguments
+    self.ceiling = max(self.ceiling, clock + 1)
+
+
+mutant("stamps have no ceiling on disk", 10, (Ledger, "reserve", _reserve_nothing))
+
+
+def _always_may(_: Multicasting, __: Channel) -> bool:
+    return True
+
+
+mutant("a group sends with any number of copies", 0, (Multicasting, "_may_stamp", _always_may))
