@@ -18,6 +18,7 @@ if is_source_wanted():  # before anything is imported that may be compiled
 from phalanx.api import recipes
 from phalanx.api.client import Client, Replicated, connect
 from phalanx.api.groups import Changed, Excluded, Founded, Group, Lost, Message, Restored
+from phalanx.api.hosted import Hosted
 from phalanx.api.lease import Lease
 from phalanx.api.local import Cluster, local
 from phalanx.api.process import Process, join
@@ -64,6 +65,7 @@ __all__ = [
     "Fenced",
     "Founded",
     "Group",
+    "Hosted",
     "Lease",
     "LeaseLost",
     "Limits",

@@ -1,13 +1,13 @@
 """Machines, disks and receivers that are just clever enough to test a driver and a transport."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from phalanx.model.clock import Instant
-from phalanx.model.machine import Output
+from phalanx.model.machine import Journal, Output
 from phalanx.runtime.contract import LinkEvent, Stored
 from phalanx.runtime.loop import run
 from phalanx.wire.codec import Codec
@@ -56,6 +56,33 @@ class ManualDisk:
     def finish(self, error: BaseException | None = None) -> None:
         record, done = self.under_way.pop()
         self.stored.append(record)
+        done(error)
+
+    def close(self) -> None:
+        assert not self.under_way
+        self.is_closed = True
+
+
+class ManualLog:
+    """A log whose fsync returns when the test says so."""
+
+    def __init__(self) -> None:
+        self.under_way: list[tuple[list[Any], int | None, Stored]] = []
+        self.records: list[Any] = []
+        self.reads = 0
+        self.is_closed = False
+
+    def append(self, records: Sequence[Any], forget: int | None, done: Stored) -> None:
+        assert not self.under_way, "a driver has one append under way"
+        self.under_way.append((list(records), forget, done))
+
+    def read(self, done: Callable[[Journal | None, BaseException | None], None]) -> None:
+        self.reads += 1
+        done(Journal(tuple(self.records)), None)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        records, _, done = self.under_way.pop()
+        self.records += records
         done(error)
 
     def close(self) -> None:

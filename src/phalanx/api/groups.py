@@ -197,6 +197,10 @@ class Group:
                             if self._restore is not None:
                                 self._restore(data)
                             yield Restored(data)
+                        case events.Founded():
+                            if self._restore is not None:
+                                self._restore(b"")
+                            yield Restored(b"")
                         case _:
                             yield item
                 if self._closed:

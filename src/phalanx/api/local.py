@@ -1,30 +1,33 @@
-"""A whole cluster inside one program, on the same code, without sockets: for tests, notebooks, and to try things out."""
+"""A whole cluster inside one program, on the same code, without sockets: for tests, notebooks, and demonstrations."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from phalanx.api.client import TIMEOUT_S, Client
+from phalanx.api.hosted import Objects
 from phalanx.api.process import Process
+from phalanx.api.storage import Storage
 from phalanx.errors import ConfigurationError
 from phalanx.group.config import Config, Limits, Timing
 from phalanx.group.messages import Votes
 from phalanx.model.view import Name
 from phalanx.runtime.disk import MemoryDisk
+from phalanx.runtime.logdisk import MemoryLog
 from phalanx.runtime.memory import MemoryNetwork
 
 
 class Cluster:
     """Processes on an in-memory network that can be cut and healed, and that can be killed and started again."""
 
-    def __init__(self, names: list[Name], objects: Mapping[str, tuple[type[Any], int]], timing: Timing, limits: Limits):
+    def __init__(self, names: list[Name], objects: Objects, timing: Timing, limits: Limits):
         self._network = MemoryNetwork()
         self._peers = tuple((name, name) for name in names)
         self._objects = dict(objects)
         self._timing = timing
         self._limits = limits
         self._disks: dict[Name, MemoryDisk] = {name: MemoryDisk() for name in names}
+        self._logs: dict[Name, MemoryLog] = {name: MemoryLog() for name in names}
         self._running: dict[Name, Process] = {}
         self._clients: list[Client] = []
 
@@ -45,7 +48,8 @@ class Cluster:
         assert votes is None or isinstance(votes, Votes)
         config = Config(name, name, (), self._peers, (), self._timing, self._limits)
         transport = self._network.transport(name)
-        process = Process(config, transport, self._disks[name], votes, self._network.client, self._objects)
+        storage = Storage(self._disks[name], votes, self._logs[name], self._logs[name].journal())
+        process = Process(config, transport, storage, self._network.client, self._objects)
         self._running[name] = process
         process.start()
         return process
@@ -91,7 +95,7 @@ class Cluster:
 async def local(
     count: int = 3,
     *,
-    objects: Mapping[str, tuple[type[Any], int]] | None = None,
+    objects: Objects | None = None,
     timing: Timing = Timing(),
     limits: Limits = Limits(),
 ) -> AsyncIterator[Cluster]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,14 +11,16 @@ from typing import Any, TypeVar
 from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.groups import Changed, Group
+from phalanx.api.hosted import Hosted, Objects, described
+from phalanx.api.storage import Storage, open_storage
 from phalanx.errors import ConfigurationError, Refused
 from phalanx.group.config import Config, Limits, Timing
-from phalanx.group.messages import Votes
 from phalanx.model.events import (
     Delivered,
     Excluded,
     Founded,
     GroupLost,
+    GroupSuspended,
     Host,
     HostRefused,
     Installed,
@@ -34,19 +36,14 @@ from phalanx.model.machine import Note
 from phalanx.model.view import Address, GroupSpec, Member, Name, Order, View
 from phalanx.node.node import Node
 from phalanx.node.status import Status
-from phalanx.replication.objects import ObjectType, describe
 from phalanx.runtime.clock import system_clock
-from phalanx.runtime.contract import Disk, Transport
-from phalanx.runtime.disk import FileDisk, MemoryDisk, VoteFile
+from phalanx.runtime.contract import Transport
 from phalanx.runtime.driver import Driver
 from phalanx.runtime.transport import TcpTransport
-from phalanx.wire.codec import Codec
 
 T = TypeVar("T")
 
 log = logging.getLogger("phalanx")
-
-_VOTES: Codec[Votes] = Codec(Votes)
 
 
 class Process:
@@ -56,10 +53,9 @@ class Process:
         self,
         config: Config,
         transport: Transport,
-        disk: Disk,
-        votes: Votes | None,
+        storage: Storage,
         make_client_transport: Callable[[], Transport],
-        objects: Mapping[str, tuple[type[Any], int]] | None = None,
+        objects: Objects | None = None,
     ) -> None:
         self.name = config.name
         self.address = config.address
@@ -71,9 +67,11 @@ class Process:
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
         self._leaving = False
-        described = {name: _described(name, *what) for name, what in (objects or {}).items()}
-        self._node = Node(config, votes, random.Random(), system_clock(), described)
-        self._driver = Driver(self._node, CODEC, transport, disk, self._deliver, on_notes=self._note)
+        kinds = {name: described(name, *what) for name, what in (objects or {}).items()}
+        self._node = Node(config, storage.votes, random.Random(), system_clock(), kinds, storage.journal)
+        self._driver = Driver(
+            self._node, CODEC, transport, storage.disk, self._deliver, log_disk=storage.log, on_notes=self._note
+        )
         self._make_client_transport = make_client_transport
         self._client: Client | None = None
         self.on_notes: Callable[[Note], None] | None = None
@@ -129,16 +127,29 @@ class Process:
         order: Order | str = Order.TOTAL,
         *,
         uniform: bool = False,
+        durable: bool = False,
+        min_copies: int = 1,
         snapshot: Callable[[], bytes] | None = None,
         restore: Callable[[bytes], None] | None = None,
     ) -> Group:
         """Take a place in the group of that name, which is created if there is none.
 
-        Raises `Refused` if it exists in another order or with typed contents, `ConfigurationError` for an unknown
-        order.
+        durable: what was delivered anywhere is on the disks of all full hosts, and survives the loss of all processes.
+            A process that comes back is given the group's state again: `restore` with a snapshot (b"" stands for the
+            state before the first message), then the messages since.  Needs `snapshot` and `restore`, with which the log
+            is kept short, and a data directory.
+        min_copies: a durable group sends nothing while it has fewer full hosts than that.
+
+        Raises `Refused` if it exists in another order, with typed contents, or other settings, or if it is to be durable
+        and this process keeps nothing on disk; `ConfigurationError` for an unknown order, and for a durable group
+        without `snapshot` and `restore`.
         """
+        if durable and (snapshot is None or restore is None):
+            raise ConfigurationError(
+                f"durable group {name!r} needs snapshot and restore: its log is kept short by them"
+            )
         try:
-            spec = GroupSpec(name, Order(order), uniform)
+            spec = GroupSpec(name, Order(order), uniform, 0, "", durable, min_copies)
         except ValueError:
             known = ", ".join(o.value for o in Order)
             raise ConfigurationError(f"order {order!r} is none of {known}") from None
@@ -147,19 +158,26 @@ class Process:
         limits = self._config.limits
         group = Group(spec, self._driver, self._node.group.backlog, limits, snapshot, restore)
         self._groups[name] = group
+        place = self.view.group_named(name) if self.view is not None else None
+        if place is not None and self.name in place.everyone and place.spec == spec:
+            group.seat(place.id)  # it came back from the log before it was asked for
         await self._host(Host(spec))
         return group
 
-    async def host(self, cls: type[T], name: str = "", *, lease_ms: int = 0) -> Replicated[T]:
+    async def host(
+        self, cls: type[T], name: str = "", *, lease_ms: int = 0, durable: bool = False, min_copies: int = 1
+    ) -> Replicated[T]:
         """Host a replicated object of that class here, under the class's name if no other is given, and return a handle
         to it.  `lease_ms`: let linearizable reads rest on leases of that length instead of asking a quorum each time;
-        a failed member then delays the others' next view by up to a lease.
+        a failed member then delays the others' next view by up to a lease.  `durable`, `min_copies`: as for `group`: what
+        a command has answered survives the loss of all processes.
 
         Raises `ConfigurationError` if the class cannot be replicated, `Refused` if an object of another contract or
-        lease (or another kind of group) has the name in the cluster.
+        settings (or another kind of group) has the name in the cluster, or if it is to be durable and this process keeps
+        nothing on disk.
         """
         name = name or cls.__name__
-        kind, spec = _described(name, cls, lease_ms)
+        kind, spec = described(name, cls, lease_ms, durable, min_copies)
         known = self.view.group_named(name) if self.view is not None else None
         if known is not None and known.spec != spec:
             raise Refused(f"group {name} exists, and is {known.spec}, not {spec}")
@@ -241,24 +259,38 @@ class Process:
                 self._install(view)
             case Excluded(_, reason):
                 self._out(reason)
-            case GroupLost(group_id, spec):
-                log.warning("%s: all hosts of group %s were lost, and its state with them", self.name, spec.name)
-                if spec.name in self._groups:
-                    self._groups[spec.name].lost("the group was lost")
-                    self._groups[spec.name].take(groups.Lost(group_id), self.me)
+            case GroupLost() | GroupSuspended() | Founded():
+                self._take_fate(delivery)
             case HostRefused(spec, reason):
                 future = self._refused.get(spec.name)
                 if future is not None and not future.done():
                     future.set_exception(Refused(reason))
-            case Founded(group_id, spec):
-                if spec.name in self._groups:
-                    self._groups[spec.name].take(groups.Founded(group_id), self.me)
+                else:
+                    log.error("%s cannot host %s: %s", self.name, spec.name, reason)
             case Writable():
                 pass  # `drained` looks after every turn
             case Refusal(reason):
                 log.warning("%s is not let in: %s", self.name, reason)
             case _:
                 log.error("%s: %s", self.name, delivery)
+
+    def _take_fate(self, delivery: GroupLost | GroupSuspended | Founded) -> None:
+        """What becomes of a group's state."""
+        name = delivery.spec.name
+        group = self._groups.get(name)
+        match delivery:
+            case GroupLost(group_id, _):
+                log.warning("%s: all hosts of group %s were lost, and its state with them", self.name, name)
+                if group is not None:
+                    group.lost("the group was lost")
+                    group.take(groups.Lost(group_id), self.me)
+            case GroupSuspended():
+                log.warning("%s: group %s waits for one of its last hosts to return", self.name, name)
+                if group is not None:
+                    group.lost("the group is suspended: none of its last hosts is here")
+            case Founded(group_id, _, replayed):
+                if group is not None:
+                    group.take(delivery if replayed else groups.Founded(group_id), self.me)
 
     def _out(self, reason: str) -> None:
         log.log(logging.INFO if self._leaving else logging.WARNING, "%s is out: %s", self.me, reason)
@@ -296,11 +328,6 @@ class Process:
                 self.on_notes(note)
 
 
-def _described(name: str, cls: type[T], lease_ms: int) -> tuple[ObjectType[T], GroupSpec]:
-    kind: ObjectType[T] = describe(cls)
-    return kind, GroupSpec(name, Order.TOTAL, False, lease_ms, kind.contract)
-
-
 def _endpoint(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit():
@@ -317,7 +344,7 @@ async def join(
     peers: Sequence[tuple[Name, Address]] = (),
     bootstrap: bool = False,
     data: Path | str | None = None,
-    objects: Mapping[str, tuple[type[Any], int]] | None = None,
+    objects: Objects | None = None,
     timing: Timing = Timing(),
     limits: Limits = Limits(),
 ) -> AsyncIterator[Process]:
@@ -327,11 +354,12 @@ async def join(
     seeds: addresses of members to ask to be let in.
     peers: names and addresses of all founders, this node among them: together they found the cluster, if none of them
         has been in one before.  bootstrap: found it alone.
-    data: directory of the node's small durable state (what it promised).  None: it is kept in memory only, and the
-        process must never come back under its old identity; a cluster all of whose members are gone is then gone too.
+    data: directory of the node's small durable state (what it promised), and of the log of durable groups.  None: it is
+        kept in memory only, and the process must never come back under its old identity; a cluster all of whose members
+        are gone is then gone too.
 
     objects: replicated objects to host from the very beginning: by name, the class and the length of its read leases in
-        milliseconds (see `Process.host`, which takes up more later).
+        milliseconds, or all that `Hosted` says (see `Process.host`, which takes up more later).
 
     Raises `ConfigurationError` for settings that make no sense, `OSError` if the address cannot be used,
     `runtime.disk.DataDirectoryInUse` and `DamagedVoteFile`.
@@ -341,18 +369,20 @@ async def join(
         raise ConfigurationError("bootstrap founds a cluster alone: give no peers")
     if peers and (name, listen) not in [tuple(peer) for peer in peers]:
         raise ConfigurationError(f"{name} at {listen} is not among the founding peers {list(peers)}")
-    disk, votes = _open_disk(data)
+    storage = open_storage(data)
     try:
-        if not (peers or seeds or bootstrap or votes is not None):
+        if storage.log is None and any(Hosted(*what).durable for what in (objects or {}).values()):
+            raise ConfigurationError("a durable object needs a data directory")
+        if not (peers or seeds or bootstrap or storage.votes is not None):
             raise ConfigurationError("say how to begin: seeds to join, peers to found with, or bootstrap")
         transport = await TcpTransport.listen(host, port)
     except BaseException:
-        disk.close()
+        storage.close()
         raise
     if bootstrap:
         peers = ((name, transport.address),)
     config = Config(name, transport.address, tuple(seeds), tuple(peers), (), timing, limits)
-    process = Process(config, transport, disk, votes, TcpTransport.client, objects)
+    process = Process(config, transport, storage, TcpTransport.client, objects)
     process.start()
     try:
         await process.joined()
@@ -360,17 +390,3 @@ async def join(
         await process.leave()
     finally:
         await process.close()
-
-
-def _open_disk(data: Path | str | None) -> tuple[Disk, Votes | None]:
-    if data is None:
-        return MemoryDisk(), None
-    file = VoteFile(Path(data) / "votes")
-    try:
-        record = file.load()
-    except BaseException:
-        file.close()
-        raise
-    for damage in file.damage:
-        log.warning("%s: %s", file.path, damage)
-    return FileDisk(file, _VOTES), None if record is None else _VOTES.decode(record)

@@ -10,6 +10,7 @@ from phalanx.cli.coordination import lease_app, txn, watch
 from phalanx.cli.demo import demo
 from phalanx.cli.explore import explore_command
 from phalanx.cli.holding import elect, lock
+from phalanx.cli.log import log_app
 from phalanx.cli.serve import serve
 from phalanx.cli.sim import sim
 from phalanx.cli.status import status
@@ -24,6 +25,7 @@ app.command()(txn)
 app.command()(watch)
 app.command()(lock)
 app.command()(elect)
+app.add_typer(log_app, name="log")
 app.command()(serve)
 app.command()(status)
 app.command()(sim)

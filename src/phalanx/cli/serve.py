@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from phalanx.api.hosted import Hosted
 from phalanx.api.process import Process, join
 from phalanx.errors import PhalanxError
 from phalanx.group.config import Timing
@@ -26,11 +27,17 @@ def serve(
         list[str] | None, typer.Option(help="NAME=HOST:PORT of each founder, this node included; all must be there.")
     ] = None,
     bootstrap: Annotated[bool, typer.Option(help="Found a new cluster, alone.")] = False,
-    data: Annotated[Path | None, typer.Option(help="Directory for the node's small durable state.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Directory for the node's small durable state, and its log.")
+    ] = None,
     diskless: Annotated[
         bool, typer.Option(help="Keep nothing: after the loss of all nodes the cluster is gone for good.")
     ] = False,
     suspect_after_ms: Annotated[int, typer.Option(help="Silence that is suspicion, in milliseconds.", min=20)] = 500,
+    durable: Annotated[
+        bool, typer.Option(help="Keep the store on disk, at every node: acknowledged means on all their disks.")
+    ] = False,
+    min_copies: Annotated[int, typer.Option(help="With --durable: take no writes with fewer hosts.", min=1)] = 1,
     lease_ms: Annotated[int, typer.Option(help="Read leases of that length; 0: ask a quorum.", min=0)] = 0,
     verbose: Annotated[bool, typer.Option(help="Log every note of the machine.")] = False,
 ) -> None:
@@ -42,6 +49,10 @@ def serve(
         raise typer.BadParameter("give --data DIRECTORY, or --diskless", param_hint="--data")
     if data is not None and diskless:
         raise typer.BadParameter("--data and --diskless exclude each other", param_hint="--diskless")
+    if durable and diskless:
+        raise typer.BadParameter("--durable and --diskless exclude each other", param_hint="--durable")
+    if min_copies > 1 and not durable:
+        raise typer.BadParameter("--min-copies is for --durable", param_hint="--min-copies")
     try:
         peers = _peers(peer or [])
         joining = join(
@@ -52,7 +63,7 @@ def serve(
             bootstrap=bootstrap,
             data=data,
             timing=_timing(suspect_after_ms),
-            objects={"KV": (KV, lease_ms)},
+            objects={"KV": Hosted(KV, lease_ms, durable, min_copies)},
         )
         run(_serve(joining))
     except (PhalanxError, OSError) as error:

@@ -18,7 +18,7 @@ from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import Envelope, Votes
 from phalanx.model.clock import Instant
 from phalanx.model.events import Consumed, Excluded, Host, Leave, Unhost
-from phalanx.model.machine import Drop, LinkDown, Output, Received, Send
+from phalanx.model.machine import Drop, Journal, LinkDown, Logged, Output, Received, Send
 from phalanx.model.view import Address, GroupSpec
 from phalanx.node.status import Status, status_of
 from phalanx.parts.quorum import is_quorum
@@ -44,6 +44,7 @@ class Node:
         rng: random.Random,
         now: Instant,
         objects: Mapping[str, tuple[ObjectType[Any], GroupSpec]] | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self._rng = rng
         self._objects = dict(objects or {})
@@ -51,13 +52,22 @@ class Node:
         self._specs = {spec.name: spec for spec in config.hosts}
         self._specs |= {name: spec for name, (_, spec) in self._objects.items()}
         self._votes = votes
+        self._journal = journal
+        """What a new group machine begins with; it is let go of then."""
+        self._keeps_log = journal is not None
+        self._appended = 0
+        """How many records all our group machines have appended ..."""
+        self._before = 0
+        """... and those before the present one."""
+        self._rereading = False
         self._leaving = False
         self._consumed: list[Consumed] = []
         self._begin(now)
 
     def _begin(self, now: Instant) -> None:
         config = msgspec.structs.replace(self._config, hosts=tuple(self._specs.values()))
-        self.group = GroupMachine(config, self._votes, self._rng, now)
+        self.group = GroupMachine(config, self._votes, self._rng, now, self._journal)
+        self._journal = None
         self.gateway = Gateway(self.group.me)
         for name, (kind, _) in self._objects.items():
             self.gateway.register(name, kind)
@@ -76,9 +86,9 @@ class Node:
     # --- the contract
 
     def step(self, events: Iterable[Any], now: Instant) -> Output:
-        if self.group.is_excluded and not self._leaving:
-            self._begin(now)
         out = Output()
+        if self.group.is_excluded and not self._leaving:
+            self._return(events := list(events), now, out)
         self._stand(now)
         for_group = self._sort(events, out)
         pending = [*for_group, *self._consumed, *self.gateway.flush(out)]
@@ -93,9 +103,19 @@ class Node:
             if not pending:
                 return out
 
+    def _return(self, events: list[Any], now: Instant, out: Output) -> None:
+        """Begin again as a new incarnation; with what the log holds, if we keep one, which must be read for that."""
+        journal = next((event for event in events if isinstance(event, Journal)), None)
+        if not self._keeps_log or journal is not None:
+            self._journal, self._rereading = journal, False
+            self._before = self._appended
+            self._begin(now)
+        elif not self._rereading:
+            self._rereading = out.reread = True
+
     @property
     def deadline(self) -> int | None:
-        if self.group.is_excluded and not self._leaving:
+        if self.group.is_excluded and not self._leaving and not self._rereading:
             return 0
         due = (self.group.deadline, self.gateway.deadline)
         return min((at for at in due if at is not None), default=None)
@@ -113,7 +133,7 @@ class Node:
 
     def _sort(self, events: Iterable[Any], out: Output) -> list[Any]:
         """Give clients' messages to the gateway; the rest is for the group machine."""
-        for_group = []
+        for_group: list[Any] = []
         for event in events:
             match event:
                 case Received(_, Envelope()):
@@ -125,6 +145,11 @@ class Node:
                         out.drops.append(Drop(source, f"a node does not take {type(message).__name__}"))
                 case LinkDown(address) if address.startswith("~"):
                     self.gateway.forget(address)
+                case Logged(upto):
+                    if upto > self._before:
+                        for_group.append(Logged(upto - self._before))
+                case Journal():
+                    pass  # taken up when it came
                 case _:
                     self._remember(event)
                     for_group.append(event)
@@ -145,6 +170,9 @@ class Node:
         return Send((source,), Answer(request, data))
 
     def _merge(self, out: Output, more: Output) -> None:
+        out.appends += more.appends
+        self._appended += len(more.appends)
+        out.forget = self._before + more.forget if more.forget is not None else out.forget
         out.eager += more.eager
         out.sends += more.sends
         out.notes += more.notes

@@ -20,6 +20,15 @@ class GroupStatus(msgspec.Struct, frozen=True):
     synced: bool
     queued: int
     """Bytes that wait at the answering node to be sent."""
+    durable: bool = False
+
+
+class SuspendedStatus(msgspec.Struct, frozen=True):
+    """A durable group that waits for one of its last full hosts to return with its log."""
+
+    name: str
+    id: int
+    waits_for: tuple[Name, ...]
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -42,6 +51,7 @@ class Status(msgspec.Struct, frozen=True):
     survives: int
     eldest_decides: bool
     groups: tuple[GroupStatus, ...]
+    suspended: tuple[SuspendedStatus, ...] = ()
 
 
 def status_of(group: GroupMachine) -> Status:
@@ -60,6 +70,7 @@ def status_of(group: GroupMachine) -> Status:
             "host" if me.name in g.hosts else "learner" if me.name in g.learners else "",
             group.is_synced(g.id),
             group.backlog(g.id),
+            g.spec.durable,
         )
         for g in view.groups
     )
@@ -76,4 +87,5 @@ def status_of(group: GroupMachine) -> Status:
         survives(view),
         len(view.members) % 2 == 0,
         groups,
+        tuple(SuspendedStatus(s.group.spec.name, s.group.id, s.group.hosts) for s in view.suspended),
     )

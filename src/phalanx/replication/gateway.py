@@ -24,6 +24,7 @@ from phalanx.model.events import (
     Excluded,
     Founded,
     GroupLost,
+    GroupSuspended,
     Host,
     Installed,
     Request,
@@ -258,6 +259,9 @@ class Gateway:
                     self._elsewhere(waiter, self._hosted[group].replica.group.spec.name)
             case GroupLost(group, _) if group in self._hosted:
                 self._drop(group, "the group's state is lost")
+                return False
+            case GroupSuspended(group, _) if group in self._hosted:
+                self._drop(group, "the group is suspended: none of its last hosts is here")
                 return False
             case Installed(view):
                 self._install(view)

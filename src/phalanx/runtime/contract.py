@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from phalanx.model.machine import LinkDown, LinkUp, Refused
+from phalanx.model.machine import Journal, LinkDown, LinkUp, Refused
 from phalanx.model.view import Address
 
 LinkEvent = LinkUp | LinkDown | Refused
@@ -52,6 +52,21 @@ class Transport(Protocol):
 
 Stored = Callable[[BaseException | None], None]
 """Told on the loop, once, that a record is durable, or why not."""
+
+
+class LogDisk(Protocol):
+    """Where the node's log lives."""
+
+    def append(self, records: Sequence[Any], forget: int | None, done: Stored) -> None:
+        """Append the records; call `done` when all are durable, or one cannot be.  A driver never has two of these under
+        way.  `forget`: records with lower numbers are needed no more (the first one that this process appended has the
+        number 1; those that it found when it began end with 0)."""
+
+    def read(self, done: Callable[[Journal | None, BaseException | None], None]) -> None:
+        """Call `done` with all that the log holds, or with why it cannot be read.  Not with an `append` under way."""
+
+    def close(self) -> None:
+        """Let go of the files.  Not called with an `append` or `read` under way.  Idempotent."""
 
 
 class Disk(Protocol):

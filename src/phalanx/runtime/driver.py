@@ -11,6 +11,8 @@ Release (the rules are those of model/machine.py):
                       record serves all before it                  made has returned
                       sends, deliveries                         -> when no earlier output is held, and own writes are
                                                                    durable
+                      appends -> the log, one append at a time  -> `Logged` once durable; no store of what was written
+                                                                   after them begins before
 
 Three kinds of wrong: a message that is none, or that the machine says to `Drop`, costs its connection; a store that
 fails, or any exception, stops the driver for good and is what `closed` raises.  A machine of which only half a step is
@@ -24,9 +26,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from phalanx.model.clock import MILLISECOND, Instant
-from phalanx.model.machine import Machine, Note, Output, Received, Send
+from phalanx.model.machine import Journal, Logged, Machine, Note, Output, Received, Send
 from phalanx.runtime.clock import Clock, system_clock
-from phalanx.runtime.contract import Disk, LinkEvent, Transport
+from phalanx.runtime.contract import Disk, LinkEvent, LogDisk, Transport
+from phalanx.runtime.logdisk import GroupCommit
 from phalanx.wire.codec import Codec
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,7 @@ class Driver:
         disk: Disk,
         on_deliveries: OnDeliveries,
         *,
+        log_disk: LogDisk | None = None,
         on_notes: OnNotes | None = None,
         clock: Clock = system_clock,
     ) -> None:
@@ -72,6 +76,9 @@ class Driver:
         """How many records the machine has asked to write; `_record` is the last."""
         self._durable = 0
         """Up to which of them all is on disk."""
+        self._appends = GroupCommit(log_disk, self._logged, self._fail)
+        self._needs = 0
+        """How many records of the log must be durable before `_record` is stored."""
         self._storing = False
         self._stored_all: asyncio.Future[None] | None = None
         self._held: deque[tuple[int, Output]] = deque()
@@ -104,12 +111,13 @@ class Driver:
         """Stop in order: no more steps, but what the machine has already said is released if the disk lets it."""
         if not self._stopped:
             self._stop()
-            if self._storing:
+            if self._storing or self._appends.busy:
                 self._stored_all = self._loop.create_future()
                 await self._stored_all
             await self._transport.close()
             if not self.closed.done():
                 self._disk.close()
+                self._appends.close()
                 self.closed.set_result(None)
         if self._closing is not None:
             await self._closing
@@ -153,7 +161,14 @@ class Driver:
             self._send(output.eager)
         for source, reason in output.drops:
             self._transport.drop(source, reason)
+        if output.appends:
+            self._appends.append(output.appends)
+        if output.forget is not None:
+            self._appends.forget(output.forget)
+        if output.reread:
+            self._appends.read(self._reread)
         if output.writes:
+            self._needs = self._appends.appended
             self._record = output.writes[-1]
             self._written += 1
         if self._written == self._durable:
@@ -182,7 +197,7 @@ class Driver:
 
     def _store(self) -> None:
         """Begin to store the last record, unless a store is under way: what is written meanwhile shares the next."""
-        if self._storing or self._durable == self._written:
+        if self._storing or self._durable == self._written or self._appends.durable < self._needs:
             return
         self._storing = True
         count = self._written
@@ -192,7 +207,7 @@ class Driver:
         """Everything written before that store began is durable.  May be called within `Disk.store`."""
         self._storing = False
         if self.closed.done():  # it failed meanwhile, for another reason
-            self._disk.close()
+            self._let_go()
             return
         if error is not None:
             self._fail(error)
@@ -205,7 +220,23 @@ class Driver:
             self._transport.flush()
         except Exception as failure:
             self._fail(failure)
-        if self._stored_all is not None and not self._storing:
+        self._settle()
+
+    def _logged(self, upto: int) -> None:
+        """So many records of the log are durable: the machine is told, and what was written after them may be stored."""
+        if self.closed.done():
+            self._let_go()
+            return
+        self.submit(Logged(upto))
+        self._store()
+        self._settle()
+
+    def _reread(self, journal: Journal) -> None:
+        self.submit(journal)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._stored_all is not None and not self._storing and not self._appends.busy:
             self._stored_all.set_result(None)
             self._stored_all = None
 
@@ -259,9 +290,16 @@ class Driver:
             self._stored_all.set_result(None)
             self._stored_all = None
         if self.closed.done():
+            self._let_go()
             return
         log.critical("the driver of %s stops: %r", self._own or "a client", error, exc_info=error)
         self.closed.set_exception(error)
         self._closing = self._loop.create_task(self._transport.close())
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of the disks, each once nothing is under way there."""
         if not self._storing:
             self._disk.close()
+        if not self._appends.busy:
+            self._appends.close()

@@ -1,0 +1,31 @@
+"""Which replicated objects a process hosts from its beginning, and how."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from phalanx.model.view import GroupSpec, Order
+from phalanx.replication.objects import ObjectType, describe
+
+T = TypeVar("T")
+
+
+class Hosted(NamedTuple):
+    """A replicated object to host from the very beginning: its class, the length of its read leases in milliseconds, and
+    whether it is durable, with how many copies (see `Process.host`)."""
+
+    cls: type[Any]
+    lease_ms: int = 0
+    durable: bool = False
+    min_copies: int = 1
+
+
+Objects = Mapping[str, tuple[type[Any], int] | Hosted]
+"""By name."""
+
+
+def described(
+    name: str, cls: type[T], lease_ms: int = 0, durable: bool = False, min_copies: int = 1
+) -> tuple[ObjectType[T], GroupSpec]:
+    """The class as a replicated object, and the group that it lives in.  Raises ConfigurationError."""
+    kind: ObjectType[T] = describe(cls)
+    return kind, GroupSpec(name, Order.TOTAL, False, lease_ms, kind.contract, durable, min_copies)

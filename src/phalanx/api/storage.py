@@ -1,0 +1,55 @@
+"""Where a node keeps what must outlive it: the vote file and the log, in one data directory."""
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from phalanx.errors import ConfigurationError
+from phalanx.group.messages import Record, Votes
+from phalanx.model.machine import Journal
+from phalanx.runtime.contract import Disk, LogDisk
+from phalanx.runtime.disk import FileDisk, MemoryDisk, VoteFile
+from phalanx.runtime.logdisk import open_log
+from phalanx.wire.codec import Codec
+
+log = logging.getLogger("phalanx")
+
+_VOTES: Codec[Votes] = Codec(Votes)
+RECORDS: Codec[Record] = Codec(Record)
+"""What a node's log holds, in the directory `log` of its data."""
+
+
+class Storage(NamedTuple):
+    """Where a node keeps what must outlive it, and what is there."""
+
+    disk: Disk
+    votes: Votes | None
+    log: LogDisk | None
+    journal: Journal | None
+
+    def close(self) -> None:
+        """Let go of it, if no process has begun."""
+        self.disk.close()
+        if self.log is not None:
+            self.log.close()
+
+
+def open_storage(data: Path | str | None) -> Storage:
+    """The files of a node, locked; None: nothing outlives the process.
+
+    Raises OSError, `DataDirectoryInUse`, `DamagedVoteFile`, and CodecError for what another version has written.
+    """
+    if data is None:
+        return Storage(MemoryDisk(), None, None, None)
+    file = VoteFile(Path(data) / "votes")
+    try:
+        record = file.load()
+        log_disk, journal = open_log(Path(data) / "log", RECORDS)
+        if record is None and journal.records:
+            raise ConfigurationError(f"{data} has a log and no votes: whose it is cannot be told; move the log away")
+    except BaseException:
+        file.close()
+        raise
+    for damage in file.damage:
+        log.warning("%s: %s", file.path, damage)
+    return Storage(FileDisk(file, _VOTES), None if record is None else _VOTES.decode(record), log_disk, journal)

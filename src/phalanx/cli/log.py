@@ -1,0 +1,133 @@
+"""`phalanx log`: look at a node's log, and repair one that is damaged.  Only for a node that is not running."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phalanx.api.storage import RECORDS
+from phalanx.errors import PhalanxError
+from phalanx.group.messages import Ceiling, Chunk, Data, Record, Turned
+from phalanx.runtime.disk import DataDirectoryInUse, VoteFile
+from phalanx.runtime.files import PosixFiles
+from phalanx.runtime.log import DamagedLog, Recovery, look, repair
+from phalanx.wire.errors import CodecError
+
+log_app = typer.Typer(no_args_is_help=True, help="Look at the log of a node that is not running, or repair it.")
+
+WHOLE, POSSIBLY_LOST, DAMAGED, UNREADABLE = range(4)
+"""Exit statuses: nothing is wrong; the end was cut off, as after a crash; durable records are bad; there is no log, or it
+is in use, or of another version."""
+
+_Data = Annotated[Path, typer.Argument(help="The node's data directory, or one set aside as log.damaged.N.")]
+
+
+@log_app.command()
+def verify(data: _Data) -> None:
+    """Read the whole log.  Exit status 0: whole; 1: records are possibly lost at an end that was cut off; 2: damaged;
+    3: not readable."""
+    found, records = _read(data)
+    typer.echo(f"{len(records)} records")
+    if found.lost:
+        typer.echo("possibly lost: this log took the place of one that was damaged")
+    for cut in found.cuts:
+        typer.echo(f"possibly lost: something was cut off after record {cut}")
+    if found.torn:
+        typer.echo(f"a torn tail, which the next start cuts off: {found.torn}")
+    raise typer.Exit(POSSIBLY_LOST if found.cuts or found.lost else WHOLE)
+
+
+@log_app.command()
+def dump(
+    data: _Data,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    first: Annotated[int, typer.Option("--from", help="The first record to show, counted from 0.", min=0)] = 0,
+) -> None:
+    """Print what each record is.  Exit statuses as for `verify`; what can be read before a damage is not shown."""
+    found, records = _read(data)
+    for number, record in enumerate(records[first:], first):
+        if number in found.cuts:
+            typer.echo("{}" if as_json else "--- here something was cut off: records are possibly lost")
+        fields = {"record": number, **_describe(record)}
+        typer.echo(json.dumps(fields) if as_json else " ".join(f"{key}={value}" for key, value in fields.items()))
+    raise typer.Exit(POSSIBLY_LOST if found.cuts or found.lost else WHOLE)
+
+
+@log_app.command("repair")
+def repair_command(
+    data: _Data,
+    force: Annotated[
+        bool, typer.Option("--force", help="Do it: what is behind the first damage is given up in this log.")
+    ] = False,
+) -> None:
+    """Cut a damaged log off before the first damage.  Nothing is erased: later files are renamed to end in .aside.
+
+    The log then counts as one whose end may be lost: it is no proof that there was nothing more.  Restart the other hosts
+    first if there are any, they have it all; repair only what nobody else has.
+    """
+    directory = _directory(data)
+    lock = None
+    try:
+        if directory.parent / "log" == directory:
+            lock = VoteFile(directory.parent / "votes")  # its lock keeps the node from starting meanwhile
+        told = repair(directory, really=force)
+    except (PhalanxError, OSError) as error:
+        typer.echo(f"phalanx: {error}", err=True)
+        raise typer.Exit(UNREADABLE) from error
+    finally:
+        if lock is not None:
+            lock.close()
+    if not told:
+        typer.echo("nothing is damaged")
+        raise typer.Exit(WHOLE)
+    for line in told:
+        typer.echo(line)
+    if not force:
+        typer.echo("nothing was changed; give --force to do it")
+    raise typer.Exit(WHOLE if force else DAMAGED)
+
+
+def _directory(data: Path) -> Path:
+    return data / "log" if (data / "log").is_dir() else data
+
+
+def _read(data: Path) -> tuple[Recovery, list[Record]]:
+    try:
+        found = look(PosixFiles(_directory(data), make=False))
+        return found, [RECORDS.decode(record) for record in found.records]
+    except DamagedLog as error:
+        typer.echo(f"damaged: {error}")
+        raise typer.Exit(DAMAGED) from error
+    except (CodecError, DataDirectoryInUse, OSError) as error:
+        typer.echo(f"phalanx: {error}", err=True)
+        raise typer.Exit(UNREADABLE) from error
+
+
+def _describe(record: Record) -> dict[str, int | str]:
+    match record:
+        case Data():
+            size = sum(map(len, record.payloads))
+            return {
+                "is": "batch",
+                "group": record.group,
+                "view": record.view,
+                "host": record.author,
+                "number": record.number,
+                "stamp": record.stamp,
+                "payloads": len(record.payloads),
+                "bytes": size,
+            }
+        case Turned(value):
+            members = ",".join(map(str, value.view.members))
+            return {"is": "view", "view": value.view.id, "after": value.old, "members": members}
+        case Ceiling(stamp):
+            return {"is": "ceiling", "stamp": stamp}
+        case Chunk():
+            return {
+                "is": "snapshot",
+                "group": record.group,
+                "view": record.view,
+                "offset": record.offset,
+                "of": record.total,
+            }

@@ -1,0 +1,122 @@
+"""`phalanx log`: exit statuses, and what a repair keeps (SCENARIOS 6)."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from phalanx.api.storage import RECORDS
+from phalanx.cli.log import log_app
+from phalanx.group.messages import Ceiling, Data, Record
+from phalanx.runtime.files import PosixFiles
+from phalanx.runtime.log import Log
+
+
+def batch(number: int) -> Data:
+    return Data(1, 7, 0, number, number << 16, 1, -1, (), [b"x" * 100])
+
+
+RECORDED: list[Record] = [Ceiling(5), *map(batch, range(1, 12))]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory with a log of several segments."""
+    log = Log(PosixFiles(tmp_path / "log"), segment_bytes=600)
+    log.recover()
+    for record in RECORDED:
+        log.append([RECORDS.encode(record)])
+    log.close()
+    return tmp_path
+
+
+def run(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(log_app, list(map(str, arguments)))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result.exit_code, result.output
+
+
+def segments(data: Path) -> list[Path]:
+    return sorted((data / "log").glob("*.log"))
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_whole_log_verifies_with_0_and_is_dumped_record_by_record(data: Path) -> None:
+    assert run("verify", data) == (0, "12 records\n")
+    status, output = run("dump", data, "--json")
+    rows = [json.loads(line) for line in output.splitlines()]
+    assert status == 0
+    assert [row["is"] for row in rows] == ["ceiling"] + ["batch"] * 11
+    assert rows[3] == {
+        "record": 3, "is": "batch", "group": 7, "view": 1, "host": 0, "number": 3, "stamp": 3 << 16, "payloads": 1,
+        "bytes": 100,
+    }  # fmt: skip
+    assert run("dump", data, "--from", "11")[1] == "record=11 is=batch group=7 view=1 host=0 number=11 " + (
+        f"stamp={11 << 16} payloads=1 bytes=100\n"
+    )
+
+
+def test_a_torn_tail_verifies_with_1(data: Path) -> None:
+    last = segments(data)[-1]
+    last.write_bytes(last.read_bytes()[:-3])
+    status, output = run("verify", data)
+    assert status == 1
+    assert "11 records" in output
+    assert "possibly lost" in output
+    assert run("repair", data) == (0, "nothing is damaged\n"), "the next start deals with that"
+
+
+def test_no_log_verifies_with_3(tmp_path: Path) -> None:
+    assert run("verify", tmp_path / "nowhere")[0] == 3
+    assert run("dump", tmp_path / "nowhere")[0] == 3
+    assert run("repair", tmp_path / "nowhere")[0] == 3
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("at", [3, 60, 200])
+def test_damage_verifies_with_2_and_is_repaired_only_by_force(data: Path, which: int, at: int) -> None:
+    flip(segments(data)[which], at)
+    before = {path.name: path.read_bytes() for path in (data / "log").iterdir()}
+    status, output = run("verify", data)
+    assert status == 2
+    assert output.startswith("damaged: ")
+    status, output = run("repair", data)
+    assert status == 2
+    assert "nothing was changed" in output
+    assert {path.name: path.read_bytes() for path in (data / "log").iterdir()} == before
+    assert run("repair", data, "--force")[0] == 0
+    status, output = run("verify", data)
+    assert status == 1
+    assert "possibly lost" in output
+    kept = Log(PosixFiles(data / "log")).recover()
+    assert [RECORDS.decode(record) for record in kept.records] == RECORDED[: len(kept.records)]
+    assert kept.lost == (not kept.records), "a log that begins anew is no proof of anything"
+    aside = [path.read_bytes() for path in (data / "log").glob("*.aside")]
+    assert all(content in before.values() for content in aside), "nothing is erased"
+
+
+def test_a_repair_gives_up_what_follows_a_file_that_was_cut_short(data: Path) -> None:
+    first = segments(data)[0]
+    first.write_bytes(first.read_bytes()[:-150])
+    assert run("verify", data)[0] == 2
+    assert run("repair", data, "--force")[0] == 0
+    assert run("verify", data)[0] == 1
+    kept = Log(PosixFiles(data / "log")).recover()
+    assert 0 < len(kept.records) < 5
+    assert not kept.lost
+
+
+def test_a_repair_of_a_log_in_use_is_refused(data: Path) -> None:
+    from phalanx.runtime.disk import VoteFile
+
+    node = VoteFile(data / "votes")
+    flip(segments(data)[1], 60)
+    assert run("repair", data, "--force")[0] == 3
+    node.close()
+    assert run("repair", data, "--force")[0] == 0
