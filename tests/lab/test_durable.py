@@ -1,0 +1,41 @@
+"""The scenario of durable groups: seeds that found something stay clean, planted bugs are caught (`lab.mutants`)."""
+
+import pytest
+
+from phalanx.lab.durable import DurableScenario
+from phalanx.lab.mutants import planted
+from phalanx.sim.run import run_seed
+
+SEEDS = {
+    61: "a round of snapshots forgot what was delivered while the application was asked",
+    1962: "a group was suspended in a view that its only host crashed before installing",
+    2201: "the same, with the group's other hosts gone for longer",
+    2754: "the same for a founder of the group",
+    2819: "the same after a torn write",
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_was_found_once_stays_mended(seed: int) -> None:
+    result = run_seed(DurableScenario, seed)
+    assert result.ok, f"{SEEDS[seed]}: {result}"
+
+
+PLANTED = (
+    "a receipt is shown before it is on disk",
+    "a batch shows that its author has it on disk",
+    "a group that nobody can go on with is given up",
+    "a group that goes on from logs is truncated",
+    "a log of an older view is taken for the group's",
+    "the wrong end of a torn log is cut off",
+)
+
+
+def first_caught(rule: str, seeds: range) -> int | None:
+    with planted(rule):
+        return next((seed for seed in seeds if not run_seed(DurableScenario, seed).ok), None)
+
+
+@pytest.mark.parametrize("rule", PLANTED)
+def test_a_planted_durability_bug_is_caught(rule: str) -> None:
+    assert first_caught(rule, range(80)) is not None, f"{rule}: nobody noticed"
