@@ -47,6 +47,8 @@ def _show(answers: dict[str, Status | None]) -> None:
     table = Table("address", "node", "state", "view", "members", "learners", "suspects", "survives")
     groups = Table("group", "order", "hosts", "learners")
     seen: dict[str, tuple[str, str, str]] = {}
+    waiting = Table("suspended group", "waits for one of")
+    suspended: dict[str, str] = {}
     for address, s in answers.items():
         if s is None:
             table.add_row(address, "-", "no answer", "", "", "", "", "")
@@ -63,10 +65,17 @@ def _show(answers: dict[str, Status | None]) -> None:
             f"{s.survives}{rank0}",
         )
         for group in s.groups:
-            seen[group.name] = (group.order, " ".join(group.hosts), " ".join(group.learners))
+            order = f"{group.order}, durable" if group.durable else group.order
+            seen[group.name] = (order, " ".join(group.hosts), " ".join(group.learners))
+        for one in s.suspended:
+            suspended[one.name] = " ".join(one.waits_for)
     for name, row in sorted(seen.items()):
         groups.add_row(name, *row)
     console = Console()
     console.print(table)
     if seen:
         console.print(groups)
+    for name, hosts in sorted(suspended.items()):
+        waiting.add_row(name, hosts)
+    if suspended:
+        console.print(waiting)
