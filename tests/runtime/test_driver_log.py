@@ -10,7 +10,7 @@ from phalanx.model.machine import Journal, Logged, Output
 from phalanx.runtime.disk import MemoryDisk
 from phalanx.runtime.driver import Driver
 from tests.runtime.test_driver import Outbox, say, turns
-from tests.runtime.toys import TEXT, ManualDisk, ManualLog, Scripted, on_loop
+from tests.runtime.toys import PATIENCE_S, TEXT, ManualDisk, ManualLog, Scripted, on_loop
 
 
 def appender(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
@@ -141,5 +141,23 @@ def test_closing_waits_for_what_is_on_its_way_to_the_log() -> None:
         disk.finish()
         await closing
         assert (log.records, disk.stored) == (["a"], ["v"])
+
+    on_loop(work)
+
+
+def test_closing_waits_for_a_log_that_only_forgets() -> None:
+    async def work() -> None:
+        machine, transport, log = Scripted(appender), Outbox(), ManualLog()
+        driver = Driver(machine, TEXT, transport, MemoryDisk(), print, log_disk=log)
+        driver.start()
+        await turns(machine, 1)
+        driver.submit(("forget", 1))
+        await turns(machine, 2)
+        closing = asyncio.ensure_future(driver.close())
+        await asyncio.sleep(0)
+        log.finish()
+        async with asyncio.timeout(PATIENCE_S):
+            await closing
+        assert log.is_closed
 
     on_loop(work)

@@ -70,12 +70,17 @@ class Output:
         self.drops: list[Drop] = []
         """Carried out at once, like eager sends."""
 
+    @property
+    def concerns_log(self) -> bool:
+        """It has something for the node's log, or wants something of it."""
+        return bool(self.appends or self.reread or self.forget is not None)
+
     def note(self, what: str, *detail: Any) -> None:
         self.notes.append(Note(what, detail))
 
     def __bool__(self) -> bool:
         said = self.writes or self.sends or self.eager or self.deliveries or self.notes or self.drops
-        return bool(said or self.appends or self.forget is not None or self.reread)
+        return bool(said) or self.concerns_log
 
 
 class Journal(NamedTuple):

@@ -22,8 +22,8 @@ class GroupCommit:
     def __init__(
         self, disk: LogDisk | None, on_durable: Callable[[int], None], on_error: Callable[[BaseException], None]
     ):
-        """on_durable: told how many records are durable, each time it is more.  on_error: told once, when one cannot be;
-        nothing is appended any more then."""
+        """on_durable: told how many records are durable, whenever something was done.  on_error: told once, when it
+        cannot be; nothing is done any more then."""
         self.appended = 0
         self.durable = 0
         self.busy = False
@@ -76,11 +76,9 @@ class GroupCommit:
             self._failed = True
             self._on_error(error)
             return
-        more = count > self.durable
         self.durable = count
         self._begin()
-        if more:
-            self._on_durable(count)
+        self._on_durable(count)
 
     def _read(self, reader: Callable[[Journal], None], journal: Journal | None, error: BaseException | None) -> None:
         self.busy = False

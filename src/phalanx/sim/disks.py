@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from phalanx.model.clock import MICROSECOND
-from phalanx.model.machine import Logged, Output
+from phalanx.model.machine import Journal, Logged, Output
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.node import Node
 
@@ -43,8 +43,16 @@ class Disks:
         if output.forget is not None:
             self._shorten(node, output.forget)
         node.appends += output.appends
+        node.rereads = node.rereads or output.reread
+        self._reread(node)
         if node.appends and not node.writing and not node.outbox and not output.writes:
             self._write(node)
+
+    def _reread(self, node: Node) -> None:
+        """Give the machine its log again, if it asked for it and all of it is durable."""
+        if node.rereads and not (node.appends or node.logging):
+            node.rereads = False
+            self._world.arrive(node, Journal(tuple(node.log), tuple(node.cuts)))
 
     def _shorten(self, node: Node, before: int) -> None:
         """Records with lower numbers are needed no more: any number of the oldest of them go, as whole segments do."""
@@ -112,6 +120,7 @@ class Disks:
             node.logged += node.logging
             node.logging = 0
             world.arrive(node, Logged(node.logged))
+            self._reread(node)
         while node.machine is not None and outbox and (count > 0 or not outbox[0].writes):
             count -= 1
             output = outbox.popleft()

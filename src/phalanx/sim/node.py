@@ -60,6 +60,7 @@ class Node:
         "outbox",
         "paused",
         "pipes",
+        "rereads",
         "retired",
         "spins",
         "turn_due",
@@ -117,6 +118,8 @@ class Node:
         """A write is under way, and covers ..."""
         self.flushing = 0
         """... so many outputs from the front ..."""
+        self.rereads = False
+        """The machine wants its log, once all of that is durable."""
         self.logging = 0
         """... and so many records."""
         self.flushed = False

@@ -319,7 +319,7 @@ class World:
         if output.eager:
             for send in output.eager:
                 self.network.send(node, send)
-        if output.appends or output.forget is not None:
+        if output.concerns_log:
             self.disks.append(node, output)
         if output.writes or node.outbox:
             self.disks.submit(node, output)
