@@ -45,7 +45,6 @@ COMPILED = (
     "check/outlook.py",
     "check/progress.py",
     "check/views.py",
-    "lab/durable.py",
     "lab/groups.py",
 )
 """What a message passes on its way, and what a simulated one passes besides.  Modules that define msgspec structs are

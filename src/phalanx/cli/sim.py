@@ -50,6 +50,8 @@ def sim(
     factory = SCENARIOS.get(scenario)
     if factory is None:
         raise typer.BadParameter(f"{scenario!r} is none of {', '.join(SCENARIOS)}", param_hint="--scenario")
+    if without or factory is not GroupScenario:
+        run_from_source()  # compiled classes can neither be changed nor be inherited from
     if plan is not None:
         try:
             _tell(replay(factory, Plan.load(plan.read_text())))
@@ -60,8 +62,6 @@ def sim(
     if unknown:
         known = "".join(f"\n  {name}" for name in sorted(MUTANTS))
         raise typer.BadParameter(f"no rule {', '.join(sorted(unknown))}; there are:{known}", param_hint="--without")
-    if without:
-        run_from_source()  # compiled classes cannot be changed
     with planted(*(without or ())):
         if seed is not None:
             _replay(factory, seed, smaller)
