@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from phalanx.api.client import Store
 from phalanx.api.hosted import Hosted
 from phalanx.api.local import Cluster, local
 from phalanx.api.process import join
+from phalanx.api.store import Store
 from phalanx.errors import ConfigurationError, Refused
 from phalanx.group.config import Limits, Timing
 from phalanx.model.clock import MILLISECOND
 from phalanx.runtime.loop import run
-from phalanx.services.kv import KV
+from phalanx.services.store.kv import KV
 
 PATIENCE_S = 30.0
 QUICK = Timing(

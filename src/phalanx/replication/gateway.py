@@ -257,11 +257,9 @@ class Gateway:
                 for waiter, _ in self._hosted[group].barriers.pop(token, ()):
                     self._intake.release(waiter)
                     self._elsewhere(waiter, self._hosted[group].replica.group.spec.name)
-            case GroupLost(group, _) if group in self._hosted:
-                self._drop(group, "the group's state is lost")
-                return False
-            case GroupSuspended(group, _) if group in self._hosted:
-                self._drop(group, "the group is suspended: none of its last hosts is here")
+            case GroupLost(group, _) | GroupSuspended(group, _) if group in self._hosted:
+                lost = isinstance(delivery, GroupLost)
+                self._drop(group, "the group's state is lost" if lost else "none of the group's last hosts is here")
                 return False
             case Installed(view):
                 self._install(view)
