@@ -34,7 +34,6 @@ COMPILED = (
     "sim/network.py",
     "sim/node.py",
     "sim/pipe.py",
-    "sim/run.py",
     "sim/storm.py",
     "sim/trace.py",
     "sim/world.py",
@@ -45,10 +44,9 @@ COMPILED = (
     "check/outlook.py",
     "check/progress.py",
     "check/views.py",
-    "lab/groups.py",
 )
 """What a message passes on its way, and what a simulated one passes besides.  Modules that define msgspec structs are
-left out: mypyc would make classes of its own of them."""
+left out, since mypyc would make classes of its own of them, and so are classes that others may inherit from."""
 
 
 class CompileHook(BuildHookInterface):  # type: ignore[type-arg]  # its configuration is not used
