@@ -3,16 +3,20 @@
 import pytest
 
 from phalanx.group.machine import GroupMachine
+from phalanx.lab.durable import DurableScenario
 from phalanx.lab.groups import GroupScenario
-from phalanx.sim.run import run_seed
+from phalanx.sim.run import Scenario, run_seed
 
 SEEDS = range(40)
 
 
+@pytest.mark.parametrize("scenario", [GroupScenario, DurableScenario])
 @pytest.mark.parametrize("first", SEEDS[::5])
-def test_a_run_is_the_same_if_every_rule_is_run_in_every_step(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_the_same_if_every_rule_is_run_in_every_step(
+    first: int, scenario: type[Scenario], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seeds = range(first, first + 5)
-    brief = [run_seed(GroupScenario, seed, trace=True) for seed in seeds]
+    brief = [run_seed(scenario, seed, trace=True) for seed in seeds]
     rest = GroupMachine._rest
     skipped = 0
 
@@ -23,7 +27,7 @@ def test_a_run_is_the_same_if_every_rule_is_run_in_every_step(first: int, monkey
         self._rest_until = 0
 
     monkeypatch.setattr(GroupMachine, "_rest", never_rest)
-    full = [run_seed(GroupScenario, seed, trace=True) for seed in seeds]
+    full = [run_seed(scenario, seed, trace=True) for seed in seeds]
     assert [result.trace for result in brief] == [result.trace for result in full]
     assert brief == full
     assert skipped > 100, "these runs have views at rest"

@@ -114,4 +114,3 @@ class Compaction:
         blob = seat.pack(answer.data, asked.partials)
         self._written += len(blob)
         self._chunks += chunks_of(asked.group, asked.tag, blob, core.config.limits.chunk)
-        core.stirred = True

@@ -15,7 +15,7 @@
     wish               ask for what the next view should have
 
 While a view is at *rest* (nobody is suspected, learns, wishes, leaves, and no view change was begun) only traffic
-comes, and the rules between reading and writing it have nothing to weigh before a known instant: they are skipped until
+comes, and the rules that do not carry it or log it have nothing to weigh before a known instant: they are skipped until
 that instant, or until something else than traffic comes.  That changes no output, which tests/group/test_rest.py holds.
 """
 
@@ -150,6 +150,7 @@ class GroupMachine:
             self._rest()
         else:
             self._carry()
+            self._compaction.act()
             self._multicast.show_rows()
         self._deadline = self._next_deadline()
         return out

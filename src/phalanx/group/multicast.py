@@ -96,8 +96,6 @@ class Multicasting:
         core.ledger.on_logged(count)
         if any(before < seat.base_at <= core.ledger.logged for seat in core.seats.values()):
             core.row_due = core.stirred = True
-        if core.ledger.is_long or core.ledger.in_round:
-            core.stirred = True
 
     def on_row(self, sender: Name, row: Row) -> None:
         core = self.core
