@@ -58,6 +58,7 @@ class Channel:
         self.group = group
         self.limits = limits
         self.hosts = group.hosts
+        self._uniform = group.spec.is_uniform
         self.places: dict[Name, int] = {name: place for place, name in enumerate(group.hosts)}
         """Of each host, its index in every vector of the group."""
         self.me = self.places.get(me, -1)
@@ -109,8 +110,9 @@ class Channel:
 
     def has_room(self) -> bool:
         """The window is open: neither our unstable bytes nor the slowest full host's backlog fill it."""
-        backlogs = self.backlogs
-        worst = max([backlogs.get(name, 0) for name in self.hosts], default=0)
+        worst = 0
+        for name in self.hosts:
+            worst = max(worst, self.backlogs.get(name, 0))
         return self._unstable + worst < self.limits.window
 
     def send(self, entry: Entry, stamp: Stamp, row: int) -> Data:
@@ -158,10 +160,13 @@ class Channel:
         """When to send again if nothing is shown until then."""
         if self.me < 0:
             return None
-        waits = [
-            p.moved_at + (resend_after // 4 if p.gap else resend_after) for p in self.peers.values() if p.sent > p.shown
-        ]
-        return min(waits) if waits else None
+        first: int | None = None
+        for peer in self.peers.values():
+            if peer.sent > peer.shown:
+                at = peer.moved_at + (resend_after // 4 if peer.gap else resend_after)
+                if first is None or at < first:
+                    first = at
+        return first
 
     def rewind(self, name: Name) -> None:
         """The link to that peer was made anew: what it has not shown may be lost."""
@@ -234,12 +239,15 @@ class Channel:
     def deliver(self, clock: Stamp, may: Callable[[Data], bool] | None) -> list[Data]:
         """What the order allows now.  `clock`: our own, which we will not stamp below.  `may`: the further condition
         of a group whose hosts are no quorum of the view (counter-example 4)."""
+        matrix = self.matrix
         if self.me >= 0:
-            self.matrix.clocks[self.me] = clock
-        uniform = self.group.spec.is_uniform
-        limit = self.matrix.stable_all() if uniform else self.matrix.received
-        taken = self.held.ready(limit, self.matrix.frontier(), may if uniform else None)
-        self._changed = self._changed or bool(taken)
+            matrix.clocks[self.me] = clock
+        if self._uniform:
+            taken = self.held.ready(matrix.stable_all(), matrix.frontier(), may)
+        else:
+            taken = self.held.ready(matrix.received, matrix.frontier(), None)
+        if taken:
+            self._changed = True
         return taken
 
     def release(self) -> None:
@@ -293,7 +301,7 @@ class Channel:
 
     def lag_due(self, demote_after: int) -> int | None:
         """When the longest lag becomes too long."""
-        return min(since for _, since in self._behind.values()) + demote_after if self._behind else None
+        return min([since for _, since in self._behind.values()]) + demote_after if self._behind else None
 
     # --- the end of the view
 
@@ -329,14 +337,15 @@ class Channel:
         """A learner's snapshot covers each host's batches up to these numbers: go on from there."""
         for author, number in enumerate(covers):
             self.held.skip_to(author, number)
-            if self.arrived[author] < number:
+            is_behind = self.arrived[author] < number
+            self.matrix.cover(author, number)
+            if is_behind:
                 self._kept[author].clear()
                 self._sizes[author].clear()
                 self._bytes[author], self.released[author] = 0, number
                 self.arrived[author] = number
                 while (following := self._early.pop((author, self.arrived[author] + 1), None)) is not None:
                     self._take(following)
-            self.matrix.received[author] = max(self.matrix.received[author], number)
         self._changed = True
         self._early = {key: data for key, data in self._early.items() if key[1] > self.arrived[key[0]]}
         self.row_owed = True

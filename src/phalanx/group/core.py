@@ -97,6 +97,8 @@ class Core:
         self.stirred = True
         """Something else than traffic has come since the rules of membership were last run."""
         self._told: dict[Address, int] = {}
+        self._heard: tuple[frozenset[Name], int] = (frozenset(), 0)
+        """Whom we heard last, and the mask of that in the present view."""
         self._hear_said: tuple[int, tuple[int, ...]] = (-1, ())
         """What `said_to_hear` last found, and as of which state of the detector."""
 
@@ -141,6 +143,7 @@ class Core:
         self.view = view
         self._claims.clear()
         self._hear_said = (-1, ())
+        self._heard = (frozenset(), 0)
         self.roster = Roster(view or NOBODY)
         self.moved.clear()
         if self.name in self.roster.members:
@@ -230,8 +233,15 @@ class Core:
     def sign_of_life(self) -> Alive:
         assert self.view is not None
         promised = self.flush.promised if self.flush else None
-        hears = self.mask(self.detector.hears(self.now.mono))
+        hears = self.said_hears()
         return Alive(self.view.id, self.live, promised, hears, self.said_to_hear(), self.mask(self.suspects))
+
+    def said_hears(self) -> int:
+        """The mask of whom we hear."""
+        hears = self.detector.hears(self.now.mono)
+        if hears is not self._heard[0]:
+            self._heard = (hears, self.mask(hears))
+        return self._heard[1]
 
     def said_to_hear(self) -> tuple[int, ...]:
         """For each member that we hear, the mask of whom it said to hear."""

@@ -33,7 +33,7 @@ from phalanx.group.multicast import Multicasting
 from phalanx.group.reads import Reads
 from phalanx.group.succession import Succession
 from phalanx.group.transfer import Transfer
-from phalanx.group.validity import fault_in
+from phalanx.group.validity import fault_in, fault_in_traffic
 from phalanx.model.machine import Drop
 from phalanx.model.view import Address, Member, Name
 
@@ -125,7 +125,7 @@ class Intake:
 
     def _absorb_traffic(self, source: Address, sender: Member, body: Row | Data) -> None:
         core = self.core
-        fault = fault_in(core, sender, body)
+        fault = fault_in_traffic(core, sender, body)
         if fault is not None:
             core.note("fault", fault)
             core.out.drops.append(Drop(source, fault))

@@ -1,6 +1,7 @@
 """Sending, receiving and delivering in the groups of the present view, and the rows (DESIGN section 5)."""
 
 from collections.abc import Callable
+from functools import partial
 
 from phalanx.group import birth
 from phalanx.group.channel import Channel
@@ -180,15 +181,17 @@ class Multicasting:
     def deliver(self) -> None:
         """Hand on what each group's order allows; forget what is stable.  Only while active."""
         core = self.core
-        assert core.view is not None
+        view = core.view
+        assert view is not None
         for group_id, channel in core.busy.items():
             if channel.has_pending:
                 clock = core.clock.read(core.now)
-                may = None if self._quorate[group_id] else lambda data, channel=channel: self._echoed(channel, data)
-                seat = core.seats[group_id]
-                for data in channel.deliver(clock, may):
-                    sender = core.roster.members[channel.hosts[data.author]]
-                    seat.deliver(core.view.id, sender, data, core.out.deliveries)
+                may = None if self._quorate[group_id] else partial(self._echoed, channel)
+                taken = channel.deliver(clock, may)
+                if taken:
+                    seat, deliveries, members = core.seats[group_id], core.out.deliveries, core.roster.members
+                    for data in taken:
+                        seat.deliver(view.id, members[channel.hosts[data.author]], data, deliveries)
             channel.release()
 
     def _is_quorate(self, channel: Channel) -> bool:
@@ -237,7 +240,8 @@ class Multicasting:
         if self._answer:
             self._answer.clear()
         core.row_due = core.row_asks = False
-        for group in [g for g, channel in core.busy.items() if channel.is_idle and not core.seats[g].queue]:
+        idle = [g for g, channel in core.busy.items() if channel.is_idle and not core.seats[g].queue]
+        for group in idle:
             del core.busy[group]
 
     def _show(self, name: Name | None, groups: list[GroupId]) -> None:
@@ -255,9 +259,9 @@ class Multicasting:
             self._claim(),
             now.wall // MILLISECOND,
             tuple([number if n == me else rows[n].number if n in rows else 0 for n in core.roster.members]),
-            core.mask(core.detector.hears(now.mono)),
+            core.said_hears(),
             core.said_to_hear(),
-            core.mask(core.suspects),
+            core.mask(core.suspects) if core.suspects else 0,
             self.busy(),
             core.row_asks,
             tuple([core.channels[g].row(core.seats[g].backlog, core.is_synced(g)) for g in groups]),

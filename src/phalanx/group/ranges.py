@@ -1,28 +1,29 @@
 """What the numbers, names and vectors of a message may be, whoever sends it: the bounds, and tests for them."""
 
 from collections.abc import Collection
+from typing import Final
 
 from phalanx.group.messages import Ballot, Vector
 from phalanx.model.view import Address, GroupSpec, Member, Name
 
-COUNT_MAX = 1 << 62
+COUNT_MAX: Final = 1 << 61
 """Of batches, rows, bytes, tokens: what is counted up from here still fits into the 64 bits that an integer has on the
-wire."""
-STAMP_MAX = 1 << 62
-"""Stamps of the year 4200, and room above it for the ticks of whoever believes one."""
-WALL_MS_MAX = 1 << 46
+wire, and into a machine word of compiled code."""
+STAMP_MAX: Final = 1 << 61
+"""Stamps of the year 3084, and room above it for the ticks of whoever believes one."""
+WALL_MS_MAX: Final = 1 << 45
 """The same year; before 1970 for a node without a battery, as far back."""
-BALLOT_MAX = 1 << 40
+BALLOT_MAX: Final = 1 << 40
 """A ballot in every millisecond for 35 years, all in one view."""
-VIEW_MAX = 1 << 40
+VIEW_MAX: Final = 1 << 40
 """Ids of groups are made of it and 16 bits more."""
 INCARNATION_MAX = 1 << 62
 """Milliseconds since the epoch, or a few more than the last one."""
 LEAST_MAX = INCARNATION_MAX >> 1
 """What a refusal may demand: a node that obeys can be started again as often as it likes."""
-EVERYONE_MAX = 64
+EVERYONE_MAX: Final = 64
 """Members and learners of a view: masks of them are 64 bits on the wire."""
-NAME_MAX = 255
+NAME_MAX: Final = 255
 """Letters of a node's name, as in a host's."""
 ADDRESS_MAX = 512
 """Letters: the longest host name, a port, and a zone."""
@@ -34,7 +35,7 @@ GROUPS_MAX = 1024
 """Wanted by one node.  A promise has a vector for each, and must fit into a frame."""
 LEASE_MS_MAX = 3_600_000
 """An hour: a view change may have to wait for it."""
-PAYLOADS_MAX = 1 << 19
+PAYLOADS_MAX: Final = 1 << 19
 """In one batch, which fits into a frame of 8 MiB, where an empty payload counts for 16 bytes."""
 DIGEST_SIZE = 16
 
@@ -51,12 +52,13 @@ def are_counts(*numbers: int) -> bool:
 
 def is_vector(vector: Vector, size: int) -> bool:
     """A count for each of so many hosts."""
-    return len(vector) == size and (not vector or (min(vector) >= 0 and max(vector) < COUNT_MAX))
+    return len(vector) == size and all(0 <= count < COUNT_MAX for count in vector)
 
 
-def are_masks(masks: Collection[int], size: int) -> bool:
+def are_masks(masks: tuple[int, ...], size: int) -> bool:
     """They have bits of so many members only."""
-    return not masks or (min(masks) >= 0 and max(masks) < 1 << size)
+    limit = 1 << size
+    return all(0 <= mask < limit for mask in masks)
 
 
 def are_unique(things: Collection[object]) -> bool:

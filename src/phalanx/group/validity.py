@@ -65,9 +65,12 @@ from phalanx.model.view import Group, GroupId, Member, Name, Order, View
 def fault_in(core: Core, sender: Member, body: Body) -> str | None:
     """Why this message of `sender` cannot come from a correct member of this node's cluster; None: it is plausible.
     A message of another cluster must not get here, except for `Wish`, `Refuse` and `Commit`.  Changes nothing."""
-    if type(body) is Row:
-        return _fault_in_sender(core, sender) or _fault_in_row(core, sender, body)
     return _fault_in_sender(core, sender) or _fault_in_body(core, sender, body)
+
+
+def fault_in_traffic(core: Core, sender: Member, body: Row | Data) -> str | None:
+    """The same of a batch or a row of our view, and of a sender who is known to be a member of it."""
+    return _fault_in_row(core, sender, body) if isinstance(body, Row) else _fault_in_data(core, body)
 
 
 def _fault_in_sender(core: Core, sender: Member) -> str | None:
@@ -156,14 +159,17 @@ def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:
     size = len(core.roster.everyone)
     if not (is_vector(row.echo, size) and len(row.others) == size):
         return f"a row that is not of {size} members"
-    if not are_masks((row.hears, row.suspects, *row.others), size):
+    limit = 1 << size
+    if not (0 <= row.hears < limit and 0 <= row.suspects < limit and are_masks(row.others, size)):
         return "a mask with bits of nobody"
     if len(row.groups) > 1 and not are_unique([g.group for g in row.groups]):
         return "a group twice in one row"
     for part in row.groups:
         channel = core.channels.get(part.group)
-        group = channel.group if channel is not None and channel.view == row.view else view.group(part.group)
-        if fault := _fault_in_group_row(group, sender.name, part):
+        ours = channel is not None and channel.view == row.view
+        group = channel.group if channel is not None and ours else view.group(part.group)
+        fault = _fault_in_group_row(group, sender.name, part)
+        if fault is not None:
             return fault
     return None
 

@@ -98,6 +98,8 @@ class Node:
             if self.gateway.is_holding:
                 self._stand(now)
             requests = self.gateway.flush(out)
+            if not requests:
+                return out
             self._consumed += [r for r in requests if isinstance(r, Consumed)]
             pending = [r for r in requests if not isinstance(r, Consumed)]
             if not pending:
@@ -117,15 +119,17 @@ class Node:
     def deadline(self) -> int | None:
         if self.group.is_excluded and not self._leaving and not self._rereading:
             return 0
-        due = (self.group.deadline, self.gateway.deadline)
-        return min((at for at in due if at is not None), default=None)
+        group, gateway = self.group.deadline, self.gateway.deadline
+        return group if gateway is None or (group is not None and group < gateway) else gateway
 
     def _stand(self, now: Instant) -> None:
         """Tell the gateway what this node can do at present.  Who cannot act, but suspects less than would cost the view
         its quorum, is in the middle of a view change."""
-        view, suspects = self.group.view, self.group.suspects
+        group = self.group
+        suspects = group.suspects
         standing = Standing.ACTS
-        if self.group.is_fenced:
+        if group.is_fenced:
+            view = group.view
             there = [m.name for m in view.members if m.name not in suspects] if view is not None else []
             changes = view is not None and is_quorum(view, there)
             standing = Standing.CHANGES if changes else Standing.CUT_OFF
@@ -170,9 +174,11 @@ class Node:
         return Send((source,), Answer(request, data))
 
     def _merge(self, out: Output, more: Output) -> None:
-        out.appends += more.appends
-        self._appended += len(more.appends)
-        out.forget = self._before + more.forget if more.forget is not None else out.forget
+        if more.appends:
+            out.appends += more.appends
+            self._appended += len(more.appends)
+        if more.forget is not None:
+            out.forget = self._before + more.forget
         out.eager += more.eager
         out.sends += more.sends
         out.notes += more.notes

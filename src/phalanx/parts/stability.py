@@ -13,13 +13,12 @@ from phalanx.model.clock import NEVER, Stamp
 class Stability:
     """Indexed by host; `received` is this node's own contiguous receipt, and shared with its row if it is a host."""
 
-    __slots__ = ("_claims", "_durable", "_size", "clocks", "me", "received", "shown")
+    __slots__ = ("_claims", "_durable", "_stable", "clocks", "me", "received", "shown")
 
     def __init__(self, size: int, me: int, *, durable: bool = False) -> None:
         """`me`: this node's index among the hosts, or -1 for a learner, which is not waited for.  `durable`: received
         means on disk, so a batch that has come does not show that its author has it."""
         self._durable = durable
-        self._size = size
         self.me = me
         self.received = [0] * size
         self.shown: list[list[int]] = [[0] * size for _ in range(size)]
@@ -27,22 +26,45 @@ class Stability:
             self.shown[me] = self.received
         self.clocks: list[Stamp] = [NEVER] * size
         self._claims: list[tuple[int, Stamp]] = [(0, NEVER)] * size
+        self._stable = [0] * size
+        """Of each author, the least number that a row shows: kept up with every change of one."""
 
     def receive(self, author: int, number: int, stamp: Stamp) -> None:
         """The author's next batch is here: it shows the author's own row up to itself."""
-        self.received[author] = number
-        if not self._durable and self.shown[author][author] < number:
-            self.shown[author][author] = number
+        self._hold(author, number)
+        if not self._durable:
+            self._raise(self.shown[author], author, number)
         if self.clocks[author] < stamp:
             self.clocks[author] = stamp
         self._settle_claim(author)
+
+    def cover(self, author: int, number: int) -> None:
+        """A snapshot has the author's batches up to that number."""
+        if self.received[author] < number:
+            self._hold(author, number)
+
+    def _hold(self, author: int, number: int) -> None:
+        if self.me >= 0:
+            self._raise(self.received, author, number)
+        self.received[author] = number
+
+    def _raise(self, row: list[int], author: int, number: int) -> None:
+        """That row shows more of the author's batches, if it did not already."""
+        before = row[author]
+        if before < number:
+            row[author] = number
+            if before == self._stable[author]:
+                least = number
+                for shown in self.shown:
+                    least = min(least, shown[author])
+                self._stable[author] = least
 
     def show(self, host: int, clock: Stamp, last: int, received: Sequence[int]) -> None:
         """A row of another host.  Rows merge by maximum."""
         row = self.shown[host]
         for author, number in enumerate(received):
             if row[author] < number:
-                row[author] = number
+                self._raise(row, author, number)
         claimed_last, claimed_clock = self._claims[host]
         if clock > claimed_clock:
             self._claims[host] = (max(last, claimed_last), clock)
@@ -55,10 +77,11 @@ class Stability:
 
     def stable(self, author: int) -> int:
         """The author's batches up to this number are at every full host."""
-        return min([row[author] for row in self.shown])
+        return self._stable[author]
 
-    def stable_all(self) -> list[int]:
-        return [min(column) for column in zip(*self.shown, strict=True)]
+    def stable_all(self) -> Sequence[int]:
+        """The same of every author."""
+        return self._stable
 
     def frontier(self) -> Stamp:
         """No host sends, or has sent anything that is not here, with a stamp at or below this."""

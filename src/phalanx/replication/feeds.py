@@ -108,6 +108,11 @@ class Feeds:
     def __len__(self) -> int:
         return len(self._watches)
 
+    @property
+    def is_idle(self) -> bool:
+        """There is nobody to tell anything."""
+        return not (self._watches or self._sends)
+
     def add(self, source: Address, asked: Watch, replica: Replica[Any], now: int) -> Refusal | None:
         """A watch begins, or is refused."""
         group = replica.group.id

@@ -34,10 +34,15 @@ class Outbox:
 
     def empty(self, out: Output) -> list[Request]:
         """The turn ends: everything goes to `out`, but for the requests."""
-        out.sends += self.sends
-        out.deliveries += self.deliveries
-        for what, detail in self._notes:
-            out.note(what, *detail)
-        requests = self.requests
-        self.requests, self.sends, self.deliveries, self._notes = [], [], [], []
+        if self.sends:
+            out.sends += self.sends
+            self.sends = []
+        if self.deliveries:
+            out.deliveries += self.deliveries
+            self.deliveries = []
+        if self._notes:
+            for what, detail in self._notes:
+                out.note(what, *detail)
+            self._notes = []
+        requests, self.requests = self.requests, []
         return requests

@@ -28,7 +28,7 @@ _receive = Stability.receive
 
 def _receive_for_its_author(self: Stability, author: int, number: int, stamp: Stamp) -> None:
     _receive(self, author, number, stamp)
-    self.shown[author][author] = max(self.shown[author][author], number)
+    self._raise(self.shown[author], author, number)
 
 
 mutant("a batch shows that its author has it on disk", 3, (Stability, "receive", _receive_for_its_author))
