@@ -108,7 +108,7 @@ class Applications:
         return ()
 
     def _take(self, name: Name, app: App, delivered: Delivered) -> Iterable[Any]:
-        group, view, sender, _, payloads = delivered
+        group, view, sender, payloads = delivered.group, delivered.view, delivered.sender, delivered.payloads
         state = app.state[group]
         state += map(bytes, payloads)
         assert app.view is not None

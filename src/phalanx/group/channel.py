@@ -10,7 +10,7 @@ Invariants: received is without gaps; delivered <= received; in a uniform group 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from phalanx.group.config import Limits
 from phalanx.group.messages import Data, GroupRow
@@ -19,7 +19,7 @@ from phalanx.model.view import Group, Name, Order
 from phalanx.parts.holdback import Holdback, holdback
 from phalanx.parts.stability import Stability
 
-PAYLOAD_OVERHEAD = 16
+PAYLOAD_OVERHEAD: Final = 16
 """What a payload costs besides its bytes, in windows and limits: empty ones are not free."""
 
 

@@ -6,7 +6,7 @@ machine runs in a fixed order; none of them calls another.
 
 import random
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,7 +29,7 @@ _EAGER = frozenset({Data, Row, Fetch, Chunk, Pull})
 
 NOBODY = View(0, -1, ())
 
-CLAIMS_KEPT = 1 << 12
+CLAIMS_KEPT: Final = 1 << 12
 """Different claims whose translation into names is kept: in a healthy view there is one for each member."""
 
 REMEMBERED = 32

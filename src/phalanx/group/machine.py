@@ -134,11 +134,17 @@ class GroupMachine:
     # --- the contract
 
     def step(self, events: Iterable[Any], now: Instant) -> Output:
+        out = Output()
+        self.step_into(out, events, now)
+        return out
+
+    def step_into(self, out: Output, events: Iterable[Any], now: Instant) -> None:
+        """A step whose output is added to what is there."""
         core = self._core
         core.now = now
         if self._deadline is not None and now.mono - self._deadline > core.timing.suspect_after // 4:
             core.detector.excuse(now.mono - self._deadline)
-        out = core.out = Output()
+        core.out = out
         if not self._begun:
             self._begun = True
             birth.begin(core)
@@ -153,7 +159,6 @@ class GroupMachine:
             self._compaction.act()
             self._multicast.show_rows()
         self._deadline = self._next_deadline()
-        return out
 
     @property
     def deadline(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from phalanx.group import birth
 from phalanx.group.channel import Channel
@@ -13,7 +14,7 @@ from phalanx.model.events import Consumed, Multicast
 from phalanx.model.view import GroupId, Name, View
 from phalanx.parts.quorum import is_quorum
 
-SENT_KEPT = 4096
+SENT_KEPT: Final = 4096
 """Rows of which it is known when they were sent: of more than a lease's length, even at a row each millisecond."""
 
 
@@ -84,7 +85,8 @@ class Multicasting:
             core.busy[data.group] = channel
         core.clock.merge(data.stamp)
         if channel.receive(data):
-            core.note("data.new" if channel.hosts[data.author] == sender else "data.relayed")
+            if channel.hosts[data.author] != sender:
+                core.note("data.relayed")
             if channel.fresh:
                 core.ledger.append_fresh(core.out, channel)
         else:

@@ -3,13 +3,13 @@
 Source: Kulkarni et al., "Logical Physical Clocks" (2014); Lamport, "Time, Clocks, and the Ordering of Events" (1978).
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-MICROSECOND = 1_000
-MILLISECOND = 1_000_000
-SECOND = 1_000_000_000
+MICROSECOND: Final = 1_000
+MILLISECOND: Final = 1_000_000
+SECOND: Final = 1_000_000_000
 
-COUNTER_BITS = 16
+COUNTER_BITS: Final = 16
 """Low bits of a `Stamp`: the logical counter. It carries into the milliseconds, so it cannot overflow."""
 
 Stamp = int

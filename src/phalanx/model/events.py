@@ -4,7 +4,7 @@ All are plain values.  Requests are passed to `Machine.step` as events; deliveri
 the order in which the application must take them.
 """
 
-from typing import NamedTuple
+import msgspec
 
 from phalanx.model.clock import Stamp
 from phalanx.model.view import GroupId, GroupSpec, Member, View
@@ -12,24 +12,24 @@ from phalanx.model.view import GroupId, GroupSpec, Member, View
 # --- requests -----------------------------------------------------------------------------------------------------
 
 
-class Host(NamedTuple):
+class Host(msgspec.Struct, frozen=True, gc=False):
     """Have this node host the group: create it if no group has the name, else join it as a learner and be promoted
     once the state is here.  Stands until `Unhost`; idempotent."""
 
     spec: GroupSpec
 
 
-class Unhost(NamedTuple):
+class Unhost(msgspec.Struct, frozen=True, gc=False):
     """Stop hosting the group of that name."""
 
     name: str
 
 
-class Leave(NamedTuple):
+class Leave(msgspec.Struct, frozen=True, gc=False):
     """Leave the cluster: the next view is without this node, then `Excluded` is delivered."""
 
 
-class Multicast(NamedTuple):
+class Multicast(msgspec.Struct, frozen=True, gc=False):
     """Send payloads to the group, in the order given.  They are queued while a view changes, while this node is a
     learner, and while the window is full; a queued payload that has not been sent can be lost only with this process.
     """
@@ -38,14 +38,14 @@ class Multicast(NamedTuple):
     payloads: tuple[bytes, ...]
 
 
-class Consumed(NamedTuple):
+class Consumed(msgspec.Struct, frozen=True, gc=False):
     """The application has dealt with that many bytes of `Delivered` payloads of the group (credit for the senders)."""
 
     group: GroupId
     size: int
 
 
-class SnapshotTaken(NamedTuple):
+class SnapshotTaken(msgspec.Struct, frozen=True, gc=False):
     """Answer to `SnapshotWanted`: the state as it was when the application came to that delivery.
     `data` None means that the application cannot give one now."""
 
@@ -54,7 +54,7 @@ class SnapshotTaken(NamedTuple):
     data: bytes | None
 
 
-class Barrier(NamedTuple):
+class Barrier(msgspec.Struct, frozen=True, gc=False):
     """Ask for a `BarrierReached` after which a local read is linearizable (DESIGN section 9)."""
 
     group: GroupId
@@ -66,14 +66,14 @@ Request = Host | Unhost | Leave | Multicast | Consumed | SnapshotTaken | Barrier
 # --- deliveries ---------------------------------------------------------------------------------------------------
 
 
-class Installed(NamedTuple):
+class Installed(msgspec.Struct, frozen=True, gc=False):
     """A view begins.  Everything delivered before belongs to the views before; in each group all members that install
     both this view and the next deliver the same set of messages between the two."""
 
     view: View
 
 
-class Founded(NamedTuple):
+class Founded(msgspec.Struct, frozen=True, gc=False):
     """This node hosts a group whose state is empty: a new one, or, if `replayed`, a durable one whose log goes back to
     its founding.  What the log holds follows as `Delivered`."""
 
@@ -82,7 +82,7 @@ class Founded(NamedTuple):
     replayed: bool = False
 
 
-class Delivered(NamedTuple):
+class Delivered(msgspec.Struct, frozen=True, gc=False):
     """A run of payloads of one batch, from one sender.  `view` is the one that the batch belongs to: the present one,
     or an earlier one for what follows a `Restored` as the last part of a state transfer."""
 
@@ -93,14 +93,14 @@ class Delivered(NamedTuple):
     payloads: list[bytes]
 
 
-class SnapshotWanted(NamedTuple):
+class SnapshotWanted(msgspec.Struct, frozen=True, gc=False):
     """Give the state as it is after all deliveries before this one, by `SnapshotTaken`."""
 
     group: GroupId
     token: int
 
 
-class Restored(NamedTuple):
+class Restored(msgspec.Struct, frozen=True, gc=False):
     """Replace the group's state by this snapshot; the deliveries that follow continue from it.  It comes to a learner
     once, and again if its state had to be replaced."""
 
@@ -108,34 +108,34 @@ class Restored(NamedTuple):
     data: bytes
 
 
-class Writable(NamedTuple):
+class Writable(msgspec.Struct, frozen=True, gc=False):
     """The group's window has room again after `Multicast` filled it."""
 
     group: GroupId
 
 
-class BarrierReached(NamedTuple):
+class BarrierReached(msgspec.Struct, frozen=True, gc=False):
     """Every operation of the group acknowledged anywhere before the `Barrier` has been delivered here."""
 
     group: GroupId
     token: int
 
 
-class BarrierFailed(NamedTuple):
+class BarrierFailed(msgspec.Struct, frozen=True, gc=False):
     """The barrier cannot be reached here (this node is out, or no longer hosts the group): ask elsewhere."""
 
     group: GroupId
     token: int
 
 
-class GroupLost(NamedTuple):
+class GroupLost(msgspec.Struct, frozen=True, gc=False):
     """All full hosts of a memory group failed: its state is gone.  A new one of that name will have another id."""
 
     group: GroupId
     spec: GroupSpec
 
 
-class GroupSuspended(NamedTuple):
+class GroupSuspended(msgspec.Struct, frozen=True, gc=False):
     """None of the durable group's full hosts is in the view any more.  Its state is on their disks, and the group goes on
     when they return: under its old id, with a `Restored` or `Founded` for whoever hosts it then."""
 
@@ -143,14 +143,14 @@ class GroupSuspended(NamedTuple):
     spec: GroupSpec
 
 
-class HostRefused(NamedTuple):
+class HostRefused(msgspec.Struct, frozen=True, gc=False):
     """`Host` cannot be granted (another order or contract is in use under the name)."""
 
     spec: GroupSpec
     reason: str
 
 
-class Excluded(NamedTuple):
+class Excluded(msgspec.Struct, frozen=True, gc=False):
     """This process is no member any more and will do nothing further.  Multicasts of its own that were not delivered
     here either are in `view`'s past or never happen: for the caller their outcome is unknown.  Its driver starts a new
     incarnation."""
@@ -159,7 +159,7 @@ class Excluded(NamedTuple):
     reason: str
 
 
-class Refusal(NamedTuple):
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """The cluster does not let this node in.  It goes on trying, more and more slowly: the reason may go away."""
 
     reason: str

@@ -16,36 +16,25 @@ sockets and files, `sim` in virtual time) gathers what has happened, calls `step
 A crash between two releases loses the rest: whatever a machine says must already be true on its disk.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from phalanx.model.clock import Instant
-from phalanx.model.view import Address
+from phalanx.model.signals import Drop, Journal, LinkDown, LinkUp, Logged, Note, Received, Refused, Send
 
-
-class Send(NamedTuple):
-    """One message to each of the addresses: encoded once."""
-
-    to: Sequence[Address]
-    message: Any
-
-
-class Note(NamedTuple):
-    """Something that happened.  `what` is a dotted name from a fixed vocabulary (coverage counts them); `detail` is
-    small and printable."""
-
-    what: str
-    detail: tuple[Any, ...] = ()
-
-    def __str__(self) -> str:
-        return f"{self.what} {' '.join(map(str, self.detail))}".rstrip()
-
-
-class Drop(NamedTuple):
-    """Drop the connection to `source`: what came over it breaks the protocol.  Nothing else happens."""
-
-    source: Address
-    reason: str
+__all__ = [
+    "Drop",
+    "Journal",
+    "LinkDown",
+    "LinkUp",
+    "Logged",
+    "Machine",
+    "Note",
+    "Output",
+    "Received",
+    "Refused",
+    "Send",
+]
 
 
 class Output:
@@ -81,49 +70,6 @@ class Output:
     def __bool__(self) -> bool:
         said = self.writes or self.sends or self.eager or self.deliveries or self.notes or self.drops
         return bool(said) or self.concerns_log
-
-
-class Journal(NamedTuple):
-    """A node's log as it is found when a process starts, or asks for it."""
-
-    records: Sequence[Any] = ()
-    cuts: Sequence[int] = ()
-    """Places in `records` before which a torn tail was cut off: records are possibly lost there."""
-    lost: bool = False
-    """There was more before the first record, and nothing of it is known."""
-
-
-class Logged(NamedTuple):
-    """So many of the records that this machine has appended are durable: all up to that one."""
-
-    upto: int
-
-
-class Received(NamedTuple):
-    """A message arrived from whoever listens at `source` ("" if it has not said).  Links are FIFO between `LinkUp` and
-    `LinkDown` in practice, but no machine may rely on more than this: messages can be lost, doubled, late, and in any
-    order; they are never altered."""
-
-    source: Address
-    message: Any
-
-
-class LinkUp(NamedTuple):
-    """A connection to that address was made, or made anew.  What was sent before may be lost."""
-
-    address: Address
-
-
-class LinkDown(NamedTuple):
-    """The connection to that address broke.  Says nothing yet about the process behind it."""
-
-    address: Address
-
-
-class Refused(NamedTuple):
-    """Nobody listens at that address: positive evidence that the process is gone."""
-
-    address: Address
 
 
 class Machine(Protocol):

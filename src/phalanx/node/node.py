@@ -94,7 +94,7 @@ class Node:
         pending = [*for_group, *self._consumed, *self.gateway.flush(out)]
         self._consumed = []
         while True:
-            self._merge(out, self.group.step(pending, now))
+            self._step_group(out, pending, now)
             if self.gateway.is_holding:
                 self._stand(now)
             requests = self.gateway.flush(out)
@@ -173,21 +173,19 @@ class Node:
         data = _status_json(self.status) if what == "status" else b"null"
         return Send((source,), Answer(request, data))
 
-    def _merge(self, out: Output, more: Output) -> None:
-        if more.appends:
-            out.appends += more.appends
-            self._appended += len(more.appends)
-        if more.forget is not None:
-            out.forget = self._before + more.forget
-        out.eager += more.eager
-        out.sends += more.sends
-        out.notes += more.notes
-        out.drops += more.drops
-        if more.writes:
-            out.writes += more.writes
-            self._votes = more.writes[-1]
-        for delivery in more.deliveries:
+    def _step_group(self, out: Output, events: list[Any], now: Instant) -> None:
+        """A step of the group machine.  Its deliveries go to the replicas; those that are of none, to `out`."""
+        others, out.deliveries = out.deliveries, []
+        forget, out.forget = out.forget, None
+        appended = len(out.appends)
+        self.group.step_into(out, events, now)
+        self._appended += len(out.appends) - appended
+        out.forget = forget if out.forget is None else self._before + out.forget
+        if out.writes:
+            self._votes = out.writes[-1]
+        deliveries, out.deliveries = out.deliveries, others
+        for delivery in deliveries:
             if not self.gateway.deliver(delivery):
-                out.deliveries.append(delivery)
+                others.append(delivery)
                 if isinstance(delivery, Excluded):
                     out.note("node.excluded", delivery.reason)

@@ -108,11 +108,6 @@ class Feeds:
     def __len__(self) -> int:
         return len(self._watches)
 
-    @property
-    def is_idle(self) -> bool:
-        """There is nobody to tell anything."""
-        return not (self._watches or self._sends)
-
     def add(self, source: Address, asked: Watch, replica: Replica[Any], now: int) -> Refusal | None:
         """A watch begins, or is refused."""
         group = replica.group.id
@@ -185,6 +180,8 @@ class Feeds:
 
     def flush(self, now: int, silent: bool) -> list[Send]:
         """Tell what is to be told.  `silent`: give no signs of life, for the node does not know whether it is current."""
+        if not (self._watches or self._sends):
+            return []
         for followed in list(self._followed.values()):
             self._look(followed)
             for number in list(followed.ready):

@@ -37,7 +37,7 @@ from phalanx.model.machine import Output
 from phalanx.model.view import Address, Group, GroupId, GroupSpec, Member, Name, View
 from phalanx.replication import entries
 from phalanx.replication.feeds import Feeds
-from phalanx.replication.hosted import Hosted, withdraw
+from phalanx.replication.hosted import Hosted, Rounds, withdraw
 from phalanx.replication.inflight import (
     GATEWAY_LIMITS,
     GatewayLimits,
@@ -97,13 +97,9 @@ class Gateway:
         self._intake = Intake(limits)
         self._feeds = Feeds()
         self._place = Place(me)
-        self._touched: dict[GroupId, None] = {}
-        """Groups in which something has happened since the last `flush`."""
-        self._ticks: dict[GroupId, int] = {}
-        """When the objects that are to be ticked by this node are due."""
+        self._rounds = Rounds(me.name, self._hosted)
         self._held: list[tuple[Waiter, Asked]] = []
         self._now = 0
-        self._ticket = 0
         self._out = Outbox(self._intake)
         self._anew: dict[str, GroupSpec] = {}
 
@@ -123,11 +119,8 @@ class Gateway:
         sent elsewhere, as soon as the view change is over or has lasted too long.  Ticks that are due go out."""
         self._now = now
         self._place.stand(standing, suspects, now)
-        if self._ticks and self._place.acts:  # groups that are gone are no longer in it: that was settled in a flush
-            for group, at in self._ticks.items():
-                if at <= now:
-                    self._hosted[group].tick(self._me.name, now)
-                    self._touched[group] = None
+        if self._place.acts:
+            self._rounds.tick(now)
         if self._held and not self._place.holds:
             self._take_up()
 
@@ -141,12 +134,9 @@ class Gateway:
         """When a turn is due even if nothing happens: for what is held, a tick, or a sign of life."""
         first = self._place.holds_until if self._held else None
         if self._place.acts:
-            sign = self._feeds.deadline
-            if sign is not None and (first is None or sign < first):
-                first = sign
-            if self._ticks:
-                tick = min(self._ticks.values())
-                first = tick if first is None else min(first, tick)
+            for at in (self._feeds.deadline, self._rounds.deadline):
+                if at is not None and (first is None or at < first):
+                    first = at
         return first
 
     def forget(self, source: Address) -> None:
@@ -156,26 +146,9 @@ class Gateway:
 
     def flush(self, out: Output) -> list[Request]:
         """The end of a turn: answers, facts and notes go to `out`, the rest is for the group machine."""
-        if self._touched:
-            self._settle()
-        if not self._feeds.is_idle:
-            self._out.sends += self._feeds.flush(self._now, silent=not self._place.acts)
+        self._out.requests += self._rounds.settle()
+        self._out.sends += self._feeds.flush(self._now, silent=not self._place.acts)
         return self._out.empty(out)
-
-    def _settle(self) -> None:
-        """Of each group in which something has happened: what the group machine is to do, and when its object is due."""
-        touched, self._touched = self._touched, {}
-        for group in touched:
-            hosted = self._hosted.get(group)
-            due: int | None = None
-            if hosted is not None:
-                self._ticket += 1
-                self._out.requests += hosted.requests(self._ticket)
-                due = hosted.tick_at(self._me.name)
-            if due is not None:
-                self._ticks[group] = due
-            else:
-                self._ticks.pop(group, None)
 
     # --- clients --------------------------------------------------------------------------------------------------
 
@@ -219,16 +192,16 @@ class Gateway:
             self._hand_on(hosted, waiter, message)
 
     def _hand_on(self, hosted: Hosted, waiter: Waiter, message: Asked) -> None:
-        self._touched[hosted.replica.group.id] = None
+        self._rounds.touch(hosted.replica.group.id)
         if isinstance(message, Watch) and message.position >= 0:
             self._intake.release(waiter)
             self._watch(hosted, waiter, message)
         elif isinstance(message, (Query, Watch)):
             hosted.asking.append((waiter, message))
         else:
-            self._ticket += 1
-            hosted.in_flight[self._ticket] = waiter
-            hosted.payloads.append(entries.encode(entry_of(self._ticket, message)))
+            ticket = self._rounds.new_ticket()
+            hosted.in_flight[ticket] = waiter
+            hosted.payloads.append(entries.encode(entry_of(ticket, message)))
 
     def _take_up(self) -> None:
         """What was held need not wait any more.  Nobody waits for it if its client is gone."""
@@ -263,7 +236,7 @@ class Gateway:
                 hosted = self._hosted[group]
                 hosted.consumed += sum(map(len, delivery.payloads))
                 hosted.applied_at = self._now
-                self._touched[group] = None
+                self._rounds.touch(group)
                 self._act(hosted, hosted.replica.deliver(delivery))
             case Founded(group, spec) if spec.name in self._kinds:
                 self._found(group, spec)
@@ -310,7 +283,7 @@ class Gateway:
                 self._drop(group_id, f"{self._me} no longer hosts the group")
             else:
                 hosted.ticking = False
-                self._touched[group_id] = None
+                self._rounds.touch(group_id)
                 self._act(hosted, hosted.replica.install(view))
         for name, spec in list(self._anew.items()):
             group = view.group_named(name)
@@ -321,7 +294,7 @@ class Gateway:
     def _found(self, group: GroupId, spec: GroupSpec) -> None:
         known = self._place.view.group(group) if self._place.view else None
         self._hosted[group] = self._new(known or Group(group, spec, (self._me.name,)))
-        self._touched[group] = None
+        self._rounds.touch(group)
         self._out.note("gateway.founded", spec.name)
 
     def _restore(self, group: GroupId, spec: GroupSpec, data: bytes) -> None:
@@ -337,7 +310,7 @@ class Gateway:
             hosted.serves = False
             self._out.deliveries.append(SnapshotUnfaithful(spec.name, f"{type(error).__name__}: {error}"))
         self._hosted[group] = hosted
-        self._touched[group] = None
+        self._rounds.touch(group)
         self._out.note("gateway.restored", spec.name, hosted.replica.position)
 
     def _new(self, group: Group) -> Hosted:
@@ -353,7 +326,7 @@ class Gateway:
     def _drop(self, group: GroupId, why: str) -> None:
         """The replica is gone.  What was in flight may have happened or may yet; queries have not."""
         hosted = self._hosted.pop(group)
-        self._touched[group] = None
+        self._rounds.touch(group)
         name = hosted.replica.group.spec.name
         self._feeds.drop(group, why, self._endpoints(name))
         for waiter in hosted.in_flight.values():

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from phalanx.model.clock import MILLISECOND, wall_ms
 from phalanx.model.events import Barrier, Consumed, Multicast, Request
-from phalanx.model.view import Address, Name
+from phalanx.model.view import Address, GroupId, Name
 from phalanx.replication import entries
 from phalanx.replication.inflight import Waiter
 from phalanx.replication.messages import Query, Watch
@@ -77,6 +77,57 @@ class Hosted:
         if self.asking:
             self.barriers[ticket], self.asking = self.asking, []
             requests.append(Barrier(group, ticket))
+        return requests
+
+
+class Rounds:
+    """The hosted groups in which something has happened since the last turn, and when the others are due: a group that
+    nothing happens to costs nothing."""
+
+    def __init__(self, me: Name, hosted: dict[GroupId, Hosted]) -> None:
+        self._me = me
+        self._hosted = hosted
+        self._touched: dict[GroupId, None] = {}
+        self._ticks: dict[GroupId, int] = {}
+        """When the objects that this node has to tick are due."""
+        self._ticket = 0
+
+    def new_ticket(self) -> int:
+        """A number of this node's that no entry and no barrier has had."""
+        self._ticket += 1
+        return self._ticket
+
+    def touch(self, group: GroupId) -> None:
+        """Something happens to it in this turn."""
+        self._touched[group] = None
+
+    def tick(self, now: int) -> None:
+        """Order the ticks that are due."""
+        for group, at in self._ticks.items():
+            if at <= now and group in self._hosted:
+                self._hosted[group].tick(self._me, now)
+                self.touch(group)
+
+    @property
+    def deadline(self) -> int | None:
+        """When the next tick is due."""
+        return min(self._ticks.values()) if self._ticks else None
+
+    def settle(self) -> list[Request]:
+        """The end of a turn: what the group machine is to do."""
+        requests: list[Request] = []
+        if self._touched:
+            touched, self._touched = self._touched, {}
+            for group in touched:
+                hosted = self._hosted.get(group)
+                due = None
+                if hosted is not None:
+                    requests += hosted.requests(self.new_ticket())
+                    due = hosted.tick_at(self._me)
+                if due is not None:
+                    self._ticks[group] = due
+                else:
+                    self._ticks.pop(group, None)
         return requests
 
 

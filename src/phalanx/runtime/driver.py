@@ -159,8 +159,8 @@ class Driver:
             self._on_notes(output.notes, now)
         if output.eager:
             self._send(output.eager)
-        for source, reason in output.drops:
-            self._transport.drop(source, reason)
+        for drop in output.drops:
+            self._transport.drop(drop.source, drop.reason)
         if output.appends:
             self._appends.append(output.appends)
         if output.forget is not None:
@@ -185,13 +185,13 @@ class Driver:
 
     def _send(self, sends: Iterable[Send]) -> None:
         own = self._own
-        for to, message in sends:
-            others = to
+        for send in sends:
+            to = send.to
             if own and own in to:
-                self.submit(Received(own, message))
-                others = [address for address in to if address != own]
-            if others:
-                self._transport.send(others, self._codec.encode(message))
+                self.submit(Received(own, send.message))
+                to = [address for address in to if address != own]
+            if to:
+                self._transport.send(to, self._codec.encode(send.message))
 
     # --- the disk: group commit ---------------------------------------------------------------------------------------
 

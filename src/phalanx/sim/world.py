@@ -313,9 +313,9 @@ class World:
             for note in output.notes:
                 self.notes[note.what] += 1
         life = node.life
-        for source, reason in output.drops:
-            self.tell("drop", node.name, source, reason)
-            self.network.drop(node, source)
+        for drop in output.drops:
+            self.tell("drop", node.name, drop.source, drop.reason)
+            self.network.drop(node, drop.source)
         if output.eager:
             for send in output.eager:
                 self.network.send(node, send)
