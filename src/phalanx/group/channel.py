@@ -25,6 +25,8 @@ PAYLOAD_OVERHEAD: Final = 16
 
 def size_of(payloads: Sequence[bytes]) -> int:
     """Bytes that the payloads count for."""
+    if len(payloads) == 1:
+        return len(payloads[0]) + PAYLOAD_OVERHEAD
     return sum(map(len, payloads)) + PAYLOAD_OVERHEAD * len(payloads)
 
 

@@ -17,7 +17,7 @@ from phalanx.group.config import Config
 from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import Envelope, Votes
 from phalanx.model.clock import Instant
-from phalanx.model.events import Consumed, Excluded, Host, Leave, Unhost
+from phalanx.model.events import Consumed, Excluded, Host, Leave, Multicast, Unhost
 from phalanx.model.machine import Drop, Journal, LinkDown, Logged, Output, Received, Send
 from phalanx.model.view import Address, GroupSpec
 from phalanx.node.status import Status, status_of
@@ -139,14 +139,20 @@ class Node:
         """Give clients' messages to the gateway; the rest is for the group machine."""
         for_group: list[Any] = []
         for event in events:
-            match event:
-                case Received(_, Envelope()):
+            kind = type(event)
+            if kind is Received:
+                source, message = event.source, event.message
+                if type(message) is Envelope:
                     for_group.append(event)
-                case Received(source, Describe(request, what)):
-                    out.sends.append(self._answer(source, request, what))
-                case Received(source, message):
-                    if not self.gateway.receive(source, message):
-                        out.drops.append(Drop(source, f"a node does not take {type(message).__name__}"))
+                elif type(message) is Describe:
+                    out.sends.append(self._answer(source, message.request, message.what))
+                elif not self.gateway.receive(source, message):
+                    out.drops.append(Drop(source, f"a node does not take {type(message).__name__}"))
+                continue
+            if kind is Multicast or kind is Consumed:
+                for_group.append(event)
+                continue
+            match event:
                 case LinkDown(address) if address.startswith("~"):
                     self.gateway.forget(address)
                 case Logged(upto):

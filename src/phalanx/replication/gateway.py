@@ -219,8 +219,7 @@ class Gateway:
 
     def _hosting(self, name: str) -> Hosted | None:
         for hosted in self._hosted.values():
-            group = hosted.replica.group
-            if group.spec.name == name and hosted.serves and self._me.name in group.hosts:
+            if hosted.serves_as(name, self._me.name):
                 return hosted
         return None
 
@@ -231,22 +230,15 @@ class Gateway:
 
     def deliver(self, delivery: Delivery) -> bool:
         """A delivery, in order.  False if it is of no replica of this node: it is the application's."""
+        if isinstance(delivery, Delivered):
+            return self._apply(delivery)
         match delivery:
-            case Delivered(group=group) if group in self._hosted:
-                hosted = self._hosted[group]
-                hosted.consumed += sum(map(len, delivery.payloads))
-                hosted.applied_at = self._now
-                self._rounds.touch(group)
-                self._act(hosted, hosted.replica.deliver(delivery))
             case Founded(group, spec) if spec.name in self._kinds:
                 self._found(group, spec)
             case Restored(group, data) if (known := self._spec(group)) and known.name in self._kinds:
                 self._restore(group, known, data)
             case SnapshotWanted(group, token) if group in self._hosted:
-                hosted = self._hosted[group]
-                self._out.requests.append(
-                    SnapshotTaken(group, token, hosted.replica.snapshot() if hosted.serves else None)
-                )
+                self._out.requests.append(SnapshotTaken(group, token, self._hosted[group].snapshot()))
             case BarrierReached(group, token) if group in self._hosted:
                 for waiter, asked in self._hosted[group].barriers.pop(token, ()):
                     self._intake.release(waiter)
@@ -274,6 +266,13 @@ class Gateway:
             case _:
                 return False
         return True
+
+    def _apply(self, delivered: Delivered) -> bool:
+        hosted = self._hosted.get(delivered.group)
+        if hosted is not None:
+            self._rounds.touch(delivered.group)
+            self._act(hosted, hosted.apply(delivered, self._now))
+        return hosted is not None
 
     def _install(self, view: View) -> None:
         self._place.view = view

@@ -7,12 +7,12 @@ monotonic clock, from when it last applied something: its wall clock may be wron
 from typing import Any, TypeAlias, TypeVar
 
 from phalanx.model.clock import MILLISECOND, wall_ms
-from phalanx.model.events import Barrier, Consumed, Multicast, Request
+from phalanx.model.events import Barrier, Consumed, Delivered, Multicast, Request
 from phalanx.model.view import Address, GroupId, Name
 from phalanx.replication import entries
 from phalanx.replication.inflight import Waiter
 from phalanx.replication.messages import Query, Watch
-from phalanx.replication.replica import Replica
+from phalanx.replication.replica import Action, Replica
 
 TICK_NS_LEAST = 50 * MILLISECOND
 """From one tick to the next: the group's clock may stand still for a while, if it was ahead of physical time."""
@@ -40,6 +40,21 @@ class Hosted:
         self.ticking = False
         """A tick of ours is under way."""
         self._ticked_at = now - TICK_NS_LEAST
+
+    def serves_as(self, name: str, me: Name) -> bool:
+        """It is the group of that name, and this node answers for it."""
+        group = self.replica.group
+        return self.serves and group.spec.name == name and me in group.hosts
+
+    def apply(self, delivered: Delivered, now: int) -> list[Action]:
+        """Give the replica a run of entries; what it asks for."""
+        self.consumed += sum(map(len, delivered.payloads))
+        self.applied_at = now
+        return self.replica.deliver(delivered)
+
+    def snapshot(self) -> bytes | None:
+        """The replica's state; None if it is not to be trusted."""
+        return self.replica.snapshot() if self.serves else None
 
     @property
     def waiting(self) -> list["Waiting[Query | Watch]"]:
