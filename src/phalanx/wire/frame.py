@@ -17,27 +17,35 @@ never with the bytes that a header promises.
 
 import struct
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import google_crc32c
 
 from phalanx.errors import TooLarge
 from phalanx.wire.errors import FrameError
 
-FORMAT_VERSION = 1
-MAGIC = int.from_bytes(b"PX", "little")
-HEADER_SIZE = 12
+FORMAT_VERSION: Final = 1
+MAGIC: Final = 0x5850  # b"PX"
+HEADER_SIZE: Final = 12
 
 BODY_BYTES_MAX = 8 << 20
 """Largest body.  State transfer and batches are cut far below it; it bounds what one connection can make us hold."""
 
 FRAME_BYTES_MAX = HEADER_SIZE + BODY_BYTES_MAX
 
+COPIED_BYTES_MAX: Final = 4096
+"""Up to here it is cheaper to copy a body once more than to make one call more."""
+
 _HEADER = struct.Struct("<IHBBI")
 _CHECKED = struct.Struct("<HBBI")
 _CHECKSUM = struct.Struct("<I")
+_CHECKSUM_SIZE: Final = 4
 _KIND_OFFSET = 3  # in the checked part, which begins after the checksum
-_BODY_OFFSET = _CHECKED.size
+_BODY_OFFSET: Final = 8
+_unpack_header = _HEADER.unpack_from
+_pack_checked = _CHECKED.pack
+_pack_checksum = _CHECKSUM.pack
+_crc32c = google_crc32c.value
 
 
 class Kind(IntEnum):
@@ -63,14 +71,17 @@ def encode_frame(kind: int, body: bytes) -> bytes:
     """One frame.  Raises `TooLarge` if the body is larger than `BODY_BYTES_MAX`."""
     if len(body) > BODY_BYTES_MAX:
         raise TooLarge(f"a frame of {len(body)} bytes; the limit is {BODY_BYTES_MAX}")
-    checked = _CHECKED.pack(MAGIC, FORMAT_VERSION, kind, len(body))
-    checksum = google_crc32c.extend(google_crc32c.value(checked), body)
-    return b"".join((_CHECKSUM.pack(checksum), checked, body))
+    checked = _pack_checked(MAGIC, FORMAT_VERSION, kind, len(body))
+    if len(body) <= COPIED_BYTES_MAX:
+        checked += body
+        return _pack_checksum(_crc32c(checked)) + checked
+    checksum = google_crc32c.extend(_crc32c(checked), body)
+    return b"".join((_pack_checksum(checksum), checked, body))
 
 
 def _frame_size(data: bytes | bytearray, at: int, limit: int) -> int:
     """Size of the frame whose header is at that offset of `data`.  Raises FrameError if it is none, or too large."""
-    _, magic, version, _, length = _HEADER.unpack_from(data, at)
+    _, magic, version, _, length = _unpack_header(data, at)
     if magic != MAGIC:
         raise FrameError(f"not a Phalanx frame: it begins with {bytes(data[at : at + HEADER_SIZE])!r}")
     if version != FORMAT_VERSION:
@@ -82,7 +93,7 @@ def _frame_size(data: bytes | bytearray, at: int, limit: int) -> int:
 
 def _checked_frame(checksum: int, checked: bytes) -> Frame:
     """The frame made of everything behind its checksum.  Raises FrameError if the checksum is another."""
-    if google_crc32c.value(checked) != checksum:
+    if _crc32c(checked) != checksum:
         raise FrameError(f"bad checksum in a frame of {len(checked) - _BODY_OFFSET} bytes")
     return checked[_KIND_OFFSET], memoryview(checked)[_BODY_OFFSET:]
 
@@ -116,12 +127,17 @@ class FrameDecoder:
         at = self._finish_held(data, frames) if self._held else 0
         end = len(data)
         while end - at >= HEADER_SIZE:
-            size = _frame_size(data, at, self.limit)
+            checksum, magic, version, kind, length = _unpack_header(data, at)
+            if magic != MAGIC or version != FORMAT_VERSION or length > self.limit:
+                _frame_size(data, at, self.limit)  # it says what is wrong
+            size = HEADER_SIZE + length
             if end - at < size:
                 self._wanted = size
                 break
-            (checksum,) = _CHECKSUM.unpack_from(data, at)
-            frames.append(_checked_frame(checksum, data[at + _CHECKSUM.size : at + size]))
+            checked = data[at + _CHECKSUM_SIZE : at + size]
+            if _crc32c(checked) != checksum:
+                _checked_frame(checksum, checked)  # it says so
+            frames.append((kind, memoryview(checked)[_BODY_OFFSET:]))
             at += size
         if at < end:
             self._held += memoryview(data)[at:]
