@@ -2,7 +2,8 @@
 nanoseconds; tokens are the program's, one per call."""
 
 from enum import StrEnum
-from typing import NamedTuple
+
+import msgspec
 
 from phalanx.errors import NotHappened, OutcomeUnknown, PhalanxError, Refused, TooLarge, Unavailable
 from phalanx.model.clock import Stamp
@@ -10,7 +11,7 @@ from phalanx.replication.messages import Reason
 from phalanx.replication.outcome import Outcome
 
 
-class Call(NamedTuple):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """Run a command exactly once."""
 
     token: int
@@ -21,7 +22,7 @@ class Call(NamedTuple):
     deadline: int
 
 
-class Read(NamedTuple):
+class Read(msgspec.Struct, frozen=True, gc=False):
     """Answer a query, linearizably or stale."""
 
     token: int
@@ -33,7 +34,7 @@ class Read(NamedTuple):
     stale: bool = False
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """Have any node describe itself (`messages.Describe`)."""
 
     token: int
@@ -41,13 +42,13 @@ class Ask(NamedTuple):
     deadline: int
 
 
-class Cancel(NamedTuple):
+class Cancel(msgspec.Struct, frozen=True, gc=False):
     """Do not wait for this call any more: it completes at once, as at a deadline."""
 
     token: int
 
 
-class CloseAll(NamedTuple):
+class CloseAll(msgspec.Struct, frozen=True, gc=False):
     """Close the sessions, so that the groups can forget them, and stop keeping them alive.  Calls under way complete as
     at a deadline."""
 
@@ -63,7 +64,7 @@ class End(StrEnum):
     """It was sent, and what became of it was not learned: it may have happened, or may yet if it is under way."""
 
 
-class Completed(NamedTuple):
+class Completed(msgspec.Struct, frozen=True, gc=False):
     """The end of a call; exactly one for each."""
 
     token: int

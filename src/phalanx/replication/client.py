@@ -14,13 +14,14 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from phalanx.model.clock import MILLISECOND, Instant
 from phalanx.model.machine import LinkDown, Output, Received, Refused, Send
 from phalanx.model.view import Address
 from phalanx.replication.calls import Ask, Call, Cancel, CloseAll, Completed, End, Read
 from phalanx.replication.following import Follow, Following, Took, Unfollow
+from phalanx.replication.lane import Errand, Lane, Request, Work
 from phalanx.replication.messages import (
     FINAL,
     Acknowledged,
@@ -47,59 +48,6 @@ OPENINGS_MAX = 8
 """Requests for one session that silent endpoints may still answer; of more, the oldest are given up."""
 
 
-class _Work:
-    """A call and its transmissions; `number` (in `session`) is 0 until it is sent as a command."""
-
-    __slots__ = ("call", "live", "number", "session")
-
-    def __init__(self, call: Call | Read | Ask) -> None:
-        self.call = call
-        self.number = 0
-        self.session = 0
-        self.live: set[int] = set()
-
-
-_Errand = _Work | type[OpenSession] | type[SessionKeepAlive]
-
-
-class _Request(NamedTuple):
-    """A transmission that nothing final was heard of."""
-
-    lane: "_Lane"
-    errand: _Errand
-    session: int
-    endpoint: Address
-    at: int
-
-
-class _Lane:
-    """One group as the client sees it (or, for the group "", any node)."""
-
-    def __init__(self, group: str, route: Route, patience: Patience) -> None:
-        self.group = group
-        self.route = route
-        self.patience = patience
-        self.silent = False
-        """The current endpoint was turned to for the last one's silence, and has said nothing itself."""
-        self.openings: deque[int] = deque()
-        """Requests for a session at endpoints that were left for their silence."""
-        self.waiting: deque[_Work] = deque()
-        self.unsettled: dict[int, _Work] = {}
-        self.flight: dict[int, tuple[_Errand, int]] = {}
-        """Requests at the current endpoint, in the order sent, with the time."""
-        self.session = 0
-        self.number = 1
-        self.lifetime_ns = 0
-        self.kept_at = 0
-
-    @property
-    def low(self) -> int:
-        return next(iter(self.unsettled), self.number)
-
-    def errands(self, kind: _Errand) -> bool:
-        return any(errand is kind for errand, _ in self.flight.values())
-
-
 class ClientMachine:
     """See the module's text.  `rng` only spreads retries."""
 
@@ -107,10 +55,10 @@ class ClientMachine:
         self._endpoints = tuple(endpoints)
         self._rng = rng
         self._patience_ns = patience_ns
-        self._lanes: dict[str, _Lane] = {}
-        self._works: dict[int, _Work] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._works: dict[int, Work] = {}
         self._deadlines: list[tuple[int, int]] = []
-        self._by_request: dict[int, _Request] = {}
+        self._by_request: dict[int, Request] = {}
         self._request = 0
         self._now = 0
         self._following = Following(lambda: list(self.endpoints), rng, self._next)
@@ -157,9 +105,14 @@ class ClientMachine:
     # --- facts ----------------------------------------------------------------------------------------------------
 
     def _absorb(self, event: Any, now: int, out: Output) -> None:
+        kind = type(event)
+        if kind is Received:
+            self._listen(event.message, now, out)
+            return
+        if kind is Call or kind is Read or kind is Ask:
+            self._begin(event, out)
+            return
         match event:
-            case Call() | Read() | Ask():
-                self._begin(event, out)
             case Follow():
                 self._following.follow(event, now, out)
             case Took(token):
@@ -176,12 +129,14 @@ class ClientMachine:
                     if lane.route.current == address:
                         self._fail_over(lane, now)
                 self._following.lost(address, now)
-            case Received(_, Batch() | Reply() | Declined() as message) if self._following.hear(message, now, out):
-                pass
-            case Received(_, Opened() | Acknowledged() | Reply() | Answer() | Declined() as message):
-                self._hear(message, now, out)
             case _:
                 pass
+
+    def _listen(self, message: Any, now: int, out: Output) -> None:
+        if isinstance(message, (Batch, Reply, Declined)) and self._following.hear(message, now, out):
+            return
+        if isinstance(message, (Reply, Opened, Acknowledged, Answer, Declined)):
+            self._hear(message, now, out)
 
     def _begin(self, call: Call | Read | Ask, out: Output) -> None:
         assert call.token not in self._works, "one token per call"
@@ -192,8 +147,8 @@ class ClientMachine:
         group = "" if isinstance(call, Ask) else call.group
         if group not in self._lanes:
             endpoints = list(self.endpoints)
-            self._lanes[group] = _Lane(group, Route(endpoints, self._rng), Patience(self._patience_ns))
-        work = self._works[call.token] = _Work(call)
+            self._lanes[group] = Lane(group, Route(endpoints, self._rng), Patience(self._patience_ns))
+        work = self._works[call.token] = Work(call)
         heapq.heappush(self._deadlines, (call.deadline, call.token))
         self._lanes[group].waiting.append(work)
 
@@ -203,11 +158,17 @@ class ClientMachine:
             return  # of a call that ended, or heard before
         lane, errand, session = known.lane, known.errand, known.session
         current = lane.flight.pop(message.request, None) is not None
+        if current and not isinstance(errand, Work):
+            lane.own -= 1
         if known.endpoint == lane.route.current:
             lane.silent = False
         lane.patience.answered(now - known.at)
-        if isinstance(errand, _Work):
+        if isinstance(errand, Work):
             errand.live.discard(message.request)
+        if isinstance(message, Reply) and isinstance(errand, Work):
+            self._complete(lane, errand, out, Completed(errand.call.token, End.DONE, message.outcome, message.stamp))
+            self._worked(lane, known.endpoint)
+            return
         match message:
             case Declined():
                 if message.reason is Reason.EXPIRED:
@@ -215,9 +176,7 @@ class ClientMachine:
                 else:
                     self._declined(lane, errand, message, current, now, out)
                 return
-            case Reply(_, outcome, stamp) if isinstance(errand, _Work):
-                self._complete(lane, errand, out, Completed(errand.call.token, End.DONE, outcome, stamp))
-            case Answer(_, data) if isinstance(errand, _Work):
+            case Answer(_, data) if isinstance(errand, Work):
                 self._complete(lane, errand, out, Completed(errand.call.token, End.DONE, data=data))
             case Opened(_, session, lifetime_ms, endpoints):
                 if lane.session == 0:
@@ -229,17 +188,21 @@ class ClientMachine:
                 lane.route.learn(endpoints)
             case _:
                 return  # an answer of the wrong kind says nothing
+        self._worked(lane, known.endpoint)
+
+    def _worked(self, lane: Lane, endpoint: Address) -> None:
+        """That endpoint has answered."""
         if lane.silent:
             lane.silent = False
-            lane.route.prefer(known.endpoint)
+            lane.route.prefer(endpoint)
             self._send_again(lane)
         else:
             lane.route.worked()
 
-    def _declined(self, lane: _Lane, errand: _Errand, message: Declined, current: bool, now: int, out: Output) -> None:
+    def _declined(self, lane: Lane, errand: Errand, message: Declined, current: bool, now: int, out: Output) -> None:
         """`current`: by the endpoint that is in use; what an earlier one declines has been sent again already."""
         reason = message.reason
-        if isinstance(errand, _Work):
+        if isinstance(errand, Work):
             if reason is Reason.UNKNOWN:
                 errand.live.add(message.request)  # that transmission may still happen; another will tell
             if reason in FINAL or reason is Reason.SETTLED:
@@ -255,13 +218,13 @@ class ClientMachine:
         elif current:
             lane.route.hold(now)
 
-    def _expired(self, lane: _Lane, errand: _Errand, session: int, out: Output) -> None:
+    def _expired(self, lane: Lane, errand: Errand, session: int, out: Output) -> None:
         """The group does not know the session.  What cannot have happened goes into the next one, under a new number;
         what was sent more than once waits for its other answers, if any can come."""
         if lane.session == session:
             lane.session, lane.unsettled = 0, {}
             out.note("client.session_expired", lane.group)
-        if not isinstance(errand, _Work):
+        if not isinstance(errand, Work):
             return
         if not errand.live:
             errand.number = 0
@@ -274,12 +237,12 @@ class ClientMachine:
 
     # --- rules ----------------------------------------------------------------------------------------------------
 
-    def _fail_over(self, lane: _Lane, now: int) -> None:
+    def _fail_over(self, lane: Lane, now: int) -> None:
         lane.silent = False
         lane.route.failed(now)
         self._send_again(lane)
 
-    def _give_up(self, lane: _Lane, now: int) -> None:
+    def _give_up(self, lane: Lane, now: int) -> None:
         """The current endpoint is silent: it may be slow, so what it says later is welcome."""
         openings = [request for request, (errand, _) in lane.flight.items() if errand is OpenSession]
         kept = [self._by_request[request] for request in openings]
@@ -290,25 +253,26 @@ class ClientMachine:
         self._forget_openings(lane, OPENINGS_MAX)
         lane.silent = True
 
-    def _forget_openings(self, lane: _Lane, most: int) -> None:
+    def _forget_openings(self, lane: Lane, most: int) -> None:
         while len(lane.openings) > most:
             self._by_request.pop(lane.openings.popleft(), None)
 
-    def _send_again(self, lane: _Lane) -> None:
+    def _send_again(self, lane: Lane) -> None:
         """All that is under way goes to the current endpoint, before what has not been sent; numbers stay."""
-        works = [errand for errand, _ in lane.flight.values() if isinstance(errand, _Work)]
+        works = [errand for errand, _ in lane.flight.values() if isinstance(errand, Work)]
         for request, (errand, _) in lane.flight.items():
-            if not isinstance(errand, _Work):
+            if not isinstance(errand, Work):
                 del self._by_request[request]  # a session that opens too late expires unused
         lane.flight.clear()
+        lane.own = 0
         waiting = dict.fromkeys([*works, *lane.waiting])
         lane.waiting = deque(sorted(waiting, key=lambda work: work.number or lane.number))
 
-    def _transmit(self, lane: _Lane, now: int, out: Output) -> None:
+    def _transmit(self, lane: Lane, now: int, out: Output) -> None:
         commands = any(isinstance(work.call, Call) for work in lane.waiting)
         if commands and lane.session == 0 and not lane.errands(OpenSession):
             self._send(lane, OpenSession, OpenSession(self._next(), lane.group), now, out)
-        held: deque[_Work] = deque()
+        held: deque[Work] = deque()
         while lane.waiting:
             work = lane.waiting.popleft()
             message = self._message(lane, work)
@@ -322,7 +286,7 @@ class ClientMachine:
             sign = SessionKeepAlive(self._next(), lane.group, lane.session, lane.low)
             self._send(lane, SessionKeepAlive, sign, now, out)
 
-    def _message(self, lane: _Lane, work: _Work) -> Command | Query | Describe | None:
+    def _message(self, lane: Lane, work: Work) -> Command | Query | Describe | None:
         """The work's next transmission; None if it has to wait for a session or for room in its window."""
         match work.call:
             case Ask(_, what, _):
@@ -339,14 +303,18 @@ class ClientMachine:
                 low = lane.low if work.session == lane.session else 1
                 return Command(self._next(), group, work.session, work.number, low, operation, types, arguments)
 
-    def _send(self, lane: _Lane, errand: _Errand, message: Any, now: int, out: Output) -> None:
-        if isinstance(errand, _Work):
-            errand.live.add(message.request)
-        if not isinstance(message, (Query, Describe, OpenSession)):
+    def _send(self, lane: Lane, errand: Errand, message: Any, now: int, out: Output) -> None:
+        kind = type(message)
+        if kind is Command or kind is SessionKeepAlive:
             lane.kept_at = now
+        session = lane.session
+        if isinstance(errand, Work):
+            errand.live.add(message.request)
+            session = errand.session
+        else:
+            lane.own += 1
         lane.flight[message.request] = (errand, now)
-        session = errand.session if isinstance(errand, _Work) else lane.session
-        self._by_request[message.request] = _Request(lane, errand, session, lane.route.current, now)
+        self._by_request[message.request] = Request(lane, errand, session, lane.route.current, now)
         out.sends.append(Send((lane.route.current,), message))
 
     def _end(self, token: int, out: Output, why: str) -> None:
@@ -361,7 +329,7 @@ class ClientMachine:
             end, text = End.NOT_HAPPENED, f"{why}; {lane.group or 'a node'} could not be reached"
         self._complete(lane, work, out, Completed(token, end, text=text))
 
-    def _complete(self, lane: _Lane, work: _Work, out: Output, completed: Completed) -> None:
+    def _complete(self, lane: Lane, work: Work, out: Output, completed: Completed) -> None:
         if self._works.pop(work.call.token, None) is None:
             return
         if lane.unsettled.get(work.number) is work:

@@ -1,0 +1,67 @@
+"""What a client machine knows of one group: its route, its session, and what is under way there (see `client`)."""
+
+from collections import deque
+
+from phalanx.model.view import Address
+from phalanx.replication.calls import Ask, Call, Read
+from phalanx.replication.messages import OpenSession, SessionKeepAlive
+from phalanx.replication.route import Patience, Route
+
+
+class Work:
+    """A call and its transmissions; `number` (in `session`) is 0 until it is sent as a command."""
+
+    __slots__ = ("call", "live", "number", "session")
+
+    def __init__(self, call: Call | Read | Ask) -> None:
+        self.call = call
+        self.number = 0
+        self.session = 0
+        self.live: set[int] = set()
+
+
+Errand = Work | type[OpenSession] | type[SessionKeepAlive]
+
+
+class Request:
+    """A transmission that nothing final was heard of."""
+
+    __slots__ = ("at", "endpoint", "errand", "lane", "session")
+
+    def __init__(self, lane: "Lane", errand: Errand, session: int, endpoint: Address, at: int) -> None:
+        self.lane = lane
+        self.errand = errand
+        self.session = session
+        self.endpoint = endpoint
+        self.at = at
+
+
+class Lane:
+    """One group as the client sees it (or, for the group "", any node)."""
+
+    def __init__(self, group: str, route: Route, patience: Patience) -> None:
+        self.group = group
+        self.route = route
+        self.patience = patience
+        self.silent = False
+        """The current endpoint was turned to for the last one's silence, and has said nothing itself."""
+        self.openings: deque[int] = deque()
+        """Requests for a session at endpoints that were left for their silence."""
+        self.waiting: deque[Work] = deque()
+        self.unsettled: dict[int, Work] = {}
+        self.flight: dict[int, tuple[Errand, int]] = {}
+        """Requests at the current endpoint, in the order sent, with the time."""
+        self.own = 0
+        """How many of them are not calls, but the lane's own."""
+        self.session = 0
+        self.number = 1
+        self.lifetime_ns = 0
+        self.kept_at = 0
+
+    @property
+    def low(self) -> int:
+        return next(iter(self.unsettled), self.number)
+
+    def errands(self, kind: Errand) -> bool:
+        """An errand of its own of that kind is under way."""
+        return self.own > 0 and any(errand is kind for errand, _ in self.flight.values())
