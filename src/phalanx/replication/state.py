@@ -5,8 +5,8 @@ is its annotated attributes, encoded by msgspec.  The state must be a tree (no o
 a restored replica gets.
 
 A snapshot keeps the order of dictionaries, because commands may depend on it.  A digest is taken of a canonical form
-with sets and dictionaries sorted, since a set may be iterated differently in every process and still be equal.  A class
-with hooks can add `digest(self) -> bytes` if its snapshots are large or not canonical.
+(`canonical`) with sets and dictionaries sorted, since a set may be iterated differently in every process and still be
+equal.  A class with hooks can add `digest(self) -> bytes` if its snapshots are large or not canonical.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_origin, get_
 import msgspec
 
 from phalanx.errors import ConfigurationError
-from phalanx.replication import contract
+from phalanx.replication import canonical, contract
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class StateCodec(Generic[T]):
         self._struct = contract.struct(f"{cls.__name__}State", list(self._fields))
         self._decoder = msgspec.msgpack.Decoder(self._struct)
         self._encoder = msgspec.msgpack.Encoder()
-        self._canonical = msgspec.msgpack.Encoder(order="deterministic")
+        self._sorts = canonical.sorts(kind for _, kind in self._fields)
 
     def create(self) -> T:
         """A new instance: the state of a group at its founding.  It must be the same on every node."""
@@ -79,7 +79,7 @@ class StateCodec(Generic[T]):
         if self._own_digest is not None:
             data = self._own_digest(instance)
             return Digest(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest(), len(data))
-        data = self.snapshot(instance) if self._hooked else self._canonical.encode(self._values(instance))
+        data = self.snapshot(instance) if self._hooked else canonical.encode(self._values(instance), self._sorts)
         return Digest(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest(), len(data))
 
     def prove(self) -> None:
