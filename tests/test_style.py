@@ -30,6 +30,9 @@ LONG_MODULES: dict[str, int] = {"tests.group.test_validity": 538}
 NOT_YET_REACHED: frozenset[str] = frozenset()
 """Layers that hold modules to which no import leads yet from the package, its commands, examples or benchmarks."""
 
+FACES = ("phalanx", "phalanx.testing")
+"""What users import."""
+
 ROUGH_MARKS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 IGNORE = re.compile(r"#\s*(?:type:\s*ignore|noqa)\b")
 EXPLAINED_IGNORE = re.compile(r"#\s*(?:type:\s*ignore\[[\w, -]+\]|noqa:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)\W+\w\S*\s+\S")
@@ -119,7 +122,7 @@ def unreached(package: Iterable[Module], others: Iterable[Module]) -> set[str]:
     """Modules of the package to which no import leads from its face, its commands, or `others`.  Tests are no reason
     for a module to exist, so they are not asked."""
     modules = {module.name: module for module in [*package, *others]}
-    roots = {"phalanx", "phalanx.__main__", "phalanx.cli.main"} | {module.name for module in others}
+    roots = {*FACES, "phalanx.__main__", "phalanx.cli.main"} | {module.name for module in others}
     return {module.name for module in package} - reached_from(roots, modules)
 
 

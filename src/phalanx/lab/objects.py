@@ -18,7 +18,7 @@ from phalanx.lab.groups import LIMITS, TIMING
 from phalanx.model.clock import SECOND
 from phalanx.model.events import Installed
 from phalanx.model.history import Operation, Outcome
-from phalanx.model.machine import Machine, Output
+from phalanx.model.machine import Machine
 from phalanx.model.replicated import Kind
 from phalanx.model.view import GroupId, GroupSpec, Name
 from phalanx.node.node import Message
@@ -209,10 +209,3 @@ class ObjectScenario(Scenario):
 
         states = "; ".join(f"{name} {at(name)}" for name in self.plan.names)
         return f"calls under way {sorted(self.under_way)}; {states}"
-
-    def after_step(self, node: Node, output: Output) -> str | None:
-        machine = node.machine
-        if isinstance(machine, Machinery) and machine.gateway.deadline is not None:
-            assert machine.group.is_fenced, "what is held is taken up when the view change is over"
-        del output
-        return None

@@ -52,6 +52,8 @@ class Operation:
         self._signature, hints = self._read(function)
         self._names = tuple(self._signature.parameters)
         fields = [(name, hints[name]) for name in self._names]
+        self.parameters = tuple(fields)
+        """Names and types of the arguments, as callers see them."""
         spelled = [f"{name}: {contract.spell(kind, f'{self.where}, parameter {name!r}')}" for name, kind in fields]
         spelled.append(f"-> {contract.spell(hints['return'], f'{self.where}, result')}")
         self.spelled = f"{self.kind} {self.id} {' '.join(spelled)} {[each.__name__ for each in self.raises]}"
@@ -153,16 +155,19 @@ class Invocation(NamedTuple, Generic[R_co]):
 
 
 class ObjectType(Generic[T]):
-    """Everything that replicas and callers need to know of a class.  Made by `describe`."""
+    """Everything that replicas and callers need to know of a class.  Made by `describe`.
 
-    def __init__(self, cls: type[T]) -> None:
+    make: what to make of each marked method; for those who want to look on while it is run.
+    """
+
+    def __init__(self, cls: type[T], make: Callable[[type, Callable[..., Any], Mark], Operation] = Operation) -> None:
         self.cls = cls
         self.name = cls.__name__
         self.operations: dict[str, Operation] = {}
         """By id, "name@version"."""
         self._by_function: dict[Callable[..., Any], Operation] = {}
         for function, mark in _marked(cls):
-            operation = Operation(cls, function, mark)
+            operation = make(cls, function, mark)
             if operation.id in self.operations:
                 other = self.operations[operation.id].where
                 raise ConfigurationError(f"{operation.where}: {operation.id} is also {other}")

@@ -1,0 +1,226 @@
+"""One class, one sequence of commands, many ways to run it: all must come to the same answers and the same states.
+
+Alone, so without any cluster: twice in this process; from a saved and restored state before each command, as a replica
+that has just been given its state runs it; and in processes with other hash seeds, where sets are iterated in another
+order.  One run is also watched for calls that no replica may make (`impure`).
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import traceback
+import types
+from collections.abc import Iterator, Sequence
+from importlib import util
+from itertools import count
+from typing import Any, NamedTuple
+
+from phalanx.errors import ConfigurationError
+from phalanx.model.clock import SECOND, stamp_of
+from phalanx.model.replicated import Context
+from phalanx.replication.objects import ObjectType, describe
+from phalanx.testing.impure import watching
+from phalanx.testing.subject import Alone, Done, call_text, outcome_text, told
+
+HASH_SEEDS = (1, 2)
+"""Two runs elsewhere, compared with each other: so a finding does not depend on the hash seed of this process."""
+
+ELSEWHERE_S_MAX = 120.0
+"""For one such process: it stops what hangs, and judges no speed."""
+
+STEPS_SHOWN = 8
+"""Of a sequence, before the step that differs."""
+
+BEGIN_NS = 1_700_000_000 * SECOND
+"""When a sequence begins, by its stamps."""
+
+CHILD = "PHALANX_TESTING_CHILD"
+"""Set in the environment of such processes, which must not begin simulations of their own."""
+
+
+class Step(NamedTuple):
+    """One command or query of a sequence."""
+
+    operation: str
+    arguments: bytes
+
+
+class Made(NamedTuple):
+    """What one step came to, in a form that travels between processes."""
+
+    told: str
+    digest: str
+    outcome: str
+    state: str
+
+
+def context_of(index: int) -> Context:
+    """What the replicas would be given for the step of that place: a second passes from one to the next."""
+    return Context(stamp_of(BEGIN_NS + SECOND * index), "n0", index + 1, index + 1)
+
+
+def made(kind: ObjectType[Any], steps: Sequence[Step], *, restoring: bool = False) -> list[Made]:
+    """Run a sequence.  `restoring`: from a saved and restored state, each step."""
+    alone = Alone(kind)
+    found = []
+    for index, (name, arguments) in enumerate(steps):
+        if restoring:
+            alone.instance = kind.state.restore(kind.state.snapshot(alone.instance))
+        context = context_of(index)
+        if kind.tick is not None:
+            due_ms = alone.instance.due_ms()
+            if due_ms is not None and due_ms <= context.time_ms:
+                alone.run(kind.tick, b"", context)
+        found.append(_travelling(alone.done(kind.operations[name], arguments, context)))
+    return found
+
+
+def _travelling(done: Done) -> Made:
+    return Made(told(done.outcome).hex(), done.digest.hex(), outcome_text(done.outcome), done.state)
+
+
+class Suspicion(NamedTuple):
+    """A way in which the class is not deterministic: a stable kind, and the story."""
+
+    kind: str
+    text: str
+
+
+def suspicions(kind: ObjectType[Any], sequences: Sequence[Sequence[Step]]) -> Iterator[Suspicion]:
+    """All that can be found without a cluster, each kind once."""
+    yield from _impurities(kind, sequences)
+    ways = (
+        ("nondeterminism", "the same commands, run twice in one process", "first", "second", False),
+        (
+            "snapshot",
+            "the same commands, run by one instance and by one that is saved and restored before each",
+            "kept",
+            "restored",
+            True,
+        ),
+    )
+    for what, how, one, other, restoring in ways:
+        for steps in sequences:
+            first, second = made(kind, steps), made(kind, steps, restoring=restoring)
+            if (story := _difference(kind, steps, first, second, one, other)) is not None:
+                yield Suspicion(what, f"{how}, differ\n{story}")
+                break
+
+
+def _impurities(kind: ObjectType[Any], sequences: Sequence[Sequence[Step]]) -> Iterator[Suspicion]:
+    heard: dict[str, None] = {}
+    for steps in sequences:
+        alone = Alone(kind)
+        for index, (name, arguments) in enumerate(steps):
+            operation = kind.operations[name]
+            with watching(lambda text, where=operation.where: heard.setdefault(f"{where} {text}")):  # type: ignore[misc]  # a default binds the loop's variable
+                alone.run(operation, arguments, context_of(index))
+    if heard:
+        yield Suspicion("impure", "\n".join(heard))
+
+
+def elsewhere(kind: ObjectType[Any], sequences: Sequence[Sequence[Step]]) -> Suspicion | None:
+    """Run the sequences in processes with other hash seeds.  Raises `NotElsewhere` if the class cannot be found there."""
+    runs = [_made_elsewhere(kind.cls, sequences, hash_seed) for hash_seed in HASH_SEEDS]
+    for steps, first, second in zip(sequences, *runs, strict=True):
+        names = [f"PYTHONHASHSEED={seed}" for seed in HASH_SEEDS]
+        if (story := _difference(kind, steps, first, second, names[0], names[1])) is not None:
+            how = "the same commands, run in processes with different hash seeds, differ"
+            return Suspicion("nondeterminism", f"{how} (is a set iterated somewhere?)\n{story}")
+    return None
+
+
+def _difference(
+    kind: ObjectType[Any], steps: Sequence[Step], first: list[Made], second: list[Made], one: str, other: str
+) -> str | None:
+    """The first step after which two runs differ, in words."""
+    for number, a, b in zip(count(1), first, second, strict=False):
+        if (a.told, a.digest) != (b.told, b.digest):
+            before = [call_text(kind.operations[each.operation], each.arguments) for each in steps[:number]]
+            lines = [f"  {place}. {text}" for place, text in enumerate(before, 1)][-STEPS_SHOWN:]
+            for name, done in ((one, a), (other, b)):
+                lines += [f"  {name}: {done.outcome}", f"    and the state is {done.state}"]
+            return "\n".join(lines)
+    return None
+
+
+# --- other processes ----------------------------------------------------------------------------------------------
+
+
+class NotElsewhere(Exception):
+    """The class cannot be run in another process; the text says why."""
+
+
+def _made_elsewhere(cls: type, sequences: Sequence[Sequence[Step]], hash_seed: int) -> list[list[Made]]:
+    if "<locals>" in cls.__qualname__:
+        raise NotElsewhere(f"{cls.__qualname__} is defined inside a function: other processes cannot import it")
+    order = {
+        "module": cls.__module__,
+        "file": getattr(sys.modules[cls.__module__], "__file__", None),
+        "path": sys.path,
+        "name": cls.__qualname__,
+        "sequences": [[(name, arguments.hex()) for name, arguments in steps] for steps in sequences],
+    }
+    environment = os.environ | {"PYTHONHASHSEED": str(hash_seed), CHILD: "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", "from phalanx.testing.determinism import child; child()"],
+            input=json.dumps(order),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=ELSEWHERE_S_MAX,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise NotElsewhere(f"the class did not end within {ELSEWHERE_S_MAX:g} s in another process") from None
+    if done.returncode != 0:
+        raise NotElsewhere(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the process just ended")
+    return [[Made(*each) for each in steps] for steps in json.loads(done.stdout)]
+
+
+def child() -> None:
+    """What such a process does: an order on standard input, the results on standard output.  What the class prints goes
+    to standard error."""
+    order = json.loads(sys.stdin.read())
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        value: Any = _module(order["module"], order["file"])
+        for name in order["name"].split("."):
+            value = getattr(value, name)
+        kind = describe(value)
+        sequences = [[Step(name, bytes.fromhex(data)) for name, data in steps] for steps in order["sequences"]]
+        found = [made(kind, steps) for steps in sequences]
+    except BaseException as error:
+        traceback.print_exc()
+        sys.exit(f"{order['module']}.{order['name']} cannot be run in another process: {error!r}")
+    with out:
+        json.dump(found, out)
+
+
+def _module(name: str, file: str | None) -> types.ModuleType:
+    """The module that the class is in: by its name, or by its file (a script, or a test that is in no package)."""
+    if name != "__main__":
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            pass
+    if file is None:
+        raise ConfigurationError(f"{name} has no file")
+    spec = util.spec_from_file_location("__phalanx_main__" if name == "__main__" else name, file)
+    if spec is None or spec.loader is None:
+        raise ConfigurationError(f"{file} cannot be imported")
+    module = sys.modules[spec.name] = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def refuse_in_child() -> None:
+    """Raises `ConfigurationError` in such a process: the script that it imports must not simulate when imported."""
+    if os.environ.get(CHILD):
+        raise ConfigurationError(
+            "this module simulates when it is imported: put that under `if __name__ == '__main__':`"
+        )

@@ -1,0 +1,87 @@
+"""The class under test, run alone: one instance, one call after the other, which is what its replicas must equal."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from phalanx.model.replicated import Context
+from phalanx.replication import canonical
+from phalanx.replication.objects import ObjectType, Operation, TickHook, UnencodableResult
+from phalanx.replication.outcome import Outcome, Raised, Returned, raised
+
+TEXT_MAX = 240
+"""Characters of a state or an answer in a report; longer ones lose their middle."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Done(NamedTuple):
+    """One operation that was run: what came of it, and the state that it left."""
+
+    outcome: Outcome
+    digest: bytes
+    state: str
+
+
+def clipped(text: str) -> str:
+    """Short enough for a report."""
+    half = (TEXT_MAX - 5) // 2
+    return text if len(text) <= TEXT_MAX else f"{text[:half]} ... {text[-half:]}"
+
+
+def state_text(instance: Any) -> str:
+    """The state for a reader, as it is in memory (a set in the order of its iteration)."""
+    names = [name for name in dir(type(instance)) if name in getattr(type(instance), "__annotations__", {})]
+    values = {name: getattr(instance, name) for name in names} | getattr(instance, "__dict__", {})
+    return clipped(f"{type(instance).__name__}({', '.join(f'{name}={value!r}' for name, value in values.items())})")
+
+
+def call_text(operation: Operation, arguments: bytes) -> str:
+    """The call for a reader."""
+    values = operation.decode(arguments)
+    return clipped(f"{operation.function.__name__}({', '.join(map(repr, values.values()))})")
+
+
+def outcome_text(outcome: Outcome) -> str:
+    """What came of a call, for a reader."""
+    if isinstance(outcome, Raised):
+        return f"raised {outcome.type_name}: {outcome.text}"
+    return clipped(f"returned {msgspec.msgpack.decode(outcome.value)!r}")
+
+
+def told(outcome: Outcome) -> bytes:
+    """What must be equal at all replicas: a result to the last byte, of an exception the class (its text may hold an
+    address, or depend on Python's version)."""
+    return b"=" + outcome.value if isinstance(outcome, Returned) else b"!" + outcome.type_name.encode()
+
+
+def meant(operation: Operation, outcome: Outcome) -> bytes:
+    """What a caller was told, the same for equal answers: sets and dictionaries have no order here."""
+    if isinstance(outcome, Raised):
+        return told(outcome)
+    return b"=" + _encode(canonical.walked(operation.result(outcome)))
+
+
+class Alone:
+    """One instance, which is run as a replica runs it: a command that raises has changed nothing."""
+
+    def __init__(self, kind: ObjectType[Any]) -> None:
+        self._kind = kind
+        self.instance = kind.state.create()
+
+    def run(self, operation: Operation | TickHook, arguments: bytes, context: Context) -> Outcome:
+        """What came of it.  Raises nothing that the method raises."""
+        before = self._kind.state.snapshot(self.instance)
+        try:
+            return operation.run(self.instance, operation.decode(arguments), context)
+        except UnencodableResult as error:
+            return raised(error)
+        except Exception as error:
+            if isinstance(operation, TickHook) or not operation.atomic:
+                self.instance = self._kind.state.restore(before)
+            return raised(error)
+
+    def done(self, operation: Operation | TickHook, arguments: bytes, context: Context) -> Done:
+        """Run it, and look at the state."""
+        outcome = self.run(operation, arguments, context)
+        return Done(outcome, self._kind.state.digest(self.instance).value, state_text(self.instance))

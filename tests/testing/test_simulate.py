@@ -1,0 +1,294 @@
+"""`phalanx.testing.simulate`: classes that are fit pass, and each planted bug is found, named, and replayed."""
+
+import random
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+import pytest
+
+from phalanx.errors import ConfigurationError
+from phalanx.model.events import Barrier, BarrierReached
+from phalanx.model.machine import Output
+from phalanx.model.replicated import command, query
+from phalanx.replication.gateway import Gateway
+from phalanx.replication.objects import describe
+from phalanx.replication.outcome import Outcome
+from phalanx.replication.sessions import Fresh, Sessions, Verdict
+from phalanx.sim.run import Result
+from phalanx.testing import Call, SimulationFailed, call, simulate, simulation
+from phalanx.testing.draws import drawing
+from phalanx.testing.scenario import ClassScenario
+from tests.testing import subjects
+from tests.testing.subjects import Bank, Shop, Tags
+
+
+def kinds(cls: type[Any], **options: Any) -> set[str]:
+    return {finding.kind for finding in simulate(cls, check=False, **options).findings}
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without shrinking, which takes the most time, and has its own test."""
+
+    def unshrunk(_: Any, result: Result) -> Result:
+        return result
+
+    monkeypatch.setattr(simulation._Simulation, "_smaller", unshrunk)
+
+
+def test_classes_that_are_fit_pass_whatever_goes_wrong() -> None:
+    report = simulate(Bank, seeds=30)
+    assert report.ok and report.seeds == list(range(30))
+    assert report.calls > 500 and report.undecided == 0 and not report.skipped
+    assert report.coverage["sim.crash"] and report.coverage["gateway.restored"], "or it would show nothing"
+
+
+def test_time_tokens_and_arguments_of_all_kinds_are_no_obstacle() -> None:
+    report = simulate(Shop, seeds=30)
+    assert report.ok and not report.undecided, str(report)
+
+
+@pytest.mark.parametrize(
+    ("cls", "found"),
+    [
+        (subjects.Dice, {"impure", "nondeterminism", "divergence"}),
+        (subjects.Clock, {"impure"}),
+        (subjects.Stopwatch, {"impure", "nondeterminism", "divergence"}),
+        (subjects.Tags, {"nondeterminism"}),
+        (subjects.Shared, {"nondeterminism", "divergence"}),
+        (subjects.Global, {"divergence"}),
+        (subjects.Forgetful, {"snapshot", "divergence"}),
+        (subjects.Cached, {"query"}),
+        (subjects.Hasty, {"atomic"}),
+        (subjects.Liar, {"result"}),
+        (subjects.Moody, {"divergence"}),
+        (subjects.Twins, {"snapshot", "divergence"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_class_that_is_not_fit_is_found_out(cls: type[Any], found: set[str], hasty: None) -> None:
+    """SCENARIOS 35 and 36."""
+    del hasty
+    assert found <= kinds(cls)
+
+
+def test_the_error_tells_the_story_and_the_report_has_its_parts() -> None:
+    with pytest.raises(SimulationFailed) as caught:
+        simulate(subjects.Dice, seeds=[3])
+    report = caught.value.report
+    assert isinstance(caught.value, AssertionError) and str(caught.value) == str(report)
+    impure = next(finding for finding in report.findings if finding.kind == "impure")
+    assert "Dice.throw draws chance" in impure.text and "in subjects.py line" in impure.text
+    assert impure.seed is None and impure.plan is None
+    divergence = next(finding for finding in report.findings if finding.kind == "divergence")
+    assert divergence.seed == 3 and divergence.plan is not None
+    assert "throw() was answered differently by two replicas" in divergence.text
+    assert f"simulate(Dice, plan={divergence.plan!r})" in str(report)
+
+
+def test_what_is_found_is_made_smaller_and_can_be_replayed() -> None:
+    [finding] = simulate(subjects.Hasty, check=False).findings
+    assert finding.plan is not None
+    calls = finding.text.partition("the calls:\n")[2].splitlines()
+    assert "add(-1" in calls[-1] or "add(-1" in calls[0]
+    plan = msgspec.json.decode(finding.plan)
+    assert len(plan["calls"]) <= 1 and plan["nodes"] == 1 and "faults" not in plan
+    [again] = simulate(subjects.Hasty, plan=finding.plan, check=False).findings
+    assert again == finding
+
+
+def test_the_same_seeds_make_the_same_report_and_leave_the_generator_alone() -> None:
+    random.seed(1)
+    expected = random.Random(1).random()
+    texts = [str(simulate(Bank, seeds=[4, 9], check=False)) for _ in range(2)]
+    assert texts[0] == texts[1]
+    assert random.random() == expected
+
+
+def without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resent commands run again."""
+    begin = Sessions.begin
+
+    def forgetful(table: Sessions, session: int, number: int, low: int) -> Outcome | Verdict | Fresh:
+        known = begin(table, session, number, low)
+        return known if isinstance(known, Verdict) else Fresh.FRESH
+
+    monkeypatch.setattr(Sessions, "begin", forgetful)
+    monkeypatch.setattr(Sessions, "record", lambda *_: None)
+
+
+def without_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queries are answered from what is there, without a barrier."""
+    flush = Gateway.flush
+
+    def quick(gateway: Gateway, out: Output) -> list[Any]:
+        requests = flush(gateway, out)
+        for request in requests:
+            if isinstance(request, Barrier):
+                gateway.deliver(BarrierReached(request.group, request.token))
+        return [request for request in requests if not isinstance(request, Barrier)] + flush(gateway, out)
+
+    monkeypatch.setattr(Gateway, "flush", quick)
+
+
+class Ledger:
+    """Right; calls tell each other apart."""
+
+    lines: list[int]
+
+    def __init__(self) -> None:
+        self.lines = []
+
+    @command
+    def write(self, number: int) -> int:
+        self.lines.append(number)
+        return len(self.lines)
+
+    @query
+    def read(self) -> list[int]:
+        return self.lines
+
+
+def numbered(rng: random.Random) -> Call:
+    return call(Ledger.read) if rng.random() < 0.4 else call(Ledger.write, rng.randrange(1 << 40))
+
+
+@pytest.mark.parametrize(("plant", "found"), [(without_memory, "doubled"), (without_questions, "linearizability")])
+def test_a_bug_of_the_replication_itself_would_be_found(
+    plant: Callable[[pytest.MonkeyPatch], None], found: str, monkeypatch: pytest.MonkeyPatch, hasty: None
+) -> None:
+    """The judge is not blind: a command that is run twice, and a read that is stale."""
+    del hasty
+    assert simulate(Ledger, seeds=range(40), calls=numbered).ok
+    plant(monkeypatch)
+    assert found in kinds(Ledger, seeds=range(120), calls=numbered)
+
+
+def test_a_command_that_was_answered_and_never_run_is_lost(monkeypatch: pytest.MonkeyPatch, hasty: None) -> None:
+    del hasty
+    run = ClassScenario._count
+
+    def blind(scenario: Any, calls: Any, model: Any) -> list[str]:
+        del model._commands[:1]
+        return run(scenario, calls, model)
+
+    monkeypatch.setattr(ClassScenario, "_count", blind)
+    assert kinds(Ledger, seeds=range(5), calls=numbered) == {"lost"}
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+class Node(NamedTuple):
+    name: str
+    below: "list[Node]"
+
+
+class Endless(msgspec.Struct):
+    again: "Endless"
+
+
+class Odd:
+    @command
+    def grow(self, node: Node, level: Annotated[int, msgspec.Meta(gt=0, lt=10, multiple_of=3)]) -> None: ...
+
+    @command
+    def name(self, text: Annotated[str, msgspec.Meta(min_length=2, max_length=3)], *, loud: bool = False) -> None: ...
+
+
+class Patterned:
+    @command
+    def set(self, code: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")]) -> None: ...
+
+
+class Bottomless:
+    @command
+    def set(self, value: Endless) -> None: ...
+
+
+def test_drawn_arguments_have_their_types_and_keep_their_bounds() -> None:
+    kind = describe(Odd)
+    draw, rng = drawing(kind, None), random.Random(0)
+    seen = set()
+    for _ in range(500):
+        invocation = draw(rng)
+        arguments = invocation.operation.decode(invocation.arguments)  # validates
+        seen |= {(name, str(value)) for name, value in arguments.items() if name in ("level", "loud")}
+    assert seen == {("level", "3"), ("level", "6"), ("level", "9"), ("loud", "True"), ("loud", "False")}
+
+
+@pytest.mark.parametrize(
+    ("cls", "why"),
+    [
+        (Patterned, "Patterned.set, parameter 'code': no value of str can be drawn; give calls="),
+        (Bottomless, "Bottomless.set, parameter 'value': no value of a type that must contain itself can be drawn"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(cls: type[Any], why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why.replace("(", r"\(")):
+        simulate(cls)
+
+
+def test_arguments_that_make_no_sense_are_refused() -> None:
+    for options, why in (
+        ({"seeds": 0}, "at least one seed"),
+        ({"nodes": 0}, "1 to 16 nodes"),
+        ({"nodes": ()}, "1 to 16 nodes"),
+        ({"nodes": 17}, "1 to 16 nodes"),
+        ({"plan": "{}"}, "no plan"),
+        ({"plan": "nonsense"}, "no plan"),
+        ({"calls": lambda _: "deposit"}, r"phalanx.testing.call\(...\), not 'deposit'"),
+        ({"calls": lambda _: call(Tags.pop)}, "Tags.pop is no method of Bank"),
+    ):
+        with pytest.raises(ConfigurationError, match=why):
+            simulate(Bank, **options)
+
+
+# --- other processes --------------------------------------------------------------------------------------------------
+
+
+def test_a_class_inside_a_function_cannot_be_run_elsewhere_and_the_report_says_so() -> None:
+    class Local:
+        count: int = 0
+
+        @command
+        def add(self) -> None:
+            self.count += 1
+
+    report = simulate(Local, seeds=1)
+    [skipped] = report.skipped
+    assert "other hash seeds" in skipped and "defined inside a function" in skipped and skipped in str(report)
+
+
+def test_a_script_is_run_elsewhere_without_being_run_again(tmp_path: Path) -> None:
+    body = """
+        import phalanx
+        from phalanx.testing import simulate
+
+        class Names:
+            names: set[str]
+
+            def __init__(self) -> None:
+                self.names = set()
+
+            @phalanx.command
+            def add(self, name: str) -> list[str]:
+                self.names.add(name)
+                return list(self.names)
+
+        """
+    (tmp_path / "guarded.py").write_text(
+        textwrap.dedent(body) + "if __name__ == '__main__':\n    print(simulate(Names, seeds=1, check=False))\n"
+    )
+    (tmp_path / "bare.py").write_text(textwrap.dedent(body) + "print(simulate(Names, seeds=1, check=False))\n")
+    texts = [
+        subprocess.run([sys.executable, name], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for name in ("guarded.py", "bare.py")
+    ]
+    assert "nondeterminism: the same commands, run in processes with different hash seeds" in texts[0]
+    assert "not checked: other hash seeds" in texts[1] and "if __name__ == '__main__'" in texts[1]
