@@ -223,6 +223,8 @@ def test_queues_counters_and_ids(store: sync.Store) -> None:
     with queue.claim() as claim:
         assert claim.data == b"1", "a claim whose block failed is free again"
     assert queue.count() == 2 and next(iter(queue)) == b"2" and queue.get() == b"3"
+    with pytest.raises(phalanx.ConfigurationError, match="has no priorities"):
+        queue.put(b"x", 1)
     urgent = recipes.PriorityQueue(store, b"urgent")
     urgent.put(b"later", 5)
     urgent.put(b"now", 1)

@@ -57,6 +57,7 @@ class Cluster:
     async def kill(self, name: Name) -> None:
         """End the process of that name as `kill -9` does.  What it had on its disk stays."""
         process = self._running.pop(name)
+        self._network.go_on(name)
         self._network.kill(name)
         await process.close()
 
@@ -67,6 +68,15 @@ class Cluster:
     def heal(self, one: Name, other: Name) -> None:
         """Undo `cut`."""
         self._network.heal(one, other)
+
+    def pause(self, name: Name) -> None:
+        """Have that process hang: it hears nothing and is not heard, by processes and clients alike, and nobody is told.
+        (Its own clock goes on, unlike that of a process that is stopped by a signal.)"""
+        self._network.hang(name)
+
+    def resume(self, name: Name) -> None:
+        """Undo `pause`: it hears all that came meanwhile at once."""
+        self._network.go_on(name)
 
     async def joined(self) -> None:
         """Wait until all that run are full members of one view."""

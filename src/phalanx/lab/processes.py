@@ -67,6 +67,9 @@ class Processes:
     removed at the end.
     """
 
+    stdin = asyncio.subprocess.DEVNULL
+    """What the processes read."""
+
     def __init__(
         self, names: Sequence[Name] = ("a", "b", "c"), options: Sequence[str] = (), directory: Path | None = None
     ) -> None:
@@ -100,19 +103,23 @@ class Processes:
     async def start(self, name: Name) -> None:
         """Start a node that is not running, with what its data directory holds."""
         assert name not in self._running, f"{name} is running"
-        founders = [word for n in self.names for word in ("--peer", f"{n}={self.addresses[n]}")]
-        command = [sys.executable, "-m", "phalanx", "serve", "--name", name, "--listen", self.addresses[name]]
-        command += ["--data", str(self.directory / name), *founders, *self._options]
+        command = self.command(name)
         with self.log_path(name).open("ab") as log:
             # A session of its own: Ctrl-C at the terminal is for us, and we end the nodes.
             self._running[name] = await asyncio.create_subprocess_exec(
                 *command,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=self.stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=_leash(),
             )
+
+    def command(self, name: Name) -> list[str]:
+        """What that node's process runs."""
+        founders = [word for n in self.names for word in ("--peer", f"{n}={self.addresses[n]}")]
+        command = [sys.executable, "-m", "phalanx", "serve", "--name", name, "--listen", self.addresses[name]]
+        return [*command, "--data", str(self.directory / name), *founders, *self._options]
 
     async def kill(self, name: Name) -> None:
         """SIGKILL, and wait for the end: nothing that the process has not written survives."""
@@ -165,6 +172,10 @@ class Processes:
     def is_running(self, name: Name) -> bool:
         """Whether the process exists and is not paused."""
         return name in self._running and name not in self._paused
+
+    def process(self, name: Name) -> asyncio.subprocess.Process:
+        """The process that runs as that node.  Raises KeyError if none does."""
+        return self._running[name]
 
     def pid(self, name: Name) -> int | None:
         """Of the process that runs as that node now."""

@@ -13,6 +13,9 @@ from phalanx.model.view import Address
 from phalanx.runtime.contract import LinkEvent, Receiver
 from phalanx.wire.errors import WireError
 
+HELD_MAX = 10_000
+"""Messages that are kept for a node that hangs: as with the buffers of its sockets, what comes then is lost."""
+
 
 class MemoryNetwork:
     """Where addresses meet."""
@@ -20,6 +23,7 @@ class MemoryNetwork:
     def __init__(self) -> None:
         self._nodes: dict[Address, MemoryTransport] = {}
         self._cuts: set[frozenset[Address]] = set()
+        self._hanging: set[Address] = set()
         self._clients = 0
 
     def transport(self, address: Address) -> "MemoryTransport":
@@ -42,6 +46,17 @@ class MemoryNetwork:
     def heal(self, one: Address, other: Address) -> None:
         """Undo `cut`."""
         self._cuts.discard(frozenset((one, other)))
+
+    def hang(self, address: Address) -> None:
+        """The node there is not heard any more, and hears nothing, clients included; its connections stay."""
+        self._hanging.add(address)
+
+    def go_on(self, address: Address) -> None:
+        """Undo `hang`: it hears at once what came meanwhile.  What it said meanwhile is lost."""
+        self._hanging.discard(address)
+        node = self._nodes.get(address)
+        if node is not None:
+            node._hear()
 
     def kill(self, address: Address) -> None:
         """The process there dies: who is connected to it sees its links break and new ones refused.  It hears nothing
@@ -94,6 +109,8 @@ class MemoryTransport:
 
     def flush(self) -> None:
         queue, self._queue = self._queue, []
+        if self._hangs:
+            return
         for other, body in queue:
             if self._up.get(other._name) is other and not self._is_cut(other):
                 other._post(self, body)
@@ -154,12 +171,22 @@ class MemoryTransport:
                 other._post(other, Refused(self._name))
 
     def _post(self, source: "MemoryTransport", item: bytes | LinkEvent) -> None:
-        if self._receiver is not None:
+        if self._receiver is not None and (len(self._inbox) < HELD_MAX or not self._hangs):
             if not self._inbox:
                 self._loop.call_soon(self._deliver)
             self._inbox.append((source, item))
 
+    @property
+    def _hangs(self) -> bool:
+        return self._name in self._network._hanging
+
+    def _hear(self) -> None:
+        if self._receiver is not None and self._inbox:
+            self._loop.call_soon(self._deliver)
+
     def _deliver(self) -> None:
+        if self._hangs:
+            return
         inbox, self._inbox = self._inbox, []
         self._refused.clear()
         for source, item in inbox:

@@ -157,10 +157,13 @@ def calls(
     method: Callable[Concatenate[A, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate["Bridged[A]", P], R]:
     """The method of an asynchronous class as one of its synchronous twin: same parameters, same result, same errors."""
+    name = method.__name__
 
     @functools.wraps(method)
     def call(self: Bridged[A], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self.background.call(method(self.wrapped, *args, **kwargs))
+        # By its name, since a subclass may have another method of that name.
+        bound: Callable[P, Coroutine[Any, Any, R]] = getattr(self.wrapped, name)
+        return self.background.call(bound(*args, **kwargs))
 
     return call
 

@@ -116,6 +116,14 @@ class Cluster(Bridged[aio_local.Cluster]):
         """Undo `cut`."""
         self.background.call(_do(lambda: self.wrapped.heal(one, other)))
 
+    def pause(self, name: Name) -> None:
+        """Have that process hang: it hears nothing and is not heard, while nobody is told."""
+        self.background.call(_do(lambda: self.wrapped.pause(name)))
+
+    def resume(self, name: Name) -> None:
+        """Undo `pause`: it hears all that came meanwhile at once."""
+        self.background.call(_do(lambda: self.wrapped.resume(name)))
+
     def client(self, timeout_s: float = TIMEOUT_S) -> Client:
         """A client that knows all processes; closed with the cluster."""
         return Client(self.background, self.background.call(_do(lambda: self.wrapped.client(timeout_s))))

@@ -5,23 +5,22 @@ that has just been given its state runs it; and in processes with other hash see
 order.  One run is also watched for calls that no replica may make (`impure`).
 """
 
-import importlib
-import json
 import os
 import subprocess
 import sys
 import traceback
-import types
 from collections.abc import Iterator, Sequence
-from importlib import util
 from itertools import count
 from typing import Any, NamedTuple
+
+import msgspec
 
 from phalanx.errors import ConfigurationError
 from phalanx.model.clock import SECOND, stamp_of
 from phalanx.model.replicated import Context
 from phalanx.replication.objects import ObjectType, describe
 from phalanx.testing.impure import watching
+from phalanx.testing.located import Located
 from phalanx.testing.subject import Alone, Done, call_text, outcome_text, told
 
 HASH_SEEDS = (1, 2)
@@ -153,21 +152,22 @@ class NotElsewhere(Exception):
     """The class cannot be run in another process; the text says why."""
 
 
+class _Order(msgspec.Struct):
+    cls: Located
+    sequences: tuple[tuple[Step, ...], ...]
+
+
 def _made_elsewhere(cls: type, sequences: Sequence[Sequence[Step]], hash_seed: int) -> list[list[Made]]:
-    if "<locals>" in cls.__qualname__:
-        raise NotElsewhere(f"{cls.__qualname__} is defined inside a function: other processes cannot import it")
-    order = {
-        "module": cls.__module__,
-        "file": getattr(sys.modules[cls.__module__], "__file__", None),
-        "path": sys.path,
-        "name": cls.__qualname__,
-        "sequences": [[(name, arguments.hex()) for name, arguments in steps] for steps in sequences],
-    }
+    try:
+        located = Located.of(cls)
+    except ConfigurationError as error:
+        raise NotElsewhere(str(error)) from None
+    order = msgspec.json.encode(_Order(located, tuple(tuple(steps) for steps in sequences)))
     environment = os.environ | {"PYTHONHASHSEED": str(hash_seed), CHILD: "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     try:
         done = subprocess.run(
             [sys.executable, "-c", "from phalanx.testing.determinism import child; child()"],
-            input=json.dumps(order),
+            input=order.decode(),
             env=environment,
             capture_output=True,
             text=True,
@@ -178,44 +178,23 @@ def _made_elsewhere(cls: type, sequences: Sequence[Sequence[Step]], hash_seed: i
         raise NotElsewhere(f"the class did not end within {ELSEWHERE_S_MAX:g} s in another process") from None
     if done.returncode != 0:
         raise NotElsewhere(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "the process just ended")
-    return [[Made(*each) for each in steps] for steps in json.loads(done.stdout)]
+    return msgspec.json.decode(done.stdout, type=list[list[Made]])
 
 
 def child() -> None:
     """What such a process does: an order on standard input, the results on standard output.  What the class prints goes
     to standard error."""
-    order = json.loads(sys.stdin.read())
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    order = msgspec.json.decode(sys.stdin.read(), type=_Order)
+    out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        value: Any = _module(order["module"], order["file"])
-        for name in order["name"].split("."):
-            value = getattr(value, name)
-        kind = describe(value)
-        sequences = [[Step(name, bytes.fromhex(data)) for name, data in steps] for steps in order["sequences"]]
-        found = [made(kind, steps) for steps in sequences]
+        kind = describe(order.cls.load())
+        found = [made(kind, steps) for steps in order.sequences]
     except BaseException as error:
         traceback.print_exc()
-        sys.exit(f"{order['module']}.{order['name']} cannot be run in another process: {error!r}")
+        sys.exit(f"{order.cls.module}.{order.cls.name} cannot be run in another process: {error!r}")
     with out:
-        json.dump(found, out)
-
-
-def _module(name: str, file: str | None) -> types.ModuleType:
-    """The module that the class is in: by its name, or by its file (a script, or a test that is in no package)."""
-    if name != "__main__":
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            pass
-    if file is None:
-        raise ConfigurationError(f"{name} has no file")
-    spec = util.spec_from_file_location("__phalanx_main__" if name == "__main__" else name, file)
-    if spec is None or spec.loader is None:
-        raise ConfigurationError(f"{file} cannot be imported")
-    module = sys.modules[spec.name] = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+        out.write(msgspec.json.encode(found))
 
 
 def refuse_in_child() -> None:
