@@ -14,7 +14,7 @@ and callers send the fingerprint of the one operation that they call.
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, cast, get_type_hints
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast, get_type_hints
 
 import msgspec
 
@@ -35,6 +35,10 @@ _ENCODER = msgspec.msgpack.Encoder()
 class UnencodableResult(Exception):
     """A method returned what has no encoding, against its annotation.  Unlike after any other exception of a command,
     its changes stand: it did return."""
+
+
+Watcher: TypeAlias = "Callable[[Operation | TickHook, Any, dict[str, Any], Context], Returned]"
+"""Is given what `run` is."""
 
 
 class Operation:
@@ -59,6 +63,8 @@ class Operation:
         self.spelled = f"{self.kind} {self.id} {' '.join(spelled)} {[each.__name__ for each in self.raises]}"
         self.types = contract.fingerprint(*spelled)
         """Fingerprint of the names and types of the arguments and the type of the result."""
+        self.watcher: Watcher | None = None
+        """Runs it instead, by `perform`, and looks on; for tests of users' classes."""
         self._arguments = contract.struct("Arguments", fields)
         self._arguments_decoder = msgspec.msgpack.Decoder(self._arguments)
         self._result_decoder = msgspec.msgpack.Decoder(hints["return"])
@@ -86,6 +92,12 @@ class Operation:
 
     def run(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
         """Call the method.  Raises whatever it raises, and `UnencodableResult`."""
+        if self.watcher is not None:
+            return self.watcher(self, instance, arguments, context)
+        return self.perform(instance, arguments, context)
+
+    def perform(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
+        """As `run`, unwatched."""
         if self._context:
             arguments = arguments | {self._context: context}
         result = self.function(instance, **arguments)
@@ -132,6 +144,10 @@ class Operation:
 class TickHook:
     """A class's `tick` in the shape of an operation, for whoever runs operations again."""
 
+    def __init__(self) -> None:
+        self.watcher: Watcher | None = None
+        """As `Operation.watcher`."""
+
     def decode(self, arguments: bytes) -> dict[str, Any]:
         """It has no arguments."""
         assert not arguments
@@ -139,6 +155,12 @@ class TickHook:
 
     def run(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
         """Raises whatever the hook raises."""
+        if self.watcher is not None:
+            return self.watcher(self, instance, arguments, context)
+        return self.perform(instance, arguments, context)
+
+    def perform(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
+        """As `run`, unwatched."""
         instance.tick(context, **arguments)
         return Returned(b"")
 
@@ -155,19 +177,16 @@ class Invocation(NamedTuple, Generic[R_co]):
 
 
 class ObjectType(Generic[T]):
-    """Everything that replicas and callers need to know of a class.  Made by `describe`.
+    """Everything that replicas and callers need to know of a class.  Made by `describe`."""
 
-    make: what to make of each marked method; for those who want to look on while it is run.
-    """
-
-    def __init__(self, cls: type[T], make: Callable[[type, Callable[..., Any], Mark], Operation] = Operation) -> None:
+    def __init__(self, cls: type[T]) -> None:
         self.cls = cls
         self.name = cls.__name__
         self.operations: dict[str, Operation] = {}
         """By id, "name@version"."""
         self._by_function: dict[Callable[..., Any], Operation] = {}
         for function, mark in _marked(cls):
-            operation = make(cls, function, mark)
+            operation = Operation(cls, function, mark)
             if operation.id in self.operations:
                 other = self.operations[operation.id].where
                 raise ConfigurationError(f"{operation.where}: {operation.id} is also {other}")

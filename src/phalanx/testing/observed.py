@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from phalanx.model.replicated import Context, Kind, Mark
+from phalanx.model.replicated import Context, Kind
 from phalanx.model.view import Name
-from phalanx.replication.objects import ObjectType, Operation, TickHook, UnencodableResult
+from phalanx.replication.objects import ObjectType, Operation, TickHook, UnencodableResult, describe
 from phalanx.replication.outcome import Outcome, Returned, raised
 from phalanx.replication.state import StateCodec
-from phalanx.testing.subject import call_text, outcome_text, state_text, told
+from phalanx.testing.subject import call_key, call_text, outcome_text, state_text, told
 
 
 class Execution(NamedTuple):
@@ -19,6 +19,8 @@ class Execution(NamedTuple):
     node: Name
     operation: str
     arguments: bytes
+    key: bytes
+    """The same for equal arguments, whatever the order in which their sets were encoded."""
     context: Context
     outcome: Outcome
     digest: bytes
@@ -42,9 +44,9 @@ class Watcher:
         """A replica ran it; another may have, before.  (Fencing tokens grow from command to command, and over the loss
         of a group's state too, so they name a place in the order.)"""
         first = self._first.setdefault(execution.context.token, execution)
-        same = (first.operation, first.arguments, first.context.position) == (
+        same = (first.operation, first.key, first.context.position) == (
             execution.operation,
-            execution.arguments,
+            execution.key,
             execution.context.position,
         )
         if not same:
@@ -62,94 +64,79 @@ class Watcher:
         return "\n".join(lines)
 
 
-class ObservedType(ObjectType[Any]):
-    """The class as the replica at one node sees it."""
-
-    def __init__(self, cls: type, node: Name, watcher: Watcher) -> None:
-        self.node = node
-        self.watcher = watcher
-        super().__init__(cls, self._make)
-        if self.tick is not None:
-            self.tick = _ObservedTick(self)
-
-    def _make(self, cls: type, function: Callable[..., Any], mark: Mark) -> Operation:
-        return _ObservedOperation(cls, function, mark, self)
-
-    def ran(
-        self, instance: Any, operation: str, arguments: bytes, context: Context, outcome: Outcome, call: str
-    ) -> None:
-        """An ordered execution has just ended."""
-        digest = self.state.digest(instance).value
-        state = state_text(instance)
-        self.watcher.ran(Execution(self.node, operation, arguments, context, outcome, digest, state, call))
+def observed(cls: type, node: Name, watcher: Watcher) -> ObjectType[Any]:
+    """The class as the replica at one node runs it."""
+    kind: ObjectType[Any] = describe(cls)
+    observer = _Observer(kind, node, watcher)
+    for operation in kind.operations.values():
+        operation.watcher = observer.run
+    if kind.tick is not None:
+        kind.tick.watcher = observer.tick
+    return kind
 
 
-class _Arguments(dict[str, Any]):
-    """Decoded arguments, and the bytes that they came as: encoded again, a set might come out in another order."""
-
-    def __init__(self, values: dict[str, Any], raw: bytes) -> None:
-        super().__init__(values)
-        self.raw = raw
-
-
-class _ObservedOperation(Operation):
-    def __init__(self, cls: type, function: Callable[..., Any], mark: Mark, kind: ObservedType) -> None:
-        super().__init__(cls, function, mark)
+class _Observer:
+    def __init__(self, kind: ObjectType[Any], node: Name, watcher: Watcher) -> None:
         self._kind = kind
+        self._node = node
+        self._watcher = watcher
 
-    def decode(self, arguments: bytes) -> dict[str, Any]:
-        return _Arguments(super().decode(arguments), arguments)
-
-    def run(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
-        assert isinstance(arguments, _Arguments), "replicas run what they have decoded"
+    def run(
+        self, operation: Operation | TickHook, instance: Any, arguments: dict[str, Any], context: Context
+    ) -> Returned:
+        assert isinstance(operation, Operation)
         state: StateCodec[Any] = self._kind.state
+        fail = self._watcher.fail
         before = state.digest(instance).value, state.snapshot(instance)
-        encoded = arguments.raw
-        call = call_text(self, encoded)
-        fail = self._kind.watcher.fail
+        encoded = operation.encode((), arguments)  # now: a command may keep what it is given, and change it
+        called = call_text(operation, encoded)
         try:
-            returned = super().run(instance, arguments, context)
+            returned = operation.perform(instance, arguments, context)
         except UnencodableResult as error:
-            fail("result", f"{call}: {error}; the annotation says otherwise, and callers get CommandFailed")
+            fail("result", f"{called}: {error}; the annotation says otherwise, and callers get CommandFailed")
             raise
         except Exception as error:
             changed = state.digest(instance).value != before[0]
-            if self.kind is Kind.QUERY and changed:
-                fail("query", f"{call} is a query and has changed the state to {state_text(instance)}")
-            elif self.kind is Kind.COMMAND and self.atomic and changed:
-                fail(
-                    "atomic",
-                    f"{call} is atomic, but raised {error!r} and has changed the state to {state_text(instance)}",
-                )
-            elif self.kind is Kind.COMMAND:
+            if operation.kind is Kind.QUERY and changed:
+                fail("query", f"{called} is a query and has changed the state to {state_text(instance)}")
+            elif operation.kind is Kind.COMMAND and operation.atomic and changed:
+                text = f"{called} is atomic, but raised {error!r} and has changed the state to {state_text(instance)}"
+                fail("atomic", text)
+            elif operation.kind is Kind.COMMAND:
                 undone = state.restore(before[1])  # what the replica goes on with
-                self._kind.ran(undone, self.id, encoded, context, raised(error), call)
+                self._ran(undone, operation, encoded, context, raised(error), called)
             raise
-        if self.kind is Kind.COMMAND:
-            self._kind.ran(instance, self.id, encoded, context, returned, call)
+        if operation.kind is Kind.COMMAND:
+            self._ran(instance, operation, encoded, context, returned, called)
         elif state.digest(instance).value != before[0]:
-            fail("query", f"{call} is a query and has changed the state to {state_text(instance)}")
-        self._fits(returned, call)
-        return returned
-
-    def _fits(self, returned: Returned, call: str) -> None:
+            fail("query", f"{called} is a query and has changed the state to {state_text(instance)}")
         try:
-            self.result(returned)
+            operation.result(returned)
         except msgspec.DecodeError as error:
-            self._kind.watcher.fail("result", f"{call} returned what its annotation does not allow: {error}")
-
-
-class _ObservedTick(TickHook):
-    def __init__(self, kind: ObservedType) -> None:
-        self._kind = kind
-
-    def run(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
-        state: StateCodec[Any] = self._kind.state
-        before = state.snapshot(instance)
-        try:
-            returned = super().run(instance, arguments, context)
-        except Exception as error:
-            self._kind.ran(state.restore(before), "", b"", context, raised(error), "tick()")
-            raise
-        self._kind.ran(instance, "", b"", context, returned, "tick()")
+            fail("result", f"{called} returned what its annotation does not allow: {error}")
         return returned
+
+    def tick(self, hook: Operation | TickHook, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
+        before = self._kind.state.snapshot(instance)
+        try:
+            returned = hook.perform(instance, arguments, context)
+        except Exception as error:
+            self._ran(self._kind.state.restore(before), None, b"", context, raised(error), "tick()")
+            raise
+        self._ran(instance, None, b"", context, returned, "tick()")
+        return returned
+
+    def _ran(
+        self,
+        instance: Any,
+        operation: Operation | None,
+        arguments: bytes,
+        context: Context,
+        outcome: Outcome,
+        called: str,
+    ) -> None:
+        """An ordered execution has just ended; no operation: a tick."""
+        name, key = ("", b"") if operation is None else (operation.id, call_key(operation, arguments))
+        digest = self._kind.state.digest(instance).value
+        state = state_text(instance)
+        self._watcher.ran(Execution(self._node, name, arguments, key, context, outcome, digest, state, called))

@@ -19,8 +19,8 @@ from phalanx.replication.objects import Invocation, ObjectType
 from phalanx.replication.replica import Replica
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.run import Call
-from phalanx.testing.observed import ObservedType, Watcher
-from phalanx.testing.subject import call_text, meant, outcome_text
+from phalanx.testing.observed import Watcher, observed
+from phalanx.testing.subject import call_key, call_text, meant, outcome_text
 from phalanx.testing.witness import Agreed, Demand
 
 BUDGET = 200_000
@@ -49,6 +49,7 @@ class ClassScenario(ObjectScenario):
         self.swarm = msgspec.structs.replace(ObjectScenario.swarm, sizes=subject.sizes)
         self._watcher = Watcher(lambda kind, text: self.world.fail(kind, text))
         self._demands: dict[int | str, Demand] = {}
+        self._arguments: dict[bytes, bytes] = {}
         self.undecided = False
         """The history could not be judged within the budget."""
         self.calls_made: list[str] = []
@@ -57,7 +58,7 @@ class ClassScenario(ObjectScenario):
     def kind(self, setup: Setup | None) -> ObjectType[Any]:
         if setup is None:
             return self._subject.kind
-        return ObservedType(self._subject.kind.cls, setup.name, self._watcher)
+        return observed(self._subject.kind.cls, setup.name, self._watcher)
 
     def build(self) -> None:
         # A class that draws from the module's own generator is wrong, but the seed should replay how it goes wrong.
@@ -85,7 +86,9 @@ class ClassScenario(ObjectScenario):
         requests = super()._call(node, asked)
         process = next(reversed(self.under_way.values())).process
         invocation = asked.invocation
-        self._demands[process] = Demand(invocation.operation.id, invocation.arguments, None)
+        key = call_key(invocation.operation, invocation.arguments)
+        self._arguments[key] = invocation.arguments
+        self._demands[process] = Demand(invocation.operation.id, key, None)
         self.calls_made.append(f"{self.world.now / MILLISECOND:10.3f} ms  {process:<8} {asked.f}")
         return requests
 
@@ -109,7 +112,7 @@ class ClassScenario(ObjectScenario):
         if self.state_lost:
             return []
         calls = [*history, *self.under_way.values()]
-        model = Agreed(self._subject.kind, self._watcher.executions, self._demands)
+        model = Agreed(self._subject.kind, self._watcher.executions, self._demands, self._arguments)
         if wrong := self._count(calls, model):
             return wrong
         verdict = check_linearizable(calls, model, BUDGET)
@@ -121,18 +124,19 @@ class ClassScenario(ObjectScenario):
 
     def _count(self, calls: Sequence[Recorded], model: Agreed) -> list[str]:
         """Every command that was answered was run, and none more often than it was called."""
-        run = Counter((each.operation, each.arguments) for each in model.commands)
+        run = Counter((each.operation, each.key) for each in model.commands)
         answered: Counter[tuple[str, bytes]] = Counter()
         possible: Counter[tuple[str, bytes]] = Counter()
         for each in calls:
             demand = self._demands[each.process]
-            key = demand.operation, demand.arguments
+            key = demand.operation, demand.key
             if self._subject.kind.operations[demand.operation].kind is Kind.COMMAND and each.outcome is not Ended.FAIL:
                 possible[key] += 1
                 answered[key] += each.outcome is Ended.OK
         wrong = []
         for key in run | answered:
-            text = call_text(self._subject.kind.operations[key[0]], key[1])
+            operation, arguments = key
+            text = call_text(self._subject.kind.operations[operation], self._arguments[arguments])
             if run[key] < answered[key]:
                 wrong.append(f"lost: {text} was answered {answered[key]} times, and run {run[key]} times")
             if run[key] > possible[key]:

@@ -42,6 +42,11 @@ def call_text(operation: Operation, arguments: bytes) -> str:
     return clipped(f"{operation.function.__name__}({', '.join(map(repr, values.values()))})")
 
 
+def call_key(operation: Operation, arguments: bytes) -> bytes:
+    """The call in a form that is the same for equal ones."""
+    return _encode([operation.id, canonical.walked(operation.decode(arguments))])
+
+
 def outcome_text(outcome: Outcome) -> str:
     """What came of a call, for a reader."""
     if isinstance(outcome, Raised):

@@ -20,10 +20,11 @@ from phalanx.testing.subject import Alone, meant, state_text
 
 
 class Demand(NamedTuple):
-    """A client's call: what was asked, and what it was told; None: it heard nothing."""
+    """A client's call: what was asked, and what it was told; None: it heard nothing.  `key`: of the arguments, see
+    `subject.call_key`."""
 
     operation: str
-    arguments: bytes
+    key: bytes
     told: bytes | None
 
 
@@ -40,15 +41,21 @@ class Spot:
 
 
 class Agreed(Model[Demand]):
-    """See the module's text.  `demands`: by process, of which each makes one call."""
+    """See the module's text.  `demands`: by process, of which each makes one call.
+    `arguments`: encoded, by their keys."""
 
     name = "the class alone"
 
     def __init__(
-        self, kind: ObjectType[Any], executions: Sequence[Execution], demands: Mapping[int | str, Demand]
+        self,
+        kind: ObjectType[Any],
+        executions: Sequence[Execution],
+        demands: Mapping[int | str, Demand],
+        arguments: Mapping[bytes, bytes],
     ) -> None:
         self._kind = kind
         self._demands = demands
+        self._arguments = arguments
         self._commands: list[Demand] = []
         """In the agreed order, each with what the class answers alone."""
         self._answers: dict[tuple[int, str, bytes], set[bytes]] = {}
@@ -60,7 +67,7 @@ class Agreed(Model[Demand]):
                 operation = kind.operations[execution.operation]
                 outcome = alone.run(operation, execution.arguments, execution.context)
                 told = meant(operation, outcome)
-                self._commands.append(Demand(execution.operation, execution.arguments, told))
+                self._commands.append(Demand(execution.operation, execution.key, told))
                 self._spots.append(Spot(len(self._spots)))
             elif kind.tick is not None:
                 alone.run(kind.tick, b"", execution.context)
@@ -96,7 +103,7 @@ class Agreed(Model[Demand]):
         if state.index == len(self._commands):
             return None
         command = self._commands[state.index]
-        if (command.operation, command.arguments) != (action.operation, action.arguments):
+        if (command.operation, command.key) != (action.operation, action.key):
             return None
         return self._spots[state.index + 1] if action.told in (None, command.told) else None
 
@@ -104,11 +111,11 @@ class Agreed(Model[Demand]):
         return self._kind.operations[action.operation].kind is Kind.QUERY
 
     def _answers_at(self, spot: Spot, query: Demand) -> set[bytes]:
-        known = self._answers.get(key := (spot.index, query.operation, query.arguments))
+        known = self._answers.get(key := (spot.index, query.operation, query.key))
         if known is None:
             operation = self._kind.operations[query.operation]
             known = self._answers[key] = {
-                meant(operation, self._ask(operation, query.arguments, *state)) for state in spot.states
+                meant(operation, self._ask(operation, self._arguments[query.key], *state)) for state in spot.states
             }
         return known
 
