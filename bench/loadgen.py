@@ -3,9 +3,9 @@
     python -m bench.loadgen put|get OUTSTANDING SESSIONS SECONDS HOST:PORT...
 
 Speaks the clients' protocol by hand: `SESSIONS` connections, spread over the nodes, keep so many operations under way
-in all.  No failover, no deadlines, no types: for everything but this use `phalanx.connect`.  Keys of 16 bytes, values of 128.
-Prints one JSON line: operations per second, latency in us, and this process's share of one core, which tells whether the
-client was the bottleneck.
+in all.  No failover, no deadlines, no types: for everything but this use `phalanx.connect`.  Keys of 16 bytes, values of
+128.  Prints one JSON line: operations per second, latency in us, and this process's share of one core, which tells
+whether the client was the bottleneck.
 """
 
 import argparse

@@ -57,6 +57,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar, overload
 
+import msgspec
+
 from phalanx.errors import ConfigurationError, PhalanxError
 from phalanx.model.clock import NEVER, Stamp, wall_ms
 
@@ -66,7 +68,7 @@ MARK = "__phalanx_operation__"
 """The attribute of a function that holds its `Mark`."""
 
 
-class Context(NamedTuple):
+class Context(msgspec.Struct, frozen=True, gc=False):
     """What an ordered message says besides its arguments: the same at every replica."""
 
     stamp: Stamp = NEVER

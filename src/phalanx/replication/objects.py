@@ -97,9 +97,9 @@ class Operation:
         return self.perform(instance, arguments, context)
 
     def perform(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
-        """As `run`, unwatched."""
+        """As `run`, unwatched.  The context is added to the arguments."""
         if self._context:
-            arguments = arguments | {self._context: context}
+            arguments[self._context] = context
         result = self.function(instance, **arguments)
         try:
             return Returned(_ENCODER.encode(result))
