@@ -9,12 +9,16 @@ import argparse
 import gc
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from phalanx.replication.inflight import SLICE_BYTES
+from phalanx.runtime.loop import GC_THRESHOLDS
 from phalanx.services.store.kv import KV
 from phalanx.services.store.values import Put
+
+T = TypeVar("T")
 
 
 def resident() -> int:
@@ -35,6 +39,23 @@ def timed(what: str, work: Callable[[], Any], count: int = 1) -> Any:
     return result
 
 
+def each(what: str, slices: Iterator[T]) -> list[T]:
+    """Take the slices one by one; print how long all of them took, and the longest, which is what stops a host."""
+    began = last = time.perf_counter()
+    found, longest, nth = [], 0.0, 0
+    for one in slices:
+        found.append(one)
+        now = time.perf_counter()
+        if now - last > longest:
+            longest, nth = now - last, len(found)
+        last = now
+    size = sum(len(one) for one in found if isinstance(one, bytes))
+    megabytes = f", {size / 1e6:.1f} MB" if size else ""
+    print(f"{what + f', {len(found)} slices':<42} {(last - began) * 1e3:10.2f} ms{megabytes}")
+    print(f"{what + f', the longest (slice {nth})':<42} {longest * 1e3:10.2f} ms", flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=1_000_000)
@@ -43,6 +64,7 @@ def main() -> None:
     count, size = arguments.keys, arguments.size
     keys = [b"key/%012d" % n for n in range(count)]
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)  # as `phalanx serve` does
     before = resident()
     store = KV()
 
@@ -61,10 +83,9 @@ def main() -> None:
     timed("range of 1000", lambda: store.range(keys[count // 2]))
     timed("transaction of 10 puts", lambda: store.transact((), tuple(Put(key, b"") for key in some[:10])))
     timed("digest", store.digest)
-    data = timed("snapshot: the pause of this host", store.snapshot)
-    print(f"{'snapshot':<42} {len(data) / 1e6:10.1f} MB")
+    data = each("snapshot", store.snapshot_slices(SLICE_BYTES))
     twin = KV()
-    timed("restore", lambda: twin.restore(data))
+    each("restoration", map(twin.restore_slice, data))
     assert twin.digest() == store.digest()
     timed("compaction of the whole history", lambda: store.compact(store.revision()))
 

@@ -40,7 +40,7 @@ from phalanx.errors import (
     Unavailable,
 )
 from phalanx.group.config import Limits, Timing
-from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, command, query
+from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, Sliced, command, query
 from phalanx.model.view import Member, Order, View
 from phalanx.runtime.loop import run
 from phalanx.services.store import values as txn
@@ -81,6 +81,7 @@ __all__ = [
     "Refused",
     "Replicated",
     "Restored",
+    "Sliced",
     "StateLost",
     "Store",
     "Timing",

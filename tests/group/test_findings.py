@@ -26,13 +26,13 @@ def test_all_may_come_back_at_other_addresses_after_a_total_crash() -> None:
 
 def test_pieces_of_another_size_than_ours_make_the_content() -> None:
     """Limits.chunk is each node's own: a donor that sends larger pieces than the learner asks for makes them overlap, and
-    `content` joins them as if they did not."""
+    `drain` joins them as if they did not."""
     content = bytes(range(40))
     download = Download(piece=8, window=4)
     while not download.complete:
         for offset in download.to_ask(0, 0):
             download.take(offset, len(content), content[offset : offset + 10])
-    assert download.content() == content
+    assert b"".join(download.drain()) == content
 
 
 def group_after(leaves: str, gives_up: str, silent: str) -> tuple[str, ...] | None:

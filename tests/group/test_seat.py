@@ -5,10 +5,11 @@ from typing import Any
 
 from phalanx.group.channel import PAYLOAD_OVERHEAD, Entry, size_of
 from phalanx.group.config import Limits
-from phalanx.group.messages import WHOLE, Data, Snapshot
-from phalanx.group.seat import Seat, Tag
-from phalanx.model.events import Delivered, Restored, Writable
+from phalanx.group.messages import WHOLE, Data
+from phalanx.group.seat import Seat, Snapshot, Tag
+from phalanx.model.events import Delivered, Restored, Restoring, Writable
 from phalanx.model.view import GroupSpec, Member
+from phalanx.parts.spool import Spool, framed
 
 A, B = Member("a", "a", 1), Member("b", "b", 1)
 BATCH = 10 + 3 * PAYLOAD_OVERHEAD
@@ -29,8 +30,18 @@ def payloads_in(deliveries: list[Any]) -> list[bytes]:
     return [p for d in deliveries if isinstance(d, Delivered) for p in d.payloads]
 
 
+def packed(seat: Seat, *slices: bytes) -> bytes:
+    spool = Spool(8)
+    Seat.begin_packing(spool, seat.partials())
+    for data in slices:
+        spool.append(framed(data))
+    return spool.read(0, len(spool))
+
+
 def unpacked(blob: bytes) -> Snapshot:
-    snapshot = Seat.unpack(blob)
+    spool = Spool(8)
+    spool.append(blob)
+    snapshot = Seat.unpack(spool)
     assert snapshot is not None
     return snapshot
 
@@ -64,7 +75,7 @@ def test_what_is_packed_and_sent_is_what_is_delivered() -> None:
             other.deliver(1, A, data_of(entry, number), deliveries)
         assert payloads_in(deliveries) == sent, f"seed {seed}"
         assert other.backlog == sum(map(len, sent))
-        assert other.partials() == {}
+        assert other.partials() == []
 
 
 def test_small_payloads_share_a_batch_and_a_large_one_is_cut_into_fragments() -> None:
@@ -129,7 +140,7 @@ def test_the_half_of_a_large_payload_goes_with_its_sender() -> None:
     seat.deliver(1, A, data_of(Entry([b"half"], 4, 1), 1), deliveries)
     seat.deliver(1, B, data_of(Entry([b"other"], 5, 1), 1, author=1), deliveries)
     seat.view_began([B])
-    assert seat.partials() == {B: [b"other"]}
+    assert seat.partials() == [(B, [b"other"])]
     seat.deliver(2, B, data_of(Entry([b" half"], 5, 0), 1), deliveries)
     assert payloads_in(deliveries) == [b"other half"]
 
@@ -162,12 +173,12 @@ def test_a_snapshot_and_the_suffix_are_the_state_at_every_boundary() -> None:
         for number, entry in enumerate(entries, 1):
             if number == covered + 1:
                 state = b"|".join(payloads_in(delivered))
-                blob = host.pack(state, host.partials())
+                blob = packed(host, state)
             host.deliver(1, A, data_of(entry, number), delivered)
             learner.deliver(1, A, data_of(entry, number), [])
         if not blob:
             state = b"|".join(payloads_in(delivered))
-            blob = host.pack(state, host.partials())
+            blob = packed(host, state)
         out: list[Any] = []
         learner.restore(unpacked(blob), Tag(1, (covered,)), [A], out)
         assert isinstance(out[0], Restored)
@@ -187,7 +198,7 @@ def test_a_suffix_beyond_its_limit_is_given_up() -> None:
     seat.lose_state(Tag(1, (4,)))
     seat.deliver(1, A, data_of(Entry([b"y"], 1, WHOLE), 5), [])
     out: list[Any] = []
-    seat.restore(unpacked(seat.pack(b"", {})), Tag(1, (4,)), [A], out)
+    seat.restore(unpacked(packed(seat, b"")), Tag(1, (4,)), [A], out)
     assert payloads_in(out) == [b"y"], "it began anew"
 
 
@@ -197,6 +208,23 @@ def test_later_views_in_the_suffix_are_replayed_whole() -> None:
     for view, number in ((1, 1), (1, 2), (2, 1)):
         seat.deliver(view, A, data_of(Entry([b"%d.%d" % (view, number)], 3, WHOLE), number), [])
     out: list[Any] = []
-    seat.restore(unpacked(seat.pack(b"state", {})), Tag(1, (1,)), [A], out)
+    seat.restore(unpacked(packed(seat, b"state")), Tag(1, (1,)), [A], out)
     assert payloads_in(out) == [b"1.2", b"2.1"]
     assert [d.view for d in out if isinstance(d, Delivered)] == [1, 2]
+
+
+def test_slices_of_a_log_are_restored_one_by_one_and_the_last_ends_it() -> None:
+    seat = seat_of(synced=False)
+    seat.replay = []
+    seat.restore(unpacked(packed(seat, b"a", b"b", b"c")), Tag(1, (0,)), [A], [])
+    out: list[Any] = []
+    seat.speak(out)
+    assert out == [Restoring(1, -1, b"a"), Restoring(1, -1, b"b"), Restored(1, b"c", -1)]
+
+
+def test_what_is_no_snapshot_is_not_unpacked() -> None:
+    whole = packed(seat_of(), b"state")
+    for blob in (b"", whole[:-1], whole + b"\0", packed(seat_of()), framed(b"\xc1") + framed(b"state")):
+        spool = Spool(8)
+        spool.append(blob)
+        assert Seat.unpack(spool) is None, blob

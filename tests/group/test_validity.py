@@ -494,9 +494,9 @@ def test_a_piece_lies_within_its_snapshot_or_is_empty_beyond_it() -> None:
     ):
         assert judge(wrong), wrong
     at = chunk()
-    assert judge(Fetch(at.group, 0, 0, at.view, at.covers)) is None
-    assert judge(Fetch(at.group, 0, 0, at.view, at.covers[:-1]))
-    assert judge(Fetch(at.group, 0, -1, at.view, at.covers))
+    assert judge(Fetch(at.group, 0, at.view, at.covers)) is None
+    assert judge(Fetch(at.group, 0, at.view, at.covers[:-1]))
+    assert judge(Fetch(at.group, -1, at.view, at.covers))
 
 
 def test_nobody_wishes_to_be_a_later_life_of_a_node_that_lives() -> None:

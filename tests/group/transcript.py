@@ -200,7 +200,7 @@ class Recorder:
                 return [f"{self._groups[group]} {self._member(sender)} at ", self._stamp(stamp), f" {text}"]
             case SnapshotWanted(group, _):
                 return [f"{self._groups[group]} snapshot wanted"]
-            case Restored(group, data):
+            case Restored(group, data, _):
                 return [f"{self._groups[group]} restored from {len(data)} bytes"]
             case _:
                 return [type(delivery).__name__]

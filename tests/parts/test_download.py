@@ -44,6 +44,7 @@ def test_pieces_in_any_order_lost_or_doubled_make_the_content() -> None:
         content, piece, window = rng.randbytes(rng.choice((0, 1, 7, 40))), rng.randint(1, 9), rng.randint(1, 4)
         download, twin = Download(piece, window), Twin(content, piece, window)
         under_way: list[int] = []
+        got: list[bytes] = []
         now = 0
         while not download.complete:
             assert now < 10_000, f"seed {seed}: it does not end"
@@ -62,7 +63,9 @@ def test_pieces_in_any_order_lost_or_doubled_make_the_content() -> None:
                 data = content[offset : offset + piece]
                 assert download.take(offset, len(content), data) == twin.take(offset, data), f"seed {seed}"
                 assert (download.size, download.total) == (twin.size, len(content)), f"seed {seed}"
-        assert download.content() == content, f"seed {seed}"
+            got += download.drain() if rng.random() < 0.5 else []
+        got += download.drain()
+        assert b"".join(got) == content, f"seed {seed}"
         assert download.to_ask(now + AGAIN, AGAIN) == [], "nothing is missing"
 
 
@@ -84,9 +87,20 @@ def test_a_piece_that_cannot_belong_to_it_changes_nothing(offset: int, total: in
     assert not download.take(offset, total, data)
     assert (download.size, download.total, download.complete) == (4, 10, False)
     assert download.take(8, 10, b"cc") and download.take(4, 10, b"bbbb")
-    assert download.complete and download.content() == b"aaaabbbbcc"
+    assert download.complete and b"".join(download.drain()) == b"aaaabbbbcc"
 
 
-def test_what_is_not_complete_has_no_content() -> None:
-    with pytest.raises(AssertionError):
-        Download(piece=4, window=3).content()
+def test_what_has_come_is_handed_out_once_as_far_as_there_is_no_gap() -> None:
+    download = Download(piece=4, window=3)
+    assert download.take(0, 10, b"aaaa") and download.take(8, 10, b"cc")
+    assert (download.drain(), download.drain()) == ([b"aaaa"], [])
+    assert download.take(4, 10, b"bbbb")
+    assert download.drain() == [b"bbbb", b"cc"]
+
+
+def test_pieces_of_one_who_cuts_them_larger_may_overlap() -> None:
+    download = Download(piece=2, window=9)
+    assert download.take(2, 8, b"cdef") and download.take(4, 8, b"ef") and download.take(0, 8, b"abcd")
+    assert download.drain() == [b"abcd", b"ef"]
+    assert download.take(6, 8, b"gh")
+    assert download.complete and download.drain() == [b"gh"]

@@ -3,30 +3,50 @@
 Once the log has grown by `Limits.log`, or by the size of the last snapshots if that is more, a *round* begins: the log is
 told the present view again, and the batches that are received and not delivered; every application is asked for its
 state, while the groups go on.  The snapshots follow in chunks, a few at a time, so that batches need not wait for all of
-a large one.  Only when all of that is durable is the log told what it may forget: everything before the round.  A round
+a large one; and a large state is asked for in slices, as the chunks become durable, so that no more than a few are ever
+in memory.  Only when all of that is durable is the log told what it may forget: everything before the round.  A round
 that a view change meets is given up, for its snapshots would be of the old view; what it has written is harmless.
 """
 
-from collections import deque
-from typing import NamedTuple
-
 from phalanx.group.core import Core
-from phalanx.group.ledger import chunks_of
+from phalanx.group.ledger import CHUNKS_AHEAD
 from phalanx.group.messages import Ceiling, Chunk, Turned
 from phalanx.group.seat import Seat, Tag
-from phalanx.model.events import SnapshotTaken, SnapshotWanted
-from phalanx.model.view import GroupId, Member
-
-CHUNKS_AHEAD = 4
-"""Chunks on their way to the disk at once: with chunks of 256 KiB a batch waits for the writing of 1 MiB at most."""
+from phalanx.model.events import SnapshotTaken, SnapshotUnwanted, SnapshotWanted
+from phalanx.model.view import GroupId
+from phalanx.parts.spool import Spool, framed
 
 
-class Asked(NamedTuple):
-    """A snapshot that the application was asked for: its tag, and the seat's open payloads, as of that moment."""
+class Writing:
+    """A snapshot on its way from the application to the log: its tag, and what has come of it (first the seat's open
+    payloads), as of the moment in which it was asked for."""
 
-    group: GroupId
-    tag: Tag
-    partials: dict[Member, list[bytes]]
+    def __init__(self, group: GroupId, tag: Tag, blob: Spool) -> None:
+        self.group = group
+        self.tag = tag
+        self.blob = blob
+        self.written = 0
+        """How many bytes the log has been given."""
+        self.asked = True
+        """The application has been asked for what comes next."""
+        self.whole = False
+        """There is nothing more to come."""
+
+    @property
+    def has_chunk(self) -> bool:
+        """There is something to write.  The last chunk, which has the digest, is known only in the end."""
+        left = len(self.blob) - self.written
+        return left > (0 if self.whole else self.blob.piece)
+
+    def chunk(self, token: int) -> Chunk:
+        """The next one."""
+        offset = self.written
+        data = self.blob.read(offset, self.blob.piece)
+        self.written += len(data)
+        self.blob.drop(self.written)
+        last = self.whole and self.written == len(self.blob)
+        digest, total = (self.blob.digest, self.written) if last else (b"", 0)
+        return Chunk(self.group, token, self.tag.view, self.tag.covers, digest, offset, total, data)
 
 
 class Compaction:
@@ -37,13 +57,12 @@ class Compaction:
         self._start: int | None = None
         """The first record of the round under way."""
         self._view = 0
-        self._asked: dict[int, Asked] = {}
-        self._chunks: deque[Chunk] = deque()
-        """What is still to be written."""
+        self._writing: dict[int, Writing] = {}
+        """By the token with which the application was asked."""
         self._upto = 0
         """The last record that this round has written."""
-        self._last_token = 0
-        """Negative from here: those of state transfers are positive."""
+        self._last_token = -(core.me.incarnation << 20)
+        """Those of state transfers are positive; an answer meant for a former incarnation fits none of ours."""
         self._written = 0
         """Bytes of snapshots in this round."""
 
@@ -57,19 +76,32 @@ class Compaction:
             if ledger.is_long and core.active and self._may_begin():
                 self._begin()
             return
-        while self._chunks and self._upto - ledger.logged < CHUNKS_AHEAD:
-            self._upto = ledger.append(core.out, self._chunks.popleft())
-        if not self._asked and not self._chunks and ledger.logged >= self._upto:
+        self._write()
+        if not self._writing and ledger.logged >= self._upto:
             core.note("log.shortened", self._written)
             core.out.forget = self._start
             self._start, ledger.in_round = None, False
             ledger.shortened(self._written)
 
+    def _write(self) -> None:
+        core = self.core
+        ledger = core.ledger
+        for token, writing in list(self._writing.items()):
+            while writing.has_chunk and self._upto - ledger.logged < CHUNKS_AHEAD:
+                chunk = writing.chunk(token)
+                self._upto = ledger.append(core.out, chunk)
+                self._written += len(chunk.data)
+            if writing.whole and not writing.has_chunk:
+                del self._writing[token]
+            elif not (writing.asked or writing.whole or writing.has_chunk):
+                writing.asked = True
+                core.out.deliveries.append(SnapshotWanted(writing.group, token))
+
     def _give_up(self, why: str) -> None:
         self.core.note("log.round_given_up", why)
         self._start, self.core.ledger.in_round = None, False
-        self._asked.clear()
-        self._chunks.clear()
+        self.core.out.deliveries += [SnapshotUnwanted(w.group, token) for token, w in self._writing.items()]
+        self._writing.clear()
 
     def _seats(self) -> list[Seat]:
         return [seat for seat in self.core.seats.values() if seat.spec.durable]
@@ -91,7 +123,9 @@ class Compaction:
         for seat in self._seats():
             self._last_token -= 1
             tag = Tag(core.view.id, tuple(core.channels[seat.group].held.delivered))
-            self._asked[self._last_token] = Asked(seat.group, tag, seat.partials())
+            blob = Spool(core.config.limits.chunk)
+            Seat.begin_packing(blob, seat.partials())
+            self._writing[self._last_token] = Writing(seat.group, tag, blob)
             channel = core.channels[seat.group]
             for author, covered in enumerate(tag.covers):
                 for data in channel.relay(author, covered + 1, channel.arrived[author]):
@@ -103,14 +137,13 @@ class Compaction:
     def on_snapshot(self, answer: SnapshotTaken) -> None:
         """The application's answer to one of our questions."""
         core = self.core
-        asked = self._asked.pop(answer.token, None)
-        if asked is None or asked.group != answer.group or core.view is None or core.view.id != asked.tag.view:
+        writing = self._writing.get(answer.token)
+        if writing is None or writing.group != answer.group:
             return
-        seat = core.seats.get(asked.group)
+        seat = core.seats.get(writing.group)
         if answer.data is None or seat is None or not seat.synced:
             core.ledger.postpone()
             self._give_up("an application gave no snapshot")
             return
-        blob = seat.pack(answer.data, asked.partials)
-        self._written += len(blob)
-        self._chunks += chunks_of(asked.group, asked.tag, blob, core.config.limits.chunk)
+        writing.blob.append(framed(answer.data))
+        writing.asked, writing.whole = False, not answer.more

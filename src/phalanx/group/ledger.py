@@ -12,9 +12,8 @@ In doubt a log counts for less.  After a torn tail was cut off it is not `whole`
 more, until the next decided cut that it holds (counter-example 12).
 """
 
-import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from phalanx.group.channel import Channel, size_of
 from phalanx.group.config import Limits
@@ -24,10 +23,15 @@ from phalanx.model.clock import COUNTER_BITS, NEVER, Stamp
 from phalanx.model.events import Founded
 from phalanx.model.machine import Journal, Output
 from phalanx.model.view import Group, GroupId, Member, Name, Suspended, View
+from phalanx.parts.spool import Spool
 
 CEILING_AHEAD: Stamp = 4_000 << COUNTER_BITS
 """Stamps that are reserved at a time: a record every two seconds while a durable group is hosted, and a clock that runs
 at most four seconds ahead after all nodes were restarted at once."""
+
+CHUNKS_AHEAD = 4
+"""Chunks of a snapshot on their way to the disk at once: with chunks of 256 KiB a batch waits for the writing of 1 MiB at
+most."""
 
 
 def cut_of(value: Decision, group: GroupId) -> Cut | None:
@@ -130,7 +134,8 @@ class Ledger:
         self._enough = limits.log
         self._unlogged: deque[tuple[int, Channel, Data]] = deque()
         self._reserving: tuple[int, Stamp] | None = None
-        self._parts: dict[GroupId, list[Chunk]] = {}
+        self._parts: dict[GroupId, tuple[int, Spool]] = {}
+        """Snapshots of which not all chunks have been read: their token, and what there is."""
         if journal is not None:
             self._replay(journal)
         self.reserved = self.ceiling
@@ -170,16 +175,17 @@ class Ledger:
                 self._take_chunk(record)
 
     def _take_chunk(self, chunk: Chunk) -> None:
-        parts = self._parts.setdefault(chunk.group, [])
-        if parts and (parts[0].digest != chunk.digest or _size(parts) != chunk.offset):
-            parts.clear()
-        if _size(parts) == chunk.offset:
-            parts.append(chunk)
-        if _size(parts) != chunk.total:
+        token, spool = self._parts.pop(chunk.group, (0, Spool(self._limits.chunk)))
+        if chunk.offset == 0:
+            token, spool = chunk.token, Spool(self._limits.chunk)
+        if token != chunk.token or len(spool) != chunk.offset:
             return
-        blob = b"".join(part.data for part in self._parts.pop(chunk.group))
+        spool.append(chunk.data)
+        if not chunk.digest:
+            self._parts[chunk.group] = token, spool
+            return
         recovered = self.groups.get(chunk.group)
-        snapshot = Seat.unpack(blob) if digest_of(blob) == chunk.digest else None
+        snapshot = Seat.unpack(spool) if (chunk.digest, chunk.total) == (spool.digest, len(spool)) else None
         if recovered is None or snapshot is None:
             return
         tag, seat = Tag(chunk.view, chunk.covers), recovered.seat
@@ -307,13 +313,6 @@ class Ledger:
         """It cannot be shortened now: not before it has grown as much again."""
         self._enough = self._grown + self._limits.log
 
-    def append_snapshot(self, out: Output, snapshot: Iterable[Chunk]) -> int:
-        """The number of its last record."""
-        number = self.appended
-        for chunk in snapshot:
-            number = self.append(out, chunk)
-        return number
-
     def on_logged(self, count: int) -> None:
         """So many records are durable."""
         self.logged = max(self.logged, min(count, self.appended))
@@ -337,19 +336,3 @@ def _hosts(view: View, group: Group) -> list[Member]:
 def _ends(recovered: Recovered, value: Decision, cut: Cut) -> bool:
     """That cut is of the view that is open in the log, and not of a later one, in which the group went on elsewhere."""
     return (cut.view or value.old) == recovered.view
-
-
-def _size(parts: list[Chunk]) -> int:
-    return sum(len(part.data) for part in parts)
-
-
-def chunks_of(group: GroupId, tag: Tag, blob: bytes, size: int) -> Iterator[Chunk]:
-    """A snapshot as records of a log."""
-    digest = digest_of(blob)
-    for offset in range(0, len(blob), size):
-        yield Chunk(group, 1, tag.view, tag.covers, digest, offset, len(blob), blob[offset : offset + size])
-
-
-def digest_of(blob: bytes) -> bytes:
-    """Of a snapshot."""
-    return hashlib.blake2b(blob, digest_size=16).digest()

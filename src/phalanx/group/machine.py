@@ -47,13 +47,14 @@ from phalanx.model.events import (
     Host,
     Leave,
     Multicast,
+    RestoreTaken,
     SnapshotTaken,
     Unhost,
 )
 from phalanx.model.machine import Drop, Journal, LinkDown, LinkUp, Logged, Output, Received, Refused
 from phalanx.model.view import Address, Member, Name, View
 
-_RareRequest = Host | Unhost | Leave | SnapshotTaken
+_RareRequest = Host | Unhost | Leave | SnapshotTaken | RestoreTaken
 
 
 class GroupMachine:
@@ -233,6 +234,8 @@ class GroupMachine:
             case SnapshotTaken():
                 self._transfer.on_snapshot(request)
                 self._compaction.on_snapshot(request)
+            case RestoreTaken():
+                self._transfer.on_restored(request)
             case Host():
                 self._membership.on_host(request)
             case Unhost():

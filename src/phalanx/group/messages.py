@@ -268,11 +268,11 @@ class Commit(msgspec.Struct, frozen=True, array_like=True, tag="commit"):
 
 
 class Fetch(msgspec.Struct, frozen=True, array_like=True, tag="fetch", gc=False):
-    """Send the snapshot of the group from `offset` on.  `token` 0: any that covers at least what `view` and `covers`
-    say, as in `Chunk`."""
+    """Send a snapshot of the group from `offset` on, one that covers at least what `view` and `covers` say (see `Chunk`).
+    (Which one, the answer says.  If each learner could insist on the one that it began with, two of them would have their
+    donor replace each other's for ever.)"""
 
     group: GroupId
-    token: int
     offset: int
     view: int
     covers: Vector
@@ -283,6 +283,12 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk", gc=False)
 
     view, covers: the snapshot holds all of the views before `view` and of it each host's batches up to `covers`.
     digest: of the whole snapshot; a donor with the same tag and digest can go on where another stopped.
+
+    Between nodes one without `digest`, `total` and `data` says that the snapshot is being made.  In a log only the last
+    chunk has a digest and a total: when the others were written, the rest had not been made.  There `token` tells the
+    chunks of one snapshot from those of another.
+
+    The bytes are frames (`parts.spool`): first `Partials`, then the application's state, in one slice or several.
     """
 
     group: GroupId
@@ -295,11 +301,8 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk", gc=False)
     data: bytes
 
 
-class Snapshot(msgspec.Struct, array_like=True):
-    """What the chunks make up: the application's state, and the large payloads of which fragments have been delivered."""
-
-    data: bytes
-    partials: list[tuple[Member, list[bytes]]]
+Partials = list[tuple[Member, list[bytes]]]
+"""Large payloads of which fragments have been delivered."""
 
 
 Body = (

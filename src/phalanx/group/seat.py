@@ -12,9 +12,10 @@ import msgspec
 
 from phalanx.group.channel import PAYLOAD_OVERHEAD, Entry, size_of
 from phalanx.group.config import Limits
-from phalanx.group.messages import WHOLE, Data, Snapshot
-from phalanx.model.events import Delivered, Restored, Writable
+from phalanx.group.messages import WHOLE, Data, Partials
+from phalanx.model.events import Delivered, Restored, Restoring, Writable
 from phalanx.model.view import GroupId, GroupSpec, Member
+from phalanx.parts.spool import Spool, frame_end, framed
 
 
 class Tag(NamedTuple):
@@ -32,8 +33,20 @@ class Tag(NamedTuple):
         return all(have >= need for have, need in zip(self.covers, other.covers, strict=True))
 
 
+class Snapshot(NamedTuple):
+    """A state as it is restored: the application's slices, and the large payloads of which fragments are delivered.
+    `token`: of the slices but the last that the application has been given already; 0: it has been given none."""
+
+    slices: Sequence[bytes]
+    partials: Partials
+    token: int = 0
+
+
+REPLAYED = -1
+"""The token of slices that come from the log."""
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Snapshot).decode
+_decode = msgspec.msgpack.Decoder(Partials).decode
 
 
 class Seat:
@@ -167,19 +180,35 @@ class Seat:
         self._partials.clear()
         self.suffix_from = after
 
-    def pack(self, data: bytes, partials: dict[Member, list[bytes]]) -> bytes:
-        return _encode(Snapshot(data, sorted(partials.items())))
-
-    def partials(self) -> dict[Member, list[bytes]]:
-        return {member: list(pieces) for member, pieces in self._partials.items()}
+    def partials(self) -> Partials:
+        return sorted((member, list(pieces)) for member, pieces in self._partials.items())
 
     @staticmethod
-    def unpack(blob: bytes) -> Snapshot | None:
-        """What `pack` made; None if it is nothing of the kind."""
+    def begin_packing(spool: Spool, partials: Partials) -> None:
+        """What a snapshot begins with; the application's slices follow as frames."""
+        spool.append(framed(_encode(partials)))
+
+    @staticmethod
+    def unpack_partials(data: bytes | None) -> Partials | None:
+        """What the first frame says; None if it says nothing of the kind."""
         try:
-            return _decode(blob)
+            return _decode(data) if data is not None else None
         except msgspec.MsgspecError:
             return None
+
+    @classmethod
+    def unpack(cls, spool: Spool) -> Snapshot | None:
+        """A whole snapshot; None if it is nothing of the kind."""
+        first = spool.frame(0)
+        partials = cls.unpack_partials(first)
+        if first is None or partials is None:
+            return None
+        slices, offset = [], frame_end(0, first)
+        while (data := spool.frame(offset)) is not None:
+            slices.append(data)
+            offset = frame_end(offset, data)
+            spool.drop(offset)
+        return Snapshot(slices, partials) if slices and offset == len(spool) else None
 
     def restore(self, snapshot: Snapshot, tag: Tag, senders: Iterable[Member], deliveries: list[Any]) -> None:
         """The snapshot is complete: take it, and replay what it does not cover.  `senders` of the present view."""
@@ -189,7 +218,11 @@ class Seat:
         if self.replay is not None:
             self.replay.clear()
             self.backlog = 0
-        (deliveries if self.replay is None else self.replay).append(Restored(self.group, snapshot.data))
+        into, token = deliveries if self.replay is None else self.replay, snapshot.token
+        if not token and len(snapshot.slices) > 1:
+            token = REPLAYED
+            into += [Restoring(self.group, token, data) for data in snapshot.slices[:-1]]
+        into.append(Restored(self.group, snapshot.slices[-1], token))
         for view, sender, data in suffix:
             if view > tag.view or (view == tag.view and data.number > tag.covers[data.author]):
                 self.deliver(view, sender, data, deliveries)

@@ -3,17 +3,24 @@
 The snapshot's tag says what it covers: everything before a view, and of that view each host's batches up to a number.
 What follows the tag the learner has received itself, as one of those to whom everything is sent: its seat keeps it as
 the suffix.  If a donor fails, another continues only where tag and digest are the same.
+
+A large state is never handled in one go.  The donor's application gives it in slices, one after the other, and a learner
+that asks meanwhile is told that it is being made.  Once the learner has all of it, and the digest is right, it gives the
+slices to its own application (and the bytes to its log), again one after the other; only when the last is due has the
+group's state changed hands.  Until then the learner stays one, so nobody waits for it.
 """
 
 from typing import NamedTuple
 
+from phalanx.group.absorbing import Absorbing
 from phalanx.group.core import Core
-from phalanx.group.ledger import chunks_of, cut_of, digest_of
+from phalanx.group.ledger import cut_of
 from phalanx.group.messages import Chunk, Fetch
-from phalanx.group.seat import Tag
-from phalanx.model.events import SnapshotTaken, SnapshotWanted
-from phalanx.model.view import GroupId, Member, Name
+from phalanx.group.seat import Seat, Tag
+from phalanx.model.events import RestoreTaken, SnapshotTaken, SnapshotUnwanted, SnapshotWanted
+from phalanx.model.view import GroupId, Name
 from phalanx.parts.download import Download
+from phalanx.parts.spool import Spool, framed
 
 
 class Snap(NamedTuple):
@@ -21,16 +28,16 @@ class Snap(NamedTuple):
 
     token: int
     tag: Tag
-    blob: bytes
-    digest: bytes
+    blob: Spool
 
 
 class Wanted(NamedTuple):
-    """A snapshot that the application was asked for: its tag, and the seat's open payloads, as of that moment."""
+    """A snapshot that the application was asked for: its tag, what has come of it (first the seat's open payloads as of
+    that moment), and who wants it."""
 
     group: GroupId
     tag: Tag
-    partials: dict[Member, list[bytes]]
+    blob: Spool
     asked: set[Name]
 
 
@@ -41,7 +48,7 @@ PIECES_AHEAD = 8
 class Fetching:
     """A learner's transfer of one group."""
 
-    __slots__ = ("avoid", "digest", "donor", "download", "moved_at", "piece", "tag", "token")
+    __slots__ = ("absorbing", "avoid", "blob", "digest", "donor", "download", "moved_at", "piece", "tag", "token")
 
     def __init__(self, piece: int) -> None:
         self.piece = piece
@@ -57,6 +64,10 @@ class Fetching:
         self.tag: Tag | None = None
         self.digest = b""
         self.download = Download(self.piece, PIECES_AHEAD)
+        self.blob = Spool(self.piece)
+        """What has come of it without a gap."""
+        self.absorbing: Absorbing | None = None
+        """All of it is here, and on its way to the application."""
 
 
 class Transfer:
@@ -86,7 +97,10 @@ class Transfer:
         """Snapshots of states that are not the group's any more, or not here."""
         synced = {g for g, seat in self.core.seats.items() if seat.synced}
         self._snaps = {g: s for g, s in self._snaps.items() if g in synced and self._is_sound(g, s.tag)}
-        self._wanted = {t: w for t, w in self._wanted.items() if w.group in synced and self._is_sound(w.group, w.tag)}
+        for token, wanted in list(self._wanted.items()):
+            if wanted.group not in synced or not self._is_sound(wanted.group, wanted.tag):
+                del self._wanted[token]
+                self.core.out.deliveries.append(SnapshotUnwanted(wanted.group, token))
 
     @property
     def busy(self) -> int:
@@ -127,44 +141,51 @@ class Transfer:
             return
         if least.view == core.view.id and len(least.covers) != len(channel.hosts):
             return
-        if snap is not None and (message.token in (0, snap.token)) and snap.tag.reaches(least):
+        if snap is not None and snap.tag.reaches(least):
             self._send_chunk(sender, message.group, snap, message.offset)
             return
         waiting = next((w for w in self._wanted.values() if w.group == message.group), None)
         if waiting is not None and waiting.tag.reaches(least):
             waiting.asked.add(sender)
+            token = next(token for token, w in self._wanted.items() if w is waiting)
+            core.post([sender], Chunk(message.group, token, waiting.tag.view, waiting.tag.covers, b"", 0, 0, b""))
             return
         self._last_token += 1
         tag = Tag(core.view.id, tuple(channel.held.delivered))
-        self._wanted[self._last_token] = Wanted(message.group, tag, seat.partials(), {sender})
+        blob = Spool(core.config.limits.chunk)
+        Seat.begin_packing(blob, seat.partials())
+        self._wanted[self._last_token] = Wanted(message.group, tag, blob, {sender})
         core.note("snapshot.wanted", message.group, tag.view)
         core.out.deliveries.append(SnapshotWanted(message.group, self._last_token))
 
     def on_snapshot(self, answer: SnapshotTaken) -> None:
+        """A slice from the application."""
         core = self.core
-        wanted = self._wanted.pop(answer.token, None)
-        seat = core.seats.get(answer.group)
-        if (
-            wanted is None
-            or wanted.group != answer.group
-            or not self._is_sound(wanted.group, wanted.tag)
-            or seat is None
-            or answer.data is None
-            or core.view is None
-        ):
+        wanted = self._wanted.get(answer.token)
+        if wanted is None or wanted.group != answer.group:
             return
-        blob = seat.pack(answer.data, wanted.partials)
-        snap = Snap(answer.token, wanted.tag, blob, digest_of(blob))
+        if answer.data is None or answer.group not in core.seats or core.view is None:
+            del self._wanted[answer.token]
+            return
+        wanted.blob.append(framed(answer.data))
+        if answer.more:
+            core.out.deliveries.append(SnapshotWanted(answer.group, answer.token))
+            return
+        del self._wanted[answer.token]
+        if not self._is_sound(wanted.group, wanted.tag):
+            return
+        snap = Snap(answer.token, wanted.tag, wanted.blob)
         self._snaps[answer.group] = snap
         for name in sorted(wanted.asked):
             self._send_chunk(name, answer.group, snap, 0)
 
     def _send_chunk(self, to: Name, group: GroupId, snap: Snap, offset: int) -> None:
         self._used_at[group] = self.core.now.mono
-        data = snap.blob[offset : offset + self.core.config.limits.chunk]
+        blob = snap.blob
+        data = blob.read(offset, self.core.config.limits.chunk)
         self.core.post(
             [to],
-            Chunk(group, snap.token, snap.tag.view, snap.tag.covers, snap.digest, offset, len(snap.blob), data),
+            Chunk(group, snap.token, snap.tag.view, snap.tag.covers, blob.digest, offset, len(blob), data),
         )
 
     # --- the learner
@@ -173,6 +194,9 @@ class Transfer:
         core = self.core
         seat, fetching = core.seats.get(chunk.group), self._fetching.get(chunk.group)
         if seat is None or seat.synced or fetching is None or fetching.donor != sender or core.view is None:
+            return
+        if not chunk.digest:
+            fetching.moved_at = core.now.mono  # it is being made
             return
         tag = Tag(chunk.view, chunk.covers)
         place = core.past[chunk.view - 1].view.group(chunk.group) if chunk.view - 1 in core.past else None
@@ -188,6 +212,14 @@ class Transfer:
         fetching.token = chunk.token
         if fetching.download.take(chunk.offset, chunk.total, chunk.data):
             fetching.moved_at = core.now.mono
+            for data in fetching.download.drain():
+                fetching.blob.append(data)
+
+    def on_restored(self, answer: RestoreTaken) -> None:
+        """The application has taken a slice."""
+        fetching = self._fetching.get(answer.group)
+        if fetching is not None and fetching.absorbing is not None:
+            fetching.absorbing.taken(answer.token)
 
     def act(self) -> None:
         """Ask, ask elsewhere, finish; forget snapshots that nobody fetches any more."""
@@ -224,7 +256,7 @@ class Transfer:
             if not self._is_sound(group, fetching.tag):
                 fetching.restart()
             elif fetching.tag.view <= view.id:
-                self._finish(group, fetching)
+                self._absorb(group, fetching, fetching.tag)
                 return
             else:
                 return
@@ -259,31 +291,32 @@ class Transfer:
             return
         least = fetching.tag or self.core.seats[group].suffix_from
         for offset in fetching.download.to_ask(self.core.now.mono, 2 * self.core.timing.resend_after):
-            self.core.post([fetching.donor], Fetch(group, fetching.token, offset, least.view, least.covers))
+            self.core.post([fetching.donor], Fetch(group, offset, least.view, least.covers))
 
-    def _finish(self, group: GroupId, fetching: Fetching) -> None:
+    def _absorb(self, group: GroupId, fetching: Fetching, tag: Tag) -> None:
         core = self.core
         view, seat, channel = core.view, core.seats[group], core.channels[group]
-        assert fetching.tag is not None and view is not None
-        blob = fetching.download.content()
-        snapshot = seat.unpack(blob) if digest_of(blob) == fetching.digest else None
-        if snapshot is None:
+        assert view is not None
+        if fetching.absorbing is None:
+            self._last_token += 1
+            fetching.absorbing = Absorbing.begin(group, self._last_token, tag, fetching.blob, fetching.digest)
+        if fetching.absorbing is None:
             core.note("transfer.corrupt", group, fetching.donor)
             if fetching.donor is not None:
                 fetching.avoid.add(fetching.donor)
             fetching.restart()
             fetching.donor = None
             return
-        if seat.spec.durable:
-            seat.base_at = core.ledger.append_snapshot(
-                core.out, chunks_of(group, fetching.tag, blob, core.config.limits.chunk)
-            )
-        if fetching.tag.view == view.id:
-            channel.adopt(fetching.tag.covers)
+        snapshot = fetching.absorbing.act(core.out, core.ledger if seat.spec.durable else None)
+        if snapshot is None:
+            return
+        seat.base_at = fetching.absorbing.logged_by
+        if tag.view == view.id:
+            channel.adopt(tag.covers)
             core.busy[group] = channel
             core.ledger.append_fresh(core.out, channel)
-        core.note("transfer.done", group, fetching.tag.view)
-        seat.restore(snapshot, fetching.tag, view.everyone, core.out.deliveries)
+        core.note("transfer.done", group, tag.view)
+        seat.restore(snapshot, tag, view.everyone, core.out.deliveries)
         del self._fetching[group]
         core.row_due = True
 
@@ -291,14 +324,12 @@ class Transfer:
         core = self.core
         if core.excluded or not core.live:
             return None
-        times = [
-            at
-            for f in self._fetching.values()
-            if f.donor is not None and (at := f.download.due(2 * core.timing.resend_after)) is not None
-        ]
+        again = 2 * core.timing.resend_after
+        pursued = [f for f in self._fetching.values() if f.absorbing is None]
+        times = [at for f in pursued if f.donor is not None and (at := f.download.due(again)) is not None]
         times += [at + 8 * core.timing.suspect_after for at in self._used_at.values()]
         if any(not s.synced and g not in self._fetching for g, s in core.seats.items()) or any(
-            f.donor is None for f in self._fetching.values()
+            f.donor is None for f in pursued
         ):
             times.append(core.now.mono + core.timing.resend_after)
         return min(times, default=None)

@@ -348,7 +348,8 @@ def _fault_in_value(core: Core, body: Accept | Accepted) -> str | None:
 
 
 def _fault_in_transfer(core: Core, body: Fetch | Chunk) -> str | None:
-    if not is_view(body.view) or not are_counts(body.token, body.offset, *body.covers):
+    token = body.token if isinstance(body, Chunk) else 0
+    if not is_view(body.view) or not are_counts(token, body.offset, *body.covers):
         return "a number of the transfer is out of range"
     if not 1 <= len(body.covers) <= EVERYONE_MAX:
         return f"a snapshot of {len(body.covers)} hosts"
@@ -372,7 +373,10 @@ def _host_counts(core: Core, view: int, group: GroupId) -> set[int]:
 
 
 def _fault_in_chunk(chunk: Chunk) -> str | None:
-    """Of a snapshot shorter than asked for (another donor's), the piece at that offset is empty."""
+    """Of a snapshot shorter than asked for (another donor's), the piece at that offset is empty.  Of one that is being
+    made there is nothing yet."""
+    if chunk.token >= 1 and (chunk.digest, chunk.offset, chunk.total, chunk.data) == (b"", 0, 0, b""):
+        return None
     if chunk.token < 1 or not 1 <= chunk.total < COUNT_MAX or len(chunk.digest) != DIGEST_SIZE:
         return "a snapshot that cannot be"
     if chunk.offset + len(chunk.data) > chunk.total if chunk.data else chunk.offset < chunk.total:

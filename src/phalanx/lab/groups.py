@@ -33,7 +33,10 @@ from phalanx.model.events import (
     Leave,
     Multicast,
     Restored,
+    RestoreTaken,
+    Restoring,
     SnapshotTaken,
+    SnapshotUnwanted,
     SnapshotWanted,
     Unhost,
 )
@@ -66,6 +69,21 @@ class App:
         self.process = process
         self.view = 0
         self.state: dict[GroupId, list[bytes]] = {}
+        self.giving: dict[int, list[bytes]] = {}
+        """Slices of a snapshot that are to be given, by its token, the last first."""
+        self.taking: dict[GroupId, tuple[int, list[bytes]]] = {}
+        """Slices of a state that have come, and their token."""
+
+    def slices(self, group: GroupId, size: int) -> list[bytes]:
+        """The state now, in slices of so many payloads, the last first."""
+        state = self.state[group]
+        return [_encode(state[at : at + size]) for at in range(0, max(1, len(state)), size)][::-1]
+
+    def take(self, group: GroupId, token: int, data: bytes) -> list[bytes]:
+        """A slice has come; all that have."""
+        known, slices = self.taking.get(group, (0, []))
+        self.taking[group] = token, [*(slices if token == known != 0 else ()), data]
+        return self.taking[group][1]
 
 
 class GroupScenario(Scenario):
@@ -92,6 +110,7 @@ class GroupScenario(Scenario):
 
     def build(self) -> None:
         rng = random.Random(f"{self.plan.seed}/cluster")
+        self._slicing = random.Random(f"{self.plan.seed}/slices")
         names = self.plan.names
         self.specs: dict[str, GroupSpec] = {}
         self.wanted: dict[Name, list[GroupSpec]] = {name: [] for name in names}
@@ -130,6 +149,47 @@ class GroupScenario(Scenario):
 
     # --- the application
 
+    def _give(self, name: Name, app: App, group: GroupId, token: int) -> Iterable[Any]:
+        """The first slice of a state at once, the others after a while, in which the group goes on and nodes crash."""
+        first = token not in app.giving
+        if first:
+            app.giving[token] = app.slices(group, self._slicing.choice((1, 3, 10, 1_000)))
+        data = app.giving[token].pop()
+        more = bool(app.giving[token])
+        if not more:
+            del app.giving[token]
+        answer = SnapshotTaken(group, token, data, more)
+        return (answer,) if first else self._soon(name, answer)
+
+    def _soon(self, name: Name, request: Any) -> Iterable[Any]:
+        delay = self._slicing.choice((0, 0, 1, 10, 100)) * MILLISECOND
+        if not delay:
+            return (request,)
+        life = self.world.nodes[name].life
+        self.world.schedule(delay, self._request, name, life, request)
+        return ()
+
+    def _request(self, name: Name, life: int, request: Any) -> None:
+        if self.world.nodes[name].life == life:
+            self.world.request(name, request)
+
+    def _exchange(self, node: Node, app: App, delivery: Any) -> Iterable[Any] | None:
+        """Slices of states."""
+        match delivery:
+            case SnapshotWanted(group, token):
+                return self._give(node.name, app, group, token)
+            case SnapshotUnwanted(_, token):
+                app.giving.pop(token, None)
+            case Restoring(group, token, data):
+                app.take(group, token, data)
+                return self._soon(node.name, RestoreTaken(group, token))
+            case Restored(group, data, token):
+                slices = app.take(group, token, data)
+                app.state[group] = [payload for each in slices for payload in _decode_state(each)]
+                del app.taking[group]
+                self.world.history.append(SawState(app.process, group, tuple(app.state[group])))
+        return None
+
     def deliver(self, node: Node, delivery: Any) -> Iterable[Any] | None:
         app: App = node.application
         history = self.world.history
@@ -153,11 +213,8 @@ class GroupScenario(Scenario):
                 if sender == app.process:
                     self._acked[group] = max(self._acked.get(group, 0), len(state))
                 return (Consumed(group, sum(map(len, payloads))),)
-            case SnapshotWanted(group, token):
-                return (SnapshotTaken(group, token, _encode(app.state[group])),)
-            case Restored(group, data):
-                app.state[group] = _decode_state(data)
-                history.append(SawState(app.process, group, tuple(app.state[group])))
+            case SnapshotWanted() | SnapshotUnwanted() | Restoring() | Restored():
+                return self._exchange(node, app, delivery)
             case BarrierReached(group, token):
                 need = self._barriers.pop(token)
                 if len(app.state[group]) < need:

@@ -26,7 +26,7 @@ from phalanx.node.node import Node as Machinery
 from phalanx.replication.calls import Call as CommandCall
 from phalanx.replication.calls import Completed, End, Read
 from phalanx.replication.client import ClientMachine
-from phalanx.replication.inflight import ReplicaDiverged, SnapshotUnfaithful
+from phalanx.replication.inflight import SLICE_BYTES, ReplicaDiverged, SnapshotUnfaithful
 from phalanx.replication.objects import Invocation, ObjectType
 from phalanx.replication.replica import Replica
 from phalanx.sim.faults import CrashAll
@@ -199,7 +199,7 @@ class ObjectScenario(Scenario):
 
     def state_of(self, replica: Replica[Any]) -> bytes:
         """What must be equal at all replicas in the end."""
-        return replica.snapshot()
+        return b"".join(replica.slices(SLICE_BYTES))
 
     def unfinished(self) -> str:
         def at(name: Name) -> str:

@@ -97,7 +97,7 @@ class ServiceScenario(ObjectScenario):
 
     def after_step(self, node: Node, output: Output) -> str | None:
         machine = node.machine
-        if isinstance(machine, Machinery) and machine.gateway.deadline is not None:
+        if isinstance(machine, Machinery) and machine.gateway.is_holding:
             assert machine.group.is_fenced, "what is held is taken up when the view change is over"
         del output
         return None

@@ -1,7 +1,8 @@
 """The store and its clients under every fault: the scenario `store` of `phalanx sim`.
 
-All nodes host the store; a few clients, which no fault strikes but all faults reach, put, delete, transact, compact,
-hold leases and watch.  Demanded are
+All nodes host the store, in memory or durably (then a power cut of all loses nothing); a few clients, which no fault
+strikes but all faults reach, put, delete, transact, compact, hold leases and watch.  States travel, and are written to
+logs, in slices of a few items.  Demanded are
 
 - one log: what any replica applies at a revision is what every other replica of that group applies there;
 - exactly once: an acknowledged write is in the log once, one that did not happen never, one of unknown outcome at most
@@ -42,7 +43,7 @@ from phalanx.sim.swarm import Swarm
 
 KIND = describe(KV)
 WATCH = KIND.operation(KV.watch)
-SPEC = GroupSpec("KV", Order.TOTAL, contract=KIND.contract)
+SPECS = [GroupSpec("KV", Order.TOTAL, contract=KIND.contract, durable=durable) for durable in (False, True)]
 KEYS = [b"k%d" % n for n in range(8)]
 CLIENTS = ("~c0", "~c1", "~c2")
 DEADLINE_NS = 60 * SECOND
@@ -87,6 +88,7 @@ class StoreScenario(Scenario):
     # --- the cluster and its clients
 
     def build(self) -> None:
+        self.spec = SPECS[random.Random(f"{self.plan.seed}/durable").random() < 0.5]
         super().build()
         for name in CLIENTS:
             self.world.add(name)
@@ -98,7 +100,9 @@ class StoreScenario(Scenario):
             return ClientMachine(endpoints, setup.rng, ATTEMPT_NS)
         peers = tuple((name, name) for name in self.plan.names)
         config = Config(setup.name, setup.address, (), peers, (), TIMING, LIMITS)
-        return NodeMachine(config, setup.durable, setup.rng, setup.now, {"KV": (KIND, SPEC)})
+        objects = {"KV": (KIND, self.spec)}
+        journal = setup.journal if self.spec.durable else None
+        return NodeMachine(config, setup.durable, setup.rng, setup.now, objects, journal)
 
     def deliver(self, node: Node, delivery: Any) -> Iterable[Any] | None:
         if isinstance(delivery, (Fed, Ended)):

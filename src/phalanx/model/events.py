@@ -46,12 +46,21 @@ class Consumed(msgspec.Struct, frozen=True, gc=False):
 
 
 class SnapshotTaken(msgspec.Struct, frozen=True, gc=False):
-    """Answer to `SnapshotWanted`: the state as it was when the application came to that delivery.
-    `data` None means that the application cannot give one now."""
+    """Answer to `SnapshotWanted`: the state as it was when the application came to that delivery, or the next slice.
+    `data` None means that the application cannot give one now; `more`, that this was not the last slice, so another
+    `SnapshotWanted` with that token follows, or a `SnapshotUnwanted`."""
 
     group: GroupId
     token: int
     data: bytes | None
+    more: bool = False
+
+
+class RestoreTaken(msgspec.Struct, frozen=True, gc=False):
+    """Answer to `Restoring`: the application has taken that slice, and is ready for another."""
+
+    group: GroupId
+    token: int
 
 
 class Barrier(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +70,7 @@ class Barrier(msgspec.Struct, frozen=True, gc=False):
     token: int
 
 
-Request = Host | Unhost | Leave | Multicast | Consumed | SnapshotTaken | Barrier
+Request = Host | Unhost | Leave | Multicast | Consumed | SnapshotTaken | RestoreTaken | Barrier
 
 # --- deliveries ---------------------------------------------------------------------------------------------------
 
@@ -94,18 +103,37 @@ class Delivered(msgspec.Struct, frozen=True, gc=False):
 
 
 class SnapshotWanted(msgspec.Struct, frozen=True, gc=False):
-    """Give the state as it is after all deliveries before this one, by `SnapshotTaken`."""
+    """Give the state as it is after all deliveries before this one, by `SnapshotTaken`; or, if a slice of that token has
+    been given, the next of the state as it was then."""
 
     group: GroupId
     token: int
 
 
+class SnapshotUnwanted(msgspec.Struct, frozen=True, gc=False):
+    """No further slice of that snapshot will be asked for."""
+
+    group: GroupId
+    token: int
+
+
+class Restoring(msgspec.Struct, frozen=True, gc=False):
+    """A slice of a state that will replace the group's: keep it for the `Restored` with that token, and say
+    `RestoreTaken`.  A first one with another token means that what came before is of no use."""
+
+    group: GroupId
+    token: int
+    data: bytes
+
+
 class Restored(msgspec.Struct, frozen=True, gc=False):
     """Replace the group's state by this snapshot; the deliveries that follow continue from it.  It comes to a learner
-    once, and again if its state had to be replaced."""
+    once, and again if its state had to be replaced.  With a `token`, `data` is the last slice, and those before it have
+    come by `Restoring`; with 0 it is all."""
 
     group: GroupId
     data: bytes
+    token: int = 0
 
 
 class Writable(msgspec.Struct, frozen=True, gc=False):
@@ -170,6 +198,8 @@ Delivery = (
     | Founded
     | Delivered
     | SnapshotWanted
+    | SnapshotUnwanted
+    | Restoring
     | Restored
     | Writable
     | BarrierReached

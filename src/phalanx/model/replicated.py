@@ -51,11 +51,23 @@ position: it returns a struct with what changed beyond it in the range of keys f
 (None: to the last), in `events`; the `position` that it has come to; and `more` if it stopped early.  It must return at
 least one event if there is one.  Gateways call it whenever something in the range was touched, and keep nothing for slow
 followers but their position.  What `watch` and `touched` raise (because the position is forgotten, say) ends the watch.
+
+A class whose state is large is saved and restored in *slices*, so that commands and heartbeats go on meanwhile: it has
+the methods of `Sliced`, and a `digest`, since audits must not encode all of it:
+
+        def snapshot_slices(self, size: int) -> Iterator[bytes]: ...
+        def restore_slice(self, data: bytes) -> None: ...
+        def digest(self) -> bytes: ...
+
+The first slice is taken at once, the others whenever there is time, and commands are run in between: all of them must
+tell the state as it was when the first was taken (so what a command changes, and has not been told yet, must be kept
+until it is).  Of equal states the slices should be equal, so that another host can go on with a transfer whose donor
+has failed.  The iterator is closed (a generator sees `GeneratorExit`) when the rest is not wanted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
 import msgspec
 
@@ -66,6 +78,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MARK = "__phalanx_operation__"
 """The attribute of a function that holds its `Mark`."""
+
+
+class Sliced(Protocol):
+    """A class whose state is saved and restored in slices: see the module's text."""
+
+    def snapshot_slices(self, size: int) -> Iterator[bytes]:
+        """The state as it is when the first slice is taken, in slices of about `size` bytes; at least one."""
+
+    def restore_slice(self, data: bytes) -> None:
+        """The next slice, in their order, of a state that this instance, which is new, is to become."""
+
+    def digest(self) -> bytes:
+        """Equal for equal states; cheap."""
 
 
 class Context(msgspec.Struct, frozen=True, gc=False):

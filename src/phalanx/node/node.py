@@ -23,6 +23,7 @@ from phalanx.model.view import Address, GroupSpec
 from phalanx.node.status import Status, status_of
 from phalanx.parts.quorum import is_quorum
 from phalanx.replication.gateway import Gateway
+from phalanx.replication.inflight import GATEWAY_LIMITS
 from phalanx.replication.messages import Answer, ClientMessage, Describe
 from phalanx.replication.objects import ObjectType
 from phalanx.replication.standing import Standing
@@ -68,7 +69,7 @@ class Node:
         config = msgspec.structs.replace(self._config, hosts=tuple(self._specs.values()))
         self.group = GroupMachine(config, self._votes, self._rng, now, self._journal)
         self._journal = None
-        self.gateway = Gateway(self.group.me)
+        self.gateway = Gateway(self.group.me, GATEWAY_LIMITS._replace(slice_bytes=config.limits.chunk))
         for name, (kind, _) in self._objects.items():
             self.gateway.register(name, kind)
         self._consumed.clear()

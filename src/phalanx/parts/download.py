@@ -4,7 +4,7 @@
 class Download:
     """Until the first piece tells the total, only that is asked for.  Times are monotonic nanoseconds."""
 
-    __slots__ = ("_asked", "_pieces", "piece", "size", "total", "window")
+    __slots__ = ("_asked", "_pieces", "_ready", "piece", "size", "total", "window")
 
     def __init__(self, piece: int, window: int) -> None:
         """`piece`: how much to ask for at a time, in bytes; `window`: how many pieces at once."""
@@ -14,6 +14,7 @@ class Download:
         """Bytes from the beginning that are here without a gap."""
         self.total: int | None = None
         self._pieces: dict[int, bytes] = {}
+        self._ready: list[bytes] = []
         self._asked: dict[int, int] = {}
 
     @property
@@ -30,8 +31,16 @@ class Download:
         self._pieces[offset] = data
         self._asked.pop(offset, None)
         while self.size in self._pieces and self.size < total:
-            self.size += len(self._pieces[self.size])
+            self._ready.append(piece := self._pieces.pop(self.size))
+            self.size += len(piece)
         return True
+
+    def drain(self) -> list[bytes]:
+        """What has come without a gap since this was asked last, in order."""
+        ready, self._ready = self._ready, []
+        for offset in [offset for offset in self._pieces if offset < self.size]:
+            del self._pieces[offset]  # of one who cuts pieces larger than we ask, they overlap
+        return ready
 
     def to_ask(self, now: int, again_after: int) -> list[int]:
         """Offsets to ask for now: new ones as the window allows, and those whose answer is overdue."""
@@ -54,11 +63,3 @@ class Download:
     def due(self, again_after: int) -> int | None:
         """When the first answer is overdue."""
         return min((at + again_after for at in self._asked.values()), default=None)
-
-    def content(self) -> bytes:
-        """All of it, once complete.  Pieces of one who cuts them larger than we ask may overlap."""
-        assert self.complete
-        out = bytearray()
-        for offset in sorted(self._pieces):
-            out += self._pieces[offset][len(out) - offset :]
-        return bytes(out)

@@ -29,15 +29,14 @@ from phalanx.model.events import (
     Installed,
     Request,
     Restored,
-    SnapshotTaken,
-    SnapshotWanted,
     Unhost,
 )
 from phalanx.model.machine import Output
-from phalanx.model.view import Address, Group, GroupId, GroupSpec, Member, Name, View
+from phalanx.model.view import Address, GroupId, GroupSpec, Member, Name, View
 from phalanx.replication import entries
 from phalanx.replication.feeds import Feeds
 from phalanx.replication.hosted import Hosted, Rounds, withdraw
+from phalanx.replication.hosting import Hosting
 from phalanx.replication.inflight import (
     GATEWAY_LIMITS,
     GatewayLimits,
@@ -91,9 +90,8 @@ class Gateway:
         self._me = me
         self._limits = limits
         self._session_limits = sessions
-        self._audit: dict[str, int] = {"audit_interval": audit_interval} if audit_interval else {}
-        self._kinds: dict[str, ObjectType[Any]] = {}
-        self._hosted: dict[GroupId, Hosted] = {}
+        self._hosting = Hosting(me, sessions, audit_interval, limits.slice_bytes)
+        self._hosted = self._hosting.groups
         self._intake = Intake(limits)
         self._feeds = Feeds()
         self._place = Place(me)
@@ -102,23 +100,28 @@ class Gateway:
         self._now = 0
         self._out = Outbox(self._intake)
         self._anew: dict[str, GroupSpec] = {}
+        self._taking = self._hosting.taking
 
     # --- what the node tells --------------------------------------------------------------------------------------
 
     def register(self, name: str, kind: ObjectType[Any]) -> None:
         """Groups of that name hold such objects here.  Before the node asks to host it; its spec must carry the
         contract of the kind."""
-        self._kinds[name] = kind
+        self._hosting.kinds[name] = kind
 
     def replica(self, name: str) -> Replica[Any] | None:
         """The replica of the group of that name, if there is one here."""
-        return next((h.replica for h in self._hosted.values() if h.replica.group.spec.name == name), None)
+        hosted = self._hosting.named(name)
+        return hosted.replica if hosted is not None else None
 
     def stand(self, standing: Standing, suspects: frozenset[Name], now: int) -> None:
         """What the node can do now, and whom it suspects: clients are not sent to those.  What was held is taken up, or
         sent elsewhere, as soon as the view change is over or has lasted too long.  Ticks that are due go out."""
         self._now = now
         self._place.stand(standing, suspects, now)
+        self._taking.begin_turn(now)
+        self._catch_up()
+        self._out.requests += self._hosting.giving.act(now)
         if self._place.acts:
             self._rounds.tick(now)
         if self._held and not self._place.holds:
@@ -132,7 +135,9 @@ class Gateway:
     @property
     def deadline(self) -> int | None:
         """When a turn is due even if nothing happens: for what is held, a tick, or a sign of life."""
-        first = self._place.holds_until if self._held else None
+        first = self._hosting.due
+        if self._held and (first is None or self._place.holds_until < first):
+            first = self._place.holds_until
         if self._place.acts:
             for at in (self._feeds.deadline, self._rounds.deadline):
                 if at is not None and (first is None or at < first):
@@ -174,7 +179,7 @@ class Gateway:
     def _take(self, source: Address, message: Asked) -> None:
         size = len(message.arguments) if isinstance(message, (Command, Query, Watch)) else 0
         waiter = Waiter(source, message.request, size)
-        hosted = self._hosting(message.group)
+        hosted = self._hosting.serving(message.group)
         holds = self._place.holds
         if hosted is None or not (holds or self._place.acts):
             self._elsewhere(waiter, message.group)
@@ -215,13 +220,7 @@ class Gateway:
                 self._elsewhere(waiter, message.group)
 
     def _serving(self, name: str) -> Hosted | None:
-        return self._hosting(name) if self._place.acts else None
-
-    def _hosting(self, name: str) -> Hosted | None:
-        for hosted in self._hosted.values():
-            if hosted.serves_as(name, self._me.name):
-                return hosted
-        return None
+        return self._hosting.serving(name) if self._place.acts else None
 
     def _endpoints(self, name: str) -> tuple[Address, ...]:
         return self._place.endpoints(name, self._serving(name) is not None)
@@ -230,15 +229,33 @@ class Gateway:
 
     def deliver(self, delivery: Delivery) -> bool:
         """A delivery, in order.  False if it is of no replica of this node: it is the application's."""
-        if isinstance(delivery, Delivered):
+        if isinstance(delivery, Delivered) and not self._taking.busy:
             return self._apply(delivery)
+        if self._taking.takes(delivery, begins=self._hosting.begins(delivery, self._place.view)):
+            self._catch_up()
+            return True
+        return self._deal_with(delivery)
+
+    def _catch_up(self) -> None:
+        """Deal with what waits, as far as this turn allows."""
+        while (waiting := self._taking.next()) is not None:
+            group, delivery = waiting
+            if not isinstance(delivery, Installed):
+                self._deal_with(delivery)
+            elif group in self._hosted:
+                self._rounds.touch(group)
+                self._act(self._hosted[group], self._hosted[group].replica.install(delivery.view))
+
+    def _deal_with(self, delivery: Delivery) -> bool:
         match delivery:
-            case Founded(group, spec) if spec.name in self._kinds:
-                self._found(group, spec)
-            case Restored(group, data) if (known := self._spec(group)) and known.name in self._kinds:
-                self._restore(group, known, data)
-            case SnapshotWanted(group, token) if group in self._hosted:
-                self._out.requests.append(SnapshotTaken(group, token, self._hosted[group].snapshot()))
+            case Delivered():
+                return self._apply(delivery)
+            case Founded(group, spec) if spec.name in self._hosting.kinds:
+                self._hosting.found(group, spec, self._place.view, self._now)
+                self._rounds.touch(group)
+                self._out.note("gateway.founded", spec.name)
+            case Restored(group) if self._hosting.kind(group, self._place.view) is not None:
+                self._restore(delivery)
             case BarrierReached(group, token) if group in self._hosted:
                 for waiter, asked in self._hosted[group].barriers.pop(token, ()):
                     self._intake.release(waiter)
@@ -264,7 +281,7 @@ class Gateway:
                     self._drop(group, f"{self._me} was excluded")
                 return False
             case _:
-                return False
+                return self._hosting.exchange(delivery, self._place.view, self._now, self._out)
         return True
 
     def _apply(self, delivered: Delivered) -> bool:
@@ -276,6 +293,7 @@ class Gateway:
 
     def _install(self, view: View) -> None:
         self._place.view = view
+        self._taking.keep_only({group.id for group in view.groups if self._me.name in group.everyone})
         for group_id, hosted in list(self._hosted.items()):
             group = view.group(group_id)
             if group is None or self._me.name not in group.everyone:
@@ -283,49 +301,31 @@ class Gateway:
             else:
                 hosted.ticking = False
                 self._rounds.touch(group_id)
-                self._act(hosted, hosted.replica.install(view))
+                if group_id not in self._taking:  # else it is the view's turn when what came before it is dealt with
+                    self._act(hosted, hosted.replica.install(view))
         for name, spec in list(self._anew.items()):
             group = view.group_named(name)
             if group is None or self._me.name not in group.everyone:
                 del self._anew[name]
                 self._out.requests.append(Host(spec))
 
-    def _found(self, group: GroupId, spec: GroupSpec) -> None:
-        known = self._place.view.group(group) if self._place.view else None
-        self._hosted[group] = self._new(known or Group(group, spec, (self._me.name,)))
-        self._rounds.touch(group)
-        self._out.note("gateway.founded", spec.name)
-
-    def _restore(self, group: GroupId, spec: GroupSpec, data: bytes) -> None:
+    def _restore(self, restored: Restored) -> None:
+        group = restored.group
         if group in self._hosted:
             # Commands that the snapshot covers are not delivered here any more: nobody can tell their callers.
             self._drop(group, "the state was replaced by a transfer")
-        assert self._place.view is not None
-        known = self._place.view.group(group)
-        hosted = self._new(known or Group(group, spec, ()))
-        try:
-            hosted.replica.restore(data)
-        except Exception as error:  # whatever the class's own hooks raise
-            hosted.serves = False
-            self._out.deliveries.append(SnapshotUnfaithful(spec.name, f"{type(error).__name__}: {error}"))
-        self._hosted[group] = hosted
+        replica, error = self._hosting.restore(restored, self._place.view, self._now)
         self._rounds.touch(group)
-        self._out.note("gateway.restored", spec.name, hosted.replica.position)
-
-    def _new(self, group: Group) -> Hosted:
-        kind = self._kinds[group.spec.name]
-        return Hosted(Replica(kind, group, self._me, self._session_limits, **self._audit), self._now)
-
-    def _spec(self, group_id: GroupId) -> GroupSpec | None:
-        if group_id in self._hosted:
-            return self._hosted[group_id].replica.group.spec
-        group = self._place.view.group(group_id) if self._place.view else None
-        return group.spec if group else None
+        if error is not None:
+            unfaithful = SnapshotUnfaithful(replica.group.spec.name, f"{type(error).__name__}: {error}")
+            self._out.deliveries.append(unfaithful)
+        self._out.note("gateway.restored", replica.group.spec.name, replica.position)
 
     def _drop(self, group: GroupId, why: str) -> None:
         """The replica is gone.  What was in flight may have happened or may yet; queries have not."""
         hosted = self._hosted.pop(group)
         self._rounds.touch(group)
+        self._hosting.giving.drop(group)
         name = hosted.replica.group.spec.name
         self._feeds.drop(group, why, self._endpoints(name))
         for waiter in hosted.in_flight.values():

@@ -52,10 +52,6 @@ class Hosted:
         self.applied_at = now
         return self.replica.deliver(delivered)
 
-    def snapshot(self) -> bytes | None:
-        """The replica's state; None if it is not to be trusted."""
-        return self.replica.snapshot() if self.serves else None
-
     @property
     def waiting(self) -> list["Waiting[Query | Watch]"]:
         """What waits for barriers."""

@@ -19,13 +19,19 @@ BYTES_IN_FLIGHT = 64 << 20
 """Bytes of entries handed to all groups that have not come back: what clients can make this node hold."""
 
 
+SLICE_BYTES = 256 << 10
+"""Of a state in one turn: it takes a millisecond or two to encode, and five to ten to restore."""
+
+
 class GatewayLimits(NamedTuple):
-    """The limits of one node's gateway.  At each the request is declined as `Reason.BUSY` (or `TOO_LARGE`)."""
+    """The limits of one node's gateway.  At each the request is declined as `Reason.BUSY` (or `TOO_LARGE`), but for
+    `slice_bytes`: beyond that a state, or a log that is replayed, goes on in the next turn."""
 
     command_bytes: int = COMMAND_BYTES_MAX
     client_requests: int = REQUESTS_PER_CLIENT
     client_bytes: int = BYTES_PER_CLIENT
     bytes_in_flight: int = BYTES_IN_FLIGHT
+    slice_bytes: int = SLICE_BYTES
 
 
 GATEWAY_LIMITS = GatewayLimits()

@@ -13,22 +13,22 @@ operation, types and arguments are understood; each of these is judged alike by 
 
 import hashlib
 import zlib
+from collections.abc import Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import msgspec
-
-from phalanx.errors import ConfigurationError, Diverged
+from phalanx.errors import ConfigurationError
 from phalanx.model.clock import Stamp, wall_ms
 from phalanx.model.events import Delivered
 from phalanx.model.replicated import Context, Kind
 from phalanx.model.view import Group, Member, Order, View
-from phalanx.replication import entries
+from phalanx.replication import entries, saving
 from phalanx.replication.audit import AUDIT_INTERVAL, Audit, Finding
 from phalanx.replication.entries import UNREADABLE, Close, Open, Report, Run, Tick, Touch
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import ObjectType, Operation, UnencodableResult
 from phalanx.replication.outcome import Outcome, Returned, raised
-from phalanx.replication.sessions import LIMITS, Fresh, Limits, Sessions, Table, Verdict
+from phalanx.replication.saving import Counters, Restoration
+from phalanx.replication.sessions import LIMITS, Fresh, Limits, Sessions, Verdict
 from phalanx.replication.state import DIGEST_BYTES
 from phalanx.replication.undo import Undo
 
@@ -92,22 +92,6 @@ class TickFailed(NamedTuple):
 Action = Answered | Say | Judged | NotUnderstood | Ticked | TickFailed
 
 _REASONS = {Verdict.UNKNOWN: Reason.EXPIRED, Verdict.SETTLED: Reason.SETTLED, Verdict.WINDOW: Reason.WINDOW}
-
-
-class Saved(msgspec.Struct, array_like=True):
-    """A snapshot.  `digest` is of the state that was saved, so that a state that does not survive it is noticed."""
-
-    position: int
-    stamp: Stamp
-    token: int
-    replies: int
-    audit: Audit
-    sessions: Table
-    digest: bytes
-    state: bytes
-
-
-_SAVED = msgspec.msgpack.Decoder(Saved)
 
 
 class Replica(Generic[T]):
@@ -330,32 +314,20 @@ class Replica(Generic[T]):
 
     # --- snapshots ------------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> bytes:
-        """All that the next entries depend on."""
-        return msgspec.msgpack.encode(
-            Saved(
-                self.position,
-                self.stamp,
-                self._token,
-                self._replies,
-                self._audit,
-                self._sessions.table(),
-                self.kind.state.digest(self._object).value,
-                self.kind.state.snapshot(self._object),
-            )
-        )
+    def slices(self, size: int) -> Iterator[bytes]:
+        """All that the next entries depend on, as it is when the first slice is taken, in slices of about `size` bytes
+        (see `saving`).  To be closed if the rest is not wanted."""
+        counters = Counters(self.position, self.stamp, self._token, self._replies)
+        return saving.slices(self.kind, self._object, self._sessions, counters, self._audit, size)
 
-    def restore(self, data: bytes) -> None:
-        """Become what `snapshot` saved.  Raises `Diverged` if the object's state does not survive being saved, and
-        `msgspec.DecodeError` if this is no snapshot; the replica is unchanged then."""
-        saved = _SAVED.decode(data)
-        restored = self.kind.state.restore(saved.state)
-        if self.kind.state.digest(restored).value != saved.digest:
-            raise Diverged(f"{self.kind.name}: the state at position {saved.position} changes when saved and restored")
-        self._object = restored
-        self._undo = Undo(self.kind, restored) if self.kind.undoes else None
-        self._sessions = Sessions(self._limits, saved.sessions)
-        self._audit = saved.audit
-        self.position, self.stamp = saved.position, saved.stamp
-        self._token, self._replies = saved.token, saved.replies
+    def restoration(self) -> Restoration[T]:
+        """What takes the slices of another replica, for `restore`.  Meanwhile this one goes on as it is."""
+        return Restoration(self.kind, self._limits)
+
+    def restore(self, restoration: Restoration[T]) -> None:
+        """Become what was saved, when all slices are there.  Raises as `Restoration.finish`; the replica is unchanged
+        then."""
+        (self.position, self.stamp, self._token, self._replies), self._audit = restoration.finish()
+        self._object, self._sessions = restoration.object, restoration.sessions
+        self._undo = Undo(self.kind, self._object) if self.kind.undoes else None
         self._diverged = False

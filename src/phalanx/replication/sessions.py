@@ -13,6 +13,7 @@ Source: Ongaro, "Consensus: Bridging Theory and Practice" (2014), section 6.3, w
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from enum import Enum
 
 import msgspec
@@ -30,6 +31,10 @@ WINDOW = 1_024
 
 OUTCOME_BYTES_MAX = 8 << 20
 """Encoded results kept per session.  Once they exceed this, no command runs until the low mark frees some."""
+
+
+SESSION_BYTES = 128
+"""What a session counts in a slice of a snapshot, besides its outcomes."""
 
 
 class Verdict(Enum):
@@ -68,29 +73,62 @@ class Limits(msgspec.Struct, frozen=True):
 LIMITS = Limits()
 
 
-class Table(msgspec.Struct, array_like=True):
-    """The state of `Sessions` as a value, least recently active first."""
+class Frozen:
+    """A table as it was, least recently active first, read in slices while the table changes (copy on write)."""
 
-    time_ms: int
-    stamped_ms: int
-    sessions: list[Session]
+    def __init__(self, time_ms: int, stamped_ms: int, sessions: dict[int, Session]) -> None:
+        self.time_ms = time_ms
+        self.stamped_ms = stamped_ms
+        self._unread = sessions
+
+    def keep(self, session: Session) -> None:
+        """It is about to change."""
+        if self._unread.get(session.id) is session:
+            kept = msgspec.structs.replace(session, outcomes=session.outcomes.copy())
+            self._unread[session.id] = kept
+
+    def slices(self, size: int) -> Iterator[list[Session]]:
+        """In slices of about so many bytes.  What one has is to be encoded before anything else happens."""
+        found: list[Session] = []
+        room = size
+        for session_id in list(self._unread):
+            session = self._unread.pop(session_id)
+            found.append(session)
+            room -= session.size + SESSION_BYTES
+            if room <= 0:
+                yield found
+                found, room = [], size
+        if found:
+            yield found
 
 
 class Sessions:
     """All sessions of a group."""
 
-    def __init__(self, limits: Limits = LIMITS, table: Table | None = None) -> None:
+    def __init__(self, limits: Limits = LIMITS, time_ms: int = 0, stamped_ms: int = 0) -> None:
+        """`time_ms`, `stamped_ms`: of the table that this one is to become, as `Frozen` says."""
         self._limits = limits
-        self._time_ms = table.time_ms if table else 0
-        self._stamped_ms = table.stamped_ms if table else 0
-        self._by_id = OrderedDict((session.id, session) for session in (table.sessions if table else ()))
+        self._time_ms = time_ms
+        self._stamped_ms = stamped_ms
+        self._by_id: OrderedDict[int, Session] = OrderedDict()
+        self._frozen: list[Frozen] = []
 
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def table(self) -> Table:
-        """The state, sharing its sessions: encode it before anything else happens."""
-        return Table(self._time_ms, self._stamped_ms, list(self._by_id.values()))
+    def freeze(self) -> Frozen:
+        """The table as it is now.  `thaw` it in the end."""
+        frozen = Frozen(self._time_ms, self._stamped_ms, dict(self._by_id))
+        self._frozen.append(frozen)
+        return frozen
+
+    def thaw(self, frozen: Frozen) -> None:
+        """It is not read any more."""
+        self._frozen.remove(frozen)
+
+    def restore(self, sessions: Iterable[Session]) -> None:
+        """Some sessions of the table that this one is to become, in their order."""
+        self._by_id.update((session.id, session) for session in sessions)
 
     def advance(self, stamped_ms: int) -> None:
         """An ordered message carries this time: forget the sessions that were idle for too long."""
@@ -121,6 +159,8 @@ class Sessions:
         session = self._by_id.get(session_id)
         if session is None:
             return False
+        for frozen in self._frozen:
+            frozen.keep(session)
         session.active_ms = self._time_ms
         self._by_id.move_to_end(session_id)
         if low > session.low:
@@ -143,6 +183,8 @@ class Sessions:
     def record(self, session_id: int, number: int, outcome: Outcome) -> None:
         """The command was run and ended like this."""
         session = self._by_id[session_id]
+        for frozen in self._frozen:
+            frozen.keep(session)
         assert number >= session.low and number not in session.outcomes
         session.outcomes[number] = outcome
         session.size += _size(outcome)

@@ -1,7 +1,8 @@
 """The state of a replicated object as bytes: for transfer, for undoing, and for comparing replicas.
 
-Two ways.  Either the class has hooks, `snapshot(self) -> bytes` and `restore(self, data: bytes) -> None`; or its state
-is its annotated attributes, encoded by msgspec.  The state must be a tree (no object in two places), since that is what
+Three ways.  The class has hooks, `snapshot(self) -> bytes` and `restore(self, data: bytes) -> None`; or it has those of
+`model.replicated.Sliced`, for a state that is too large to be encoded in one go; or its state is its annotated
+attributes, encoded by msgspec.  The state must be a tree (no object in two places), since that is what
 a restored replica gets.
 
 A snapshot keeps the order of dictionaries, because commands may depend on it.  A digest is taken of a canonical form
@@ -10,7 +11,7 @@ equal.  A class with hooks can add `digest(self) -> bytes` if its snapshots are 
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_origin, get_type_hints
 
 import msgspec
@@ -21,6 +22,9 @@ from phalanx.replication import canonical, contract
 T = TypeVar("T")
 
 DIGEST_BYTES = 16
+
+SLICE_BYTES = 256 << 10
+"""Of a state that is saved whole though its class has slices."""
 
 
 class Digest(NamedTuple):
@@ -35,13 +39,16 @@ class StateCodec(Generic[T]):
 
     def __init__(self, cls: type[T]) -> None:
         self._cls = cls
-        hooks = [hook for hook in ("snapshot", "restore") if callable(getattr(cls, hook, None))]
-        if len(hooks) == 1:
-            raise ConfigurationError(f"{cls.__name__} has {hooks[0]}() but not its counterpart")
-        self._hooked = bool(hooks)
+        self._hooked = _has_both(cls, "snapshot", "restore")
+        self._sliced = _has_both(cls, "snapshot_slices", "restore_slice")
         self._own_digest: Callable[[T], bytes] | None = getattr(cls, "digest", None)
-        self._fields = () if self._hooked else _fields(cls)
-        self.spelled = "hooks" if self._hooked else ", ".join(f"{name}: {kind}" for name, kind in self._spellings())
+        if self._hooked and self._sliced:
+            raise ConfigurationError(f"{cls.__name__} has both snapshot() and snapshot_slices(): it needs one of them")
+        if self._sliced and self._own_digest is None:
+            raise ConfigurationError(f"{cls.__name__} has snapshot_slices(), so it needs a digest() that is cheap")
+        self._fields = () if self._hooked or self._sliced else _fields(cls)
+        fields = ", ".join(f"{name}: {kind}" for name, kind in self._spellings())
+        self.spelled = "hooks" if self._hooked else "slices" if self._sliced else fields
         self._struct = contract.struct(f"{cls.__name__}State", list(self._fields))
         self._decoder = msgspec.msgpack.Decoder(self._struct)
         self._encoder = msgspec.msgpack.Encoder()
@@ -55,8 +62,36 @@ class StateCodec(Generic[T]):
             name = self._cls.__name__
             raise ConfigurationError(f"{name} must be constructible without arguments: {error}") from error
 
+    def slices(self, instance: T, size: int) -> Generator[bytes, None, None]:
+        """The state as it is when the first slice is taken: for a class with slices those, of about `size` bytes each,
+        while commands go on; for any other the whole state, in one."""
+        if not self._sliced:
+            yield self.snapshot(instance)
+            return
+        found = iter(instance.snapshot_slices(size))  # type: ignore[attr-defined]  # it has the hook: see __init__
+        try:
+            for data in found:
+                assert isinstance(data, bytes), f"{self._cls.__name__}.snapshot_slices() must yield bytes"
+                yield data
+        finally:
+            if hasattr(found, "close"):
+                found.close()
+
+    def restore_slice(self, instance: T, data: bytes) -> None:
+        """Give a new instance the next of `slices`.  Raises `msgspec.DecodeError` if it is no such thing."""
+        if self._sliced:
+            instance.restore_slice(data)  # type: ignore[attr-defined]  # it has the hook: see __init__
+        elif self._hooked:
+            instance.restore(data)  # type: ignore[attr-defined]  # it has the hook: see __init__
+        else:
+            state = self._decoder.decode(data)
+            for name, _ in self._fields:
+                setattr(instance, name, getattr(state, name))
+
     def snapshot(self, instance: T) -> bytes:
         """The whole state."""
+        if self._sliced:
+            return self._encoder.encode(list(self.slices(instance, SLICE_BYTES)))
         if self._hooked:
             data = instance.snapshot()  # type: ignore[attr-defined]  # it has the hook: see __init__
             assert isinstance(data, bytes), f"{self._cls.__name__}.snapshot() must return bytes"
@@ -64,14 +99,10 @@ class StateCodec(Generic[T]):
         return self._encoder.encode(self._values(instance))
 
     def restore(self, data: bytes) -> T:
-        """A new instance with that state.  Raises `msgspec.DecodeError` if the bytes are no such state."""
+        """A new instance with the state of a `snapshot`.  Raises `msgspec.DecodeError` if the bytes are no such state."""
         instance = self.create()
-        if self._hooked:
-            instance.restore(data)  # type: ignore[attr-defined]  # it has the hook: see __init__
-            return instance
-        state = self._decoder.decode(data)
-        for name, _ in self._fields:
-            setattr(instance, name, getattr(state, name))
+        for part in msgspec.msgpack.decode(data, type=list[bytes]) if self._sliced else (data,):
+            self.restore_slice(instance, part)
         return instance
 
     def digest(self, instance: T) -> Digest:
@@ -86,7 +117,7 @@ class StateCodec(Generic[T]):
         """Try the class on its initial state.  Raises `ConfigurationError` if saving and restoring loses anything."""
         name = self._cls.__name__
         instance = self.create()
-        if not self._hooked:
+        if not (self._hooked or self._sliced):
             known = {field for field, _ in self._fields}
             for attribute in getattr(instance, "__dict__", {}):
                 if attribute not in known:
@@ -106,6 +137,13 @@ class StateCodec(Generic[T]):
 
     def _spellings(self) -> list[tuple[str, str]]:
         return [(name, contract.spell(kind, f"{self._cls.__name__}.{name}")) for name, kind in self._fields]
+
+
+def _has_both(cls: type, save: str, restore: str) -> bool:
+    hooks = [hook for hook in (save, restore) if callable(getattr(cls, hook, None))]
+    if len(hooks) == 1:
+        raise ConfigurationError(f"{cls.__name__} has {hooks[0]}() but not its counterpart")
+    return bool(hooks)
 
 
 def _fields(cls: type) -> tuple[tuple[str, Any], ...]:

@@ -25,6 +25,7 @@ from sortedcontainers import SortedDict
 
 from phalanx.errors import Compacted, Refused
 from phalanx.services.store import limits
+from phalanx.services.store.frozen import Change, Frozen
 from phalanx.services.store.values import INDEX_BITS, Event, Range, Versioned, position_of
 
 HASH_BYTES = 16
@@ -35,16 +36,6 @@ _revision = attrgetter("revision")
 
 TRIM = 4_096
 """Forgotten entries that the log's list carries along before it is cut."""
-
-
-class Image(msgspec.Struct, array_like=True):
-    """An index as a value.  Of a change, `item` is left out if it is the key's present one, and `previous` unless it is
-    the first retained change of its key: they can be found."""
-
-    revision: int
-    compacted: int
-    live: list[tuple[bytes, Versioned]]
-    log: list[tuple[bytes, int, int, int, bool, Versioned | None, Versioned | None]]
 
 
 class Index:
@@ -67,6 +58,8 @@ class Index:
         self._log_sum = 0
         self._index = -1
         self._time_ms = 0
+        self._frozen: list[Frozen] = []
+        """To be told before a key changes."""
 
     def __len__(self) -> int:
         return len(self._live)
@@ -82,6 +75,8 @@ class Index:
         """Set the key; what it has now."""
         revision = self._next()
         found: Versioned | None = self._live.get(key)
+        for frozen in self._frozen:
+            frozen.keep(key, found)
         if found is None:
             item = Versioned(value, revision, revision, 1, lease)
             self.bytes += len(key) + len(value)
@@ -99,7 +94,10 @@ class Index:
     def remove(self, key: bytes) -> None:
         """Remove a key that is present."""
         revision = self._next()
-        found: Versioned = self._live.pop(key)
+        found: Versioned = self._live[key]
+        for frozen in self._frozen:
+            frozen.keep(key, found)
+        del self._live[key]
         self.bytes -= len(key) + len(found.value)
         self._live_sum -= _hash(key, found)
         self._log_sum += _hash(key, revision)
@@ -212,7 +210,7 @@ class Index:
         for n in range(self._gone, until):
             event = self._log[n]
             self.history_bytes -= _weight(event)
-            self._log_sum -= _hash(event.key, event.revision if event.item is None else event.item)
+            self._log_sum -= _mark(event)
             changes = self._changes[event.key]
             if len(changes) == 1:
                 del self._changes[event.key]
@@ -245,38 +243,52 @@ class Index:
         sums = (self._live_sum, self._log_sum)
         return b"".join([*(n.to_bytes(8, "big") for n in numbers), *(s.to_bytes(_SUM_BYTES, "big") for s in sums)])
 
-    def image(self) -> Image:
-        """The whole index, sharing its items."""
-        log = []
-        first: set[bytes] = set()
-        for n in range(self._gone, len(self._log)):
-            e = self._log[n]
-            item = None if e.item is self._live.get(e.key) else e.item
-            previous = None if e.key in first else e.previous
-            first.add(e.key)
-            log.append((e.key, e.revision, e.index, e.time_ms, e.item is None, item, previous))
-        return Image(self.revision, self.compacted, list(self._live.items()), log)
+    def freeze(self) -> Frozen:
+        """The index as it is now, to be read in slices while this one changes.  `thaw` it in the end."""
+        frozen = Frozen(self, self._live, self._log[self._gone :])
+        self._frozen.append(frozen)
+        return frozen
 
-    @classmethod
-    def of(cls, image: Image) -> "Index":
-        """The index that made this image."""
-        index = cls()
-        index.revision, index.compacted = image.revision, image.compacted
-        index._live = SortedDict(image.live)
-        index.bytes = sum(len(key) + len(item.value) for key, item in image.live)
-        index._live_sum = sum(_hash(key, item) for key, item in image.live)
-        last: dict[bytes, Versioned | None] = {}
-        for key, revision, number, time_ms, deleted, item, previous in image.log:
-            now = None if deleted else item or index._live[key]
-            event = Event(key, revision, number, time_ms, now, last.get(key, previous))
-            last[key] = now
-            index._record(event)
-            index._log_sum += _hash(key, revision if now is None else now)
-        return index
+    def thaw(self, frozen: Frozen) -> None:
+        """It is not read any more."""
+        self._frozen.remove(frozen)
+
+    def begin_restoring(self, revision: int, compacted: int) -> None:
+        """This index, which is new, is to become one that was frozen: its slices follow, keys first."""
+        self.revision, self.compacted = revision, compacted
+
+    def restore_live(self, items: list[tuple[bytes, Versioned]]) -> None:
+        """Present keys, in their order."""
+        live = self._live
+        for key, item in items:
+            live[key] = item
+            self.bytes += len(key) + len(item.value)
+            self._live_sum += _hash(key, item)
+
+    def restore_log(self, changes: list[Change]) -> None:
+        """Retained changes, oldest first.  Each is taken for the last of its key until another comes, which says what
+        the key was before."""
+        for key, revision, number, time_ms, deleted, previous in changes:
+            known = self._changes.get(key)
+            if known is not None:
+                self._amend(known, msgspec.structs.replace(known[-1], item=previous))
+            now = None if deleted else self._live.get(key)
+            self._record(Event(key, revision, number, time_ms, now, previous))
+            self._log_sum += _mark(self._log[-1])
+
+    def _amend(self, known: list[Event], event: Event) -> None:
+        """What that key's last change made of it has turned out."""
+        at = bisect_left(self._log, position_of(event), lo=self._gone, key=position_of)
+        self._log_sum += _mark(event) - _mark(known[-1])
+        self._log[at] = known[-1] = event
 
 
 def _weight(event: Event) -> int:
     return len(event.key) + (len(event.previous.value) if event.previous is not None else 0)
+
+
+def _mark(event: Event) -> int:
+    return _hash(event.key, event.revision if event.item is None else event.item)
 
 
 def _hash(key: bytes, what: Versioned | int) -> int:

@@ -8,13 +8,15 @@ Semantics are etcd's (v3 API) wherever the two have the same operation; docs/sto
 get O(1), put and delete O(log keys), range O(log keys + answer); reads of the past see `index`.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 
 from phalanx.errors import Compacted, LeaseLost, Quota, Refused, TooLarge
 from phalanx.model.replicated import OUTSIDE, Context, command, feed, query
-from phalanx.services.store import limits, txn
-from phalanx.services.store.index import Image, Index
-from phalanx.services.store.leases import Leases, Table
+from phalanx.services.store import image, limits, txn
+from phalanx.services.store.index import Index
+from phalanx.services.store.leases import Leases
 from phalanx.services.store.values import (
     Compare,
     DeleteRange,
@@ -41,13 +43,6 @@ class Info(msgspec.Struct, frozen=True, array_like=True):
     bytes: int
     history_bytes: int
     leases: int
-
-
-class _Image(msgspec.Struct, array_like=True):
-    origin: int
-    retain_ms: int
-    index: Image
-    leases: Table
 
 
 class KV:
@@ -333,18 +328,15 @@ class KV:
 
     # --- state ----------------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> bytes:
-        """The whole store with its history, encoded in one pass."""
-        return msgspec.msgpack.encode(_Image(self._origin, self._retain_ms, self._index.image(), self._leases.table()))
+    def snapshot_slices(self, size: int) -> Iterator[bytes]:
+        """See `model.replicated` and `image`."""
+        return image.slices(image.Settings(self._origin, self._retain_ms), self._index, self._leases, size)
 
-    def restore(self, data: bytes) -> None:
-        """Become what `snapshot` saved."""
-        image = msgspec.msgpack.decode(data, type=_Image)
-        self._origin, self._retain_ms = image.origin, image.retain_ms
-        self._index = Index.of(image.index)
-        self._leases = Leases(image.leases)
-        for key, item in image.index.live:
-            self._leases.attach(key, item.lease)
+    def restore_slice(self, data: bytes) -> None:
+        """See `model.replicated`."""
+        settings = image.restore(data, self._index, self._leases)
+        if settings is not None:
+            self._origin, self._retain_ms = settings.origin, settings.retain_ms
 
     def digest(self) -> bytes:
         """Kept up to date by every change, so an audit costs nothing."""

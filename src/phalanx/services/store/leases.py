@@ -23,32 +23,24 @@ STEP_MS = 500
 """A gap of up to this always counts in full: what remains of a lease is halved at best by each step, and must end."""
 
 
-class Lease(msgspec.Struct, array_like=True):
-    """One lease; `expires_ms` is in lease time."""
+class Lease(msgspec.Struct, frozen=True, array_like=True):
+    """One lease; `expires_ms` is in lease time.  Never changed: one that is kept alive is replaced."""
 
     id: int
     ttl_ms: int
     expires_ms: int
 
 
-class Table(msgspec.Struct, array_like=True):
-    """All leases as a value.  Which keys they have, the keys say."""
-
-    now_ms: int
-    stamped_ms: int
-    leases: list[Lease]
-
-
 class Leases:
     """See the module's text."""
 
-    def __init__(self, table: Table | None = None) -> None:
-        self._now_ms = table.now_ms if table else 0
-        self._stamped_ms = table.stamped_ms if table else 0
-        self._by_id = {lease.id: lease for lease in (table.leases if table else ())}
-        self._keys: dict[int, set[bytes]] = {lease: set() for lease in self._by_id}
-        self._order: SortedList[tuple[int, int]] = SortedList((v.expires_ms, v.id) for v in self._by_id.values())
-        self._sum = sum(_hash(lease) for lease in self._by_id.values())
+    def __init__(self) -> None:
+        self._now_ms = 0
+        self._stamped_ms = 0
+        self._by_id: dict[int, Lease] = {}
+        self._keys: dict[int, set[bytes]] = {}
+        self._order: SortedList[tuple[int, int]] = SortedList()
+        self._sum = 0
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -145,9 +137,24 @@ class Leases:
 
     # --- state ----------------------------------------------------------------------------------------------------
 
-    def table(self) -> Table:
-        """The state, sharing its leases."""
-        return Table(self._now_ms, self._stamped_ms, [self._by_id[lease] for lease in sorted(self._by_id)])
+    @property
+    def clock(self) -> tuple[int, int]:
+        """Lease time now, and the time of the last ordered message that was looked at; in milliseconds."""
+        return self._now_ms, self._stamped_ms
+
+    def leases(self) -> list[Lease]:
+        """All of them, in an order that a restoration keeps.  Which keys they have, the keys say."""
+        return list(self._by_id.values())
+
+    def begin_restoring(self, now_ms: int, stamped_ms: int) -> None:
+        """These leases, which are none yet, are to become those that had this `clock`."""
+        self._now_ms, self._stamped_ms = now_ms, stamped_ms
+
+    def restore(self, leases: list[Lease]) -> None:
+        """Some of `leases`, in that order."""
+        for lease in leases:
+            self._insert(lease)
+            self._keys[lease.id] = set()
 
     def digest(self) -> bytes:
         """Equal for equal tables.  O(1)."""

@@ -1,0 +1,106 @@
+"""The replicas of one node: what they are of, which are here, and which of them can be asked.
+
+States that are given and taken in slices pass through here (`slicing`): the gateway deals with what waits in each turn.
+"""
+
+from typing import Any
+
+from phalanx.model.events import Delivery, Founded, Restored, RestoreTaken, Restoring, SnapshotUnwanted, SnapshotWanted
+from phalanx.model.view import Group, GroupId, GroupSpec, Member, View
+from phalanx.replication.hosted import Hosted
+from phalanx.replication.objects import ObjectType
+from phalanx.replication.outbox import Outbox
+from phalanx.replication.replica import Replica
+from phalanx.replication.sessions import Limits
+from phalanx.replication.slicing import Giving, Taking
+
+
+class Hosting:
+    """See the module's text.  `audit_interval` 0: the usual one.  `slice_bytes`: of a state, in one turn."""
+
+    def __init__(self, me: Member, limits: Limits, audit_interval: int, slice_bytes: int) -> None:
+        self._me = me
+        self._limits = limits
+        self._audit: dict[str, int] = {"audit_interval": audit_interval} if audit_interval else {}
+        self.kinds: dict[str, ObjectType[Any]] = {}
+        """What groups of a name hold here."""
+        self.groups: dict[GroupId, Hosted] = {}
+        self.giving = Giving(slice_bytes)
+        self.taking = Taking(slice_bytes)
+
+    def named(self, name: str) -> Hosted | None:
+        """The group of that name, if there is a replica of it here."""
+        return next((h for h in self.groups.values() if h.replica.group.spec.name == name), None)
+
+    def serving(self, name: str) -> Hosted | None:
+        """The group of that name, if this node is a full host whose replica can be asked."""
+        hosted = self.named(name)
+        if hosted is None or not hosted.serves_as(name, self._me.name) or hosted.replica.group.id in self.taking:
+            return None
+        return hosted
+
+    @property
+    def due(self) -> int | None:
+        """When to go on with what is given or taken in slices."""
+        giving, taking = self.giving.at, self.taking.at
+        return giving if taking is None or (giving is not None and giving < taking) else taking
+
+    def spec(self, group_id: GroupId, view: View | None) -> GroupSpec | None:
+        """Of a group that is here, or in the view."""
+        if group_id in self.groups:
+            return self.groups[group_id].replica.group.spec
+        group = view.group(group_id) if view else None
+        return group.spec if group else None
+
+    def kind(self, group_id: GroupId, view: View | None) -> ObjectType[Any] | None:
+        """What it holds, if it is known here."""
+        spec = self.spec(group_id, view)
+        return self.kinds.get(spec.name) if spec is not None else None
+
+    def begins(self, delivery: Delivery, view: View | None) -> bool:
+        """It brings the state of a group whose replica is, or is to be, here."""
+        match delivery:
+            case Restoring(group) | Restored(group):
+                return self.kind(group, view) is not None
+            case Founded(_, spec):
+                return spec.name in self.kinds
+            case _:
+                return False
+
+    def found(self, group_id: GroupId, spec: GroupSpec, view: View | None, now: int) -> None:
+        """A replica of a new group."""
+        known = view.group(group_id) if view else None
+        self.groups[group_id] = self._new(known or Group(group_id, spec, (self._me.name,)), now)
+
+    def restore(self, last: Restored, view: View | None, now: int) -> tuple[Replica[Any], Exception | None]:
+        """A new replica with the state of which the last slice has come, and what was wrong with that, if anything: then
+        the replica does not serve."""
+        spec = self.spec(last.group, view)
+        assert view is not None and spec is not None
+        hosted = self.groups[last.group] = self._new(view.group(last.group) or Group(last.group, spec, ()), now)
+        try:
+            hosted.replica.restore(self.taking.restored(last, hosted.replica.restoration()))
+        except Exception as error:  # whatever the class's own hooks raise
+            hosted.serves = False
+            return hosted.replica, error
+        return hosted.replica, None
+
+    def _new(self, group: Group, now: int) -> Hosted:
+        kind = self.kinds[group.spec.name]
+        return Hosted(Replica(kind, group, self._me, self._limits, **self._audit), now)
+
+    def exchange(self, delivery: Delivery, view: View | None, now: int, out: Outbox) -> bool:
+        """A slice of a state is wanted, or has come.  False if the delivery is something else, or not of ours."""
+        match delivery:
+            case Restoring(group, token) if (kind := self.kind(group, view)) is not None:
+                self.taking.restoring(delivery, kind, self._limits)
+                out.requests.append(RestoreTaken(group, token))
+            case SnapshotWanted(group) if group in self.groups:
+                hosted = self.groups[group]
+                taken = self.giving.wanted(delivery, hosted.replica if hosted.serves else None, now)
+                out.requests += [taken] if taken is not None else []
+            case SnapshotUnwanted(group, token) if group in self.groups:
+                self.giving.unwanted(token)
+            case _:
+                return False
+        return True

@@ -1,0 +1,202 @@
+"""Large states without long pauses: a node gives snapshots, takes them and replays logs a little in each turn.
+
+A state is given and taken in slices, with entries and heartbeats in between (`replication.saving`).  What follows a state
+in the order of its group waits behind it, and so does what a log holds after a restart: it is dealt with in its order,
+as much in a turn as a slice is.  What fits into one turn is dealt with at once.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from phalanx.model.clock import MILLISECOND
+from phalanx.model.events import (
+    BarrierReached,
+    Delivered,
+    Delivery,
+    Excluded,
+    Founded,
+    GroupLost,
+    GroupSuspended,
+    Installed,
+    Restored,
+    Restoring,
+    SnapshotTaken,
+    SnapshotWanted,
+)
+from phalanx.model.view import GroupId
+from phalanx.replication.objects import ObjectType
+from phalanx.replication.replica import Replica
+from phalanx.replication.saving import Restoration
+from phalanx.replication.sessions import Limits
+
+SLICE_GAP_NS = 4 * MILLISECOND
+"""From one slice to the next at least, so that what else there is to do has the larger part of the time."""
+
+
+class Giving:
+    """Snapshots that this node's replicas are giving, by the token with which they were asked for."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._given: dict[int, tuple[GroupId, bytes, Iterator[bytes]]] = {}
+        """The next slice, and the others."""
+        self._asked: deque[SnapshotWanted] = deque()
+        self._at = 0
+
+    @property
+    def at(self) -> int | None:
+        """When the next slice is due."""
+        return self._at if self._asked else None
+
+    def wanted(self, asked: SnapshotWanted, replica: Replica[Any] | None, now: int) -> SnapshotTaken | None:
+        """The first slice at once, since it is of the state as it is now; of others, None: they come by `act`.
+        `replica` None: it cannot be served from."""
+        if asked.token in self._given:
+            self._asked.append(asked)
+            return None
+        if replica is None:
+            return SnapshotTaken(asked.group, asked.token, None)
+        slices = replica.slices(self._size)
+        self._given[asked.token] = asked.group, next(slices), slices
+        return self._next(asked, now)
+
+    def act(self, now: int) -> list[SnapshotTaken]:
+        """The slice that is due, if one is."""
+        if not self._asked or now < self._at:
+            return []
+        return [self._next(self._asked.popleft(), now)]
+
+    def _next(self, asked: SnapshotWanted, now: int) -> SnapshotTaken:
+        self._at = now + SLICE_GAP_NS
+        found = self._given.get(asked.token)
+        if found is None:
+            return SnapshotTaken(asked.group, asked.token, None)
+        group, data, slices = found
+        following = next(slices, None)
+        if following is None:
+            del self._given[asked.token]
+        else:
+            self._given[asked.token] = group, following, slices
+        return SnapshotTaken(group, asked.token, data, more=following is not None)
+
+    def unwanted(self, token: int) -> None:
+        """The rest of it is not asked for."""
+        found = self._given.pop(token, None)
+        self._asked = deque(asked for asked in self._asked if asked.token != token)
+        if found is not None:
+            _close(found[2])
+
+    def drop(self, group: GroupId) -> None:
+        """The replica is gone: what is still asked for cannot be given."""
+        for token in [token for token, found in self._given.items() if found[0] == group]:
+            _close(self._given.pop(token)[2])
+
+
+def _close(slices: Iterator[bytes]) -> None:
+    slices.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+class Taking:
+    """Deliveries of groups whose state is being restored, or whose log is being replayed: those that wait."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._left = size
+        self._at = 0
+        self._queues: dict[GroupId, deque[Delivery]] = {}
+        self._restorations: dict[GroupId, tuple[int, Restoration[Any], Exception | None]] = {}
+
+    def __contains__(self, group: GroupId) -> bool:
+        """Something of that group waits, so its state here is behind."""
+        return group in self._queues
+
+    @property
+    def busy(self) -> bool:
+        """Something waits."""
+        return bool(self._queues)
+
+    @property
+    def at(self) -> int | None:
+        """When to go on."""
+        return self._at if self._queues else None
+
+    def begin_turn(self, now: int) -> None:
+        """Time has passed: as much may be dealt with as is meant for one turn."""
+        if now >= self._at:
+            self._left, self._at = self._size, now + SLICE_GAP_NS
+
+    def takes(self, delivery: Delivery, *, begins: bool) -> bool:
+        """The delivery, which `begins` a state of a group or comes after it, waits its turn.  False: it does not."""
+        match delivery:
+            case Restoring(group) | Restored(group) | Founded(group, _, True) if begins or group in self._queues:
+                self._queues.setdefault(group, deque()).append(delivery)
+            case Delivered(group) | SnapshotWanted(group) | BarrierReached(group) if group in self._queues:
+                self._queues[group].append(delivery)
+            case Installed():
+                for queue in self._queues.values():
+                    queue.append(delivery)
+                return False
+            case GroupLost(group) | GroupSuspended(group):
+                self.drop(group)
+                return False
+            case Excluded():
+                self._queues.clear()
+                self._restorations.clear()
+                return False
+            case _:
+                return False
+        return True
+
+    def next(self) -> tuple[GroupId, Delivery] | None:
+        """What is to be dealt with now; None: nothing (more) in this turn."""
+        if self._left <= 0 or not self._queues:
+            return None
+        group, queue = next(iter(self._queues.items()))
+        delivery = queue.popleft()
+        if not queue:
+            del self._queues[group]
+        self._left -= 1 + _size(delivery)
+        return group, delivery
+
+    def drop(self, group: GroupId) -> None:
+        """This node has nothing more to do with it."""
+        self._queues.pop(group, None)
+        self._restorations.pop(group, None)
+
+    def keep_only(self, groups: set[GroupId]) -> None:
+        """This node is in these alone."""
+        for group in (self._queues.keys() | self._restorations.keys()) - groups:
+            self.drop(group)
+
+    def restoring(self, slice_: Restoring, kind: ObjectType[Any], limits: Limits) -> None:
+        """A slice of a state."""
+        token, restoration, error = self._restorations.get(slice_.group, (0, None, None))
+        if restoration is None or token != slice_.token:
+            restoration, error = Restoration(kind, limits), None
+        try:
+            if error is None:
+                restoration.take(slice_.data)
+        except Exception as failure:  # whatever the class's own hooks raise: it is told with the last slice
+            error = failure
+        self._restorations[slice_.group] = slice_.token, restoration, error
+
+    def restored(self, last: Restored, new: Restoration[Any]) -> Restoration[Any]:
+        """The last slice has come, which may be the first: of `new` then.  Raises whatever one of them met."""
+        token, restoration, error = self._restorations.pop(last.group, (0, new, None))
+        if token != last.token:
+            restoration, error = new, None
+        if error is not None:
+            raise error
+        restoration.take(last.data)
+        return restoration
+
+
+def _size(delivery: Delivery) -> int:
+    match delivery:
+        case Delivered():
+            return sum(map(len, delivery.payloads))
+        case Restoring() | Restored():
+            return len(delivery.data)
+        case _:
+            return 0

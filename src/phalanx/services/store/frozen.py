@@ -1,0 +1,84 @@
+"""An index as it was at one revision, read in slices while commands go on changing it.
+
+Taking it costs no more than a copy of the history's list (which is bounded).  From then on the index tells it of each
+present key before that is changed for the first time (*copy on write*); keys that have been read already, and keys that
+came later, cost nothing.  So what it holds besides the index is bounded by what is written while it is being read.
+Slices depend only on what was frozen, so two replicas that freeze the same state make the same ones.
+
+Passive.
+"""
+
+from collections.abc import Iterator
+from heapq import merge
+from typing import TYPE_CHECKING
+
+from sortedcontainers import SortedDict
+
+from phalanx.services.store.values import Event, Versioned
+
+if TYPE_CHECKING:
+    from phalanx.services.store.index import Index
+
+Change = tuple[bytes, int, int, int, bool, Versioned | None]
+"""One retained change in an image: key, revision, index, time, whether it deleted, and what was there before.  What the
+key was afterwards is what was there before its next change, or what it is now."""
+
+ITEM_BYTES = 128
+"""What an item or a change counts besides its own bytes: to restore one costs some microseconds, however small it is."""
+
+
+class Frozen:
+    """See the module's text.  To be closed when it is needed no more."""
+
+    def __init__(self, index: "Index", live: "SortedDict[bytes, Versioned]", log: list[Event]) -> None:
+        self.revision = index.revision
+        self.compacted = index.compacted
+        self._live = live
+        self._log = log
+        self._read: bytes | None = None
+        """The last key that was read."""
+        self._before: SortedDict[bytes, Versioned | None] = SortedDict()
+        """Keys beyond it that have been changed since: what they were."""
+
+    def keep(self, key: bytes, was: Versioned | None) -> None:
+        """The key is about to change."""
+        if (self._read is None or key > self._read) and key not in self._before:
+            self._before[key] = was
+
+    def live(self, size: int) -> Iterator[list[tuple[bytes, Versioned]]]:
+        """The present keys, in their order, in slices of about so many bytes."""
+        while found := self._next(size):
+            yield found
+
+    def _next(self, size: int) -> list[tuple[bytes, Versioned]]:
+        items: list[tuple[bytes, Versioned]] = []
+        live, before, last = self._live, self._before, None
+        beyond = {"minimum": self._read, "inclusive": (False, True)}
+        keys = live.irange(**beyond)
+        for key in merge(keys, before.irange(**beyond)) if before else keys:
+            if key == last:
+                continue
+            last = key
+            item = before[key] if key in before else live[key]
+            if item is not None:
+                items.append((key, item))
+                size -= len(key) + len(item.value) + ITEM_BYTES
+                if size <= 0:
+                    break
+        self._read = last if last is not None else self._read
+        for key in list(before.irange(None, self._read)) if last is not None else ():
+            del before[key]
+        return items
+
+    def log(self, size: int) -> Iterator[list[Change]]:
+        """The retained changes, oldest first, in slices of about so many bytes."""
+        changes: list[Change] = []
+        room = size
+        for event in self._log:
+            changes.append((event.key, event.revision, event.index, event.time_ms, event.item is None, event.previous))
+            room -= len(event.key) + (len(event.previous.value) if event.previous is not None else 0) + ITEM_BYTES
+            if room <= 0:
+                yield changes
+                changes, room = [], size
+        if changes:
+            yield changes
