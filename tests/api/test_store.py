@@ -1,17 +1,56 @@
 """The store's client on a cluster: typed operations, watches, leases, and loss (SCENARIOS 32, 33, 34)."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from phalanx import txn
 from phalanx.api.guard import Guard
 from phalanx.api.local import Cluster
-from phalanx.api.store import Store
+from phalanx.api.store import EPOCH, Store
 from phalanx.errors import Compacted, ConfigurationError, LeaseLost, Quota, Refused, StateLost, TooLarge, Unavailable
 from phalanx.runtime.loop import run
 from phalanx.services.store.values import prefix_end
 from tests.api.cluster import in_cluster
+
+
+def test_a_time_means_the_revision_that_there_was() -> None:
+    """DESIGN section 9: the same time is the same revision, whoever is asked; what is to come is refused."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        async def time_of(revision: int) -> int:
+            return next(e.time_ms for e in await store.history(b"k") if e.revision == revision)
+
+        first = await store.put(b"k", b"1")
+        then = await time_of(first)
+        last = await store.put(b"k", b"2")
+        while await time_of(last) == then:
+            last = await store.put(b"k", b"2")
+        moment = EPOCH + timedelta(milliseconds=then)
+        expected = last - 1 if last > first + 1 else first
+        assert await store.revision_at(moment) == expected
+        found = await store.get(b"k", at=moment)
+        assert found is not None and found.modified == expected
+        assert (await store.range(b"k", at=moment)).revision == await store.revision_at(moment)
+        assert await store.count(at=moment) == 1
+        assert [item.modified async for _, item in store.items(at=moment)] == [expected]
+        assert await store.count(at=timedelta(hours=1)) == 0, "it was empty then"
+        now = EPOCH + timedelta(milliseconds=await time_of(last))
+        assert await store.revision_at(now) == last, "which needs something to be ordered"
+        with pytest.raises(Refused, match="to come"):
+            await store.get(b"k", at=timedelta(hours=-1))
+        with pytest.raises(Refused, match="not stale"):
+            await store.stale.get(b"k", at=timedelta(hours=-1))
+        with pytest.raises(ConfigurationError, match="time zone"):
+            await store.get(b"k", at=datetime(2026, 11, 21))
+        with pytest.raises(ConfigurationError, match="before any store"):
+            await store.get(b"k", at=datetime(1960, 1, 1, tzinfo=UTC))
+        await store.compact(last)
+        with pytest.raises(Compacted):
+            await store.get(b"k", at=moment)
+
+    in_cluster(work)
 
 
 def test_every_operation_reaches_the_store() -> None:

@@ -40,6 +40,11 @@ def test_keys(shell: Shell) -> None:
     revision = before["revision"] + 2
     assert shell("kv", "get", "keys/a") == (0, "2\n")
     assert shell("kv", "get", "keys/a", "--at", str(revision - 1)) == (0, "1\n")
+    assert shell("kv", "get", "keys/a", "--at", "1d ago") == (5, ""), "it was not there yet"
+    assert shell("kv", "count", "keys/", "keys/b", "--at", "2001-01-01T00:00:00Z") == (0, "0\n")
+    assert shell("kv", "get", "keys/a", "--at", "2999-01-01T00:00:00Z")[0] == 3, "it is to come"
+    for words in ("yesterday", "2026-11-21T09:00:00", "-1s ago", "9" * 400 + "x"):
+        assert shell("kv", "get", "keys/a", "--at", words)[0] == 2
     assert shell("kv", "get", "keys/none", "--json") == (5, [None])
     assert shell("kv", "cas", "keys/a", "1", "3")[0] == 5
     assert shell("kv", "cas", "keys/b", "--absent", "3") == (0, "set\n")

@@ -184,6 +184,11 @@ class Replicated(Generic[T]):
         return Replicated(self._client, self._kind, self.name, timeout_s, stale=self._stale)
 
     @property
+    def is_stale(self) -> bool:
+        """Its queries are answered at once from what a node has."""
+        return self._stale
+
+    @property
     def stale(self) -> "Replicated[T]":
         """The same object, whose queries are answered at once from what a node has: maybe old, never wrong."""
         return Replicated(self._client, self._kind, self.name, self._timeout_s, stale=True)

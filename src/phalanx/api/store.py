@@ -1,11 +1,12 @@
 """The client of the store: every operation, with deadlines and typed errors."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias
 
 from phalanx.api.lease import TTL_S, Lease
 from phalanx.api.watch import Watch
-from phalanx.errors import ConfigurationError
+from phalanx.errors import ConfigurationError, Refused
 from phalanx.services.store.kv import KV, Info
 from phalanx.services.store.limits import RANGE_ITEMS_MAX
 from phalanx.services.store.values import (
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from phalanx.api.client import Replicated
 
 
+At: TypeAlias = int | datetime | timedelta | None
+"""When: a revision, a time (which has a time zone), how long ago; None: now.  See `Store`."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class Store:
     """A handle to a store.  Made by `Client.kv`.
 
@@ -33,7 +40,10 @@ class Store:
     `stale`.
 
     A range of keys is given by `start` and `end`: keys from `start` up to but without `end`; no end is to the last.
-    `at` is a revision: what there was then.  It raises `Compacted` if that is forgotten.
+    `at`: what there was then.  A revision; or a time, with its time zone; or how long ago by this machine's clock.  Times
+    are those of the group's clock, which orders all changes and never goes back; it keeps within `Timing.max_offset` of the
+    members' clocks.  The same time has the same answer, whatever node is asked.  Raises `Compacted` if what was then is
+    forgotten, `Refused` for a revision or a time to come, and `ConfigurationError` for a time without a time zone.
     """
 
     def __init__(self, handle: "Replicated[KV]") -> None:
@@ -55,9 +65,9 @@ class Store:
 
     # --- keys -----------------------------------------------------------------------------------------------------
 
-    async def get(self, key: bytes, *, at: int | None = None) -> Versioned | None:
+    async def get(self, key: bytes, *, at: At = None) -> Versioned | None:
         """The value and its versions; None if the key is absent."""
-        return await self._kv.call(KV.get, key, at)
+        return await self._kv.call(KV.get, key, await self.revision_at(at))
 
     async def put(self, key: bytes, value: bytes, *, lease: "Lease | int" = 0) -> int:
         """Set the value, under a lease if one is given; the store's new revision.  Raises `TooLarge`, `Quota`, and
@@ -90,13 +100,13 @@ class Store:
     # --- ranges ---------------------------------------------------------------------------------------------------
 
     async def range(
-        self, start: bytes = b"", end: bytes | None = None, limit: int = RANGE_ITEMS_MAX, *, at: int | None = None
+        self, start: bytes = b"", end: bytes | None = None, limit: int = RANGE_ITEMS_MAX, *, at: At = None
     ) -> Range:
         """Keys of a range in order, at most `limit`; `more` says that there are more."""
-        return await self._kv.call(KV.range, start, end, limit, at)
+        return await self._kv.call(KV.range, start, end, limit, await self.revision_at(at))
 
     async def items(
-        self, start: bytes = b"", end: bytes | None = None, *, prefix: bytes | None = None, at: int | None = None
+        self, start: bytes = b"", end: bytes | None = None, *, prefix: bytes | None = None, at: At = None
     ) -> AsyncIterator[tuple[bytes, Versioned]]:
         """All keys of a range, or with a prefix, as they were at one revision, read page by page.  Raises `Compacted`
         if the history does not reach back to the first page any more."""
@@ -104,18 +114,31 @@ class Store:
             if start or end is not None:
                 raise ConfigurationError("give a prefix, or a start and an end, not both")
             start, end = prefix, prefix_end(prefix)
-        more = True
+        revision, more = await self.revision_at(at), True
         while more:
-            page = await self.range(start, end, at=at)
-            at, more = page.revision, page.more
+            page = await self.range(start, end, at=revision)
+            revision, more = page.revision, page.more
             for item in page.items:
                 yield item
             if page.items:
                 start = page.items[-1][0] + b"\0"
 
-    async def count(self, start: bytes = b"", end: bytes | None = None, *, at: int | None = None) -> int:
+    async def count(self, start: bytes = b"", end: bytes | None = None, *, at: At = None) -> int:
         """How many keys a range has."""
-        return await self._kv.call(KV.count, start, end, at)
+        return await self._kv.call(KV.count, start, end, await self.revision_at(at))
+
+    async def revision_at(self, at: At) -> int | None:
+        """The revision that `at` means: the last that had come at that time.  A revision is itself, None is None.  If
+        nothing has been ordered since that time, this orders something (a `stale` handle raises `Refused` instead)."""
+        if at is None or isinstance(at, int):
+            return at
+        time_ms = _milliseconds(at)
+        found = await self._kv.call(KV.revision_at, time_ms)
+        if found is None and self._kv.is_stale:
+            raise Refused(
+                "the node that was asked has not come to that time; a read that is not stale makes sure of it"
+            )
+        return found if found is not None else await self._kv.call(KV.settle, time_ms)
 
     # --- history --------------------------------------------------------------------------------------------------
 
@@ -196,6 +219,17 @@ class Store:
     async def leases(self, after: int = 0, limit: int = RANGE_ITEMS_MAX) -> list[LeaseInfo]:
         """Leases with an id beyond `after`, at most `limit`."""
         return await self._kv.call(KV.leases, after, limit)
+
+
+def _milliseconds(at: datetime | timedelta) -> int:
+    """Since the epoch.  Raises `ConfigurationError` for a time that is none."""
+    moment = datetime.now(UTC) - at if isinstance(at, timedelta) else at
+    if moment.tzinfo is None:
+        raise ConfigurationError(f"{moment} could be any of two dozen instants: give it a time zone")
+    milliseconds = (moment - EPOCH) // timedelta(milliseconds=1)
+    if milliseconds < 0:
+        raise ConfigurationError(f"{moment} is before any store")
+    return milliseconds
 
 
 def _id(lease: "Lease | int") -> int:

@@ -1,7 +1,9 @@
 """What the commands of the store share: options, running a call, and its exit status."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -23,7 +25,40 @@ Endpoints = Annotated[
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds that the call may take.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Stale = Annotated[bool, typer.Option("--stale", help="Answer at once from what a node has: maybe old.")]
-At = Annotated[int | None, typer.Option("--at", help="The revision to look at; now, if none is given.", min=0)]
+
+
+def moment(words: str) -> int | datetime | timedelta:
+    """What `--at` says: a revision, a time as in RFC 3339, or how long ago.
+
+    >>> moment("12"), moment("90s ago"), moment("2026-11-21T09:00:00Z").isoformat()
+    (12, datetime.timedelta(seconds=90), '2026-11-21T09:00:00+00:00')
+    """
+    if words.isdecimal():
+        return int(words)
+    if (ago := _AGO.fullmatch(words.strip())) is not None:
+        return timedelta(**{_UNITS[ago[2]]: float(ago[1])})
+    try:
+        when = datetime.fromisoformat(words)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None:
+        expected = "a revision, a time with its zone such as 2026-11-21T09:00:00Z, or how long ago, such as '5m ago'"
+        raise typer.BadParameter(f"{words!r} is none of these: {expected}")
+    return when
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_AGO = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*([smhd])\s+ago")
+
+At = Annotated[
+    Any,
+    typer.Option(
+        "--at",
+        help="When to look: a revision, a time (2026-11-21T09:00:00Z), or how long ago (5m ago).  None: now.",
+        parser=moment,
+        metavar="WHEN",
+    ),
+]
 
 ENDPOINT = "127.0.0.1:7400"
 

@@ -183,6 +183,25 @@ class Pair:
                 store.get(b"a", info.compacted - 1)
         with pytest.raises(Refused, match="to come"):
             store.range(at=twin.revision + 1)
+        self.compare_times(info.compacted)
+
+    def compare_times(self, compacted: int) -> None:
+        """The revision of a time, whether it is asked for or ordered: just at a change, before it, after it."""
+        store, twin = self.store, self.twin
+        later = at(self.now + 1)
+        for time_ms in {event.time_ms + off for event in twin.events()[-20:] for off in (-1, 0, 1)} | {self.now}:
+            expected = twin.revision_at(time_ms)
+            for ask in (store.revision_at, store.settle):
+                if time_ms > self.now:
+                    continue
+                if expected < compacted:
+                    with pytest.raises(Compacted):
+                        ask(time_ms, context=later)
+                else:
+                    assert ask(time_ms, context=later) == expected
+        assert store.revision_at(self.now, context=at(self.now)) is None, "there may be more in that millisecond"
+        with pytest.raises(Refused, match="to come"):
+            store.settle(self.now, context=at(self.now))
 
 
 KINDS = (30, 8, 2, 8, 20, 4, 4, 2, 1)

@@ -53,6 +53,11 @@ class Twin:
         items = self.states[self.revision if at is None else at].items
         return [(key, items[key]) for key in sorted(items) if key >= start and (end is None or key < end)]
 
+    def revision_at(self, time_ms: int) -> int:
+        """The last revision whose changes are not later."""
+        times = [state.events[0].time_ms if state.events else 0 for state in self.states]
+        return max(n for n, time in enumerate(times) if time <= time_ms)
+
     def events(self) -> list[Event]:
         return [event for state in self.states for event in state.events]
 

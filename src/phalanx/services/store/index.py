@@ -33,6 +33,7 @@ _SUM_BYTES = 24  # of as many hashes as there will ever be
 
 _encode = msgspec.msgpack.Encoder().encode
 _revision = attrgetter("revision")
+_time = attrgetter("time_ms")
 
 TRIM = 4_096
 """Forgotten entries that the log's list carries along before it is cut."""
@@ -161,6 +162,16 @@ class Index:
     def history(self, key: bytes) -> list[Event]:
         """The retained changes of a key, oldest first."""
         return list(self._changes.get(key, ()))
+
+    def revision_at(self, time_ms: int) -> int:
+        """The last revision whose changes were not ordered after that time.  The retained changes are the map from times
+        to revisions, and are compacted with the history: raises `Compacted` for a time before the least revision."""
+        at = bisect_right(self._log, time_ms, lo=self._gone, key=_time)
+        if at > self._gone:
+            return self._log[at - 1].revision
+        if self.compacted:
+            raise Compacted(self.compacted - 1, self.compacted)
+        return 0
 
     def _check(self, at: int) -> None:
         if at < self.compacted:

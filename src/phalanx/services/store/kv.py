@@ -169,6 +169,14 @@ class KV:
         self._index.shed(context.time_ms - age_ms)
         return self._index.compacted
 
+    @command(atomic=True, raises=(Compacted, Refused))
+    def settle(self, time_ms: int, *, context: Context = OUTSIDE) -> int:
+        """As `revision_at`, when nothing has been ordered since that time: this is ordered now, so whatever follows is
+        later.  Raises `Compacted`, and `Refused` if the time is to come by the group's clock."""
+        if time_ms >= context.time_ms:
+            raise Refused(f"{time_ms} ms since the epoch is to come: the group's clock is at {context.time_ms} ms")
+        return self._index.revision_at(time_ms)
+
     # --- commands: leases -----------------------------------------------------------------------------------------
 
     @command(atomic=True, raises=(Refused, Quota))
@@ -243,6 +251,13 @@ class KV:
     def revision(self) -> int:
         """How many changes there have been."""
         return self._index.revision
+
+    @query(raises=(Compacted,))
+    def revision_at(self, time_ms: int, *, context: Context = OUTSIDE) -> int | None:
+        """The last revision that had come at that time, in milliseconds since the epoch by the group's clock; None if the
+        last ordered message is not later, so that there may still be changes with that time: `settle` then.  Raises
+        `Compacted` if that revision is forgotten."""
+        return self._index.revision_at(time_ms) if time_ms < context.time_ms else None
 
     @query
     def info(self) -> Info:
