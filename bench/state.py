@@ -24,6 +24,9 @@ PUTS = 64
 
 PROBE_PAUSE_S = 0.001
 BALLAST = bytes(60_000)
+FILLING = 500
+"""Writes of that size before snapshots are waited for, to tell what they cost by themselves."""
+
 PATIENCE_S = 600
 
 
@@ -116,6 +119,9 @@ async def measure(keys: int, size: int) -> None:
             print(f"{'memory':<44} {(memory(nodes) - empty) / keys:7.0f} bytes per key", flush=True)
             async with Probe(store, "nothing else happens"):
                 await asyncio.sleep(5)
+            async with Probe(store, "large writes, to fill the logs"):
+                for _ in range(FILLING):
+                    await store.within(30).put(b"ballast", BALLAST)
             async with Probe(store, "snapshots into all logs, with large writes"):
                 await shortened(nodes, store)
             async with Probe(store, "a killed node comes back and fetches all"):

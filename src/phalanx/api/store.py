@@ -41,9 +41,9 @@ class Store:
 
     A range of keys is given by `start` and `end`: keys from `start` up to but without `end`; no end is to the last.
     `at`: what there was then.  A revision; or a time, with its time zone; or how long ago by this machine's clock.  Times
-    are those of the group's clock, which orders all changes and never goes back; it keeps within `Timing.max_offset` of the
-    members' clocks.  The same time has the same answer, whatever node is asked.  Raises `Compacted` if what was then is
-    forgotten, `Refused` for a revision or a time to come, and `ConfigurationError` for a time without a time zone.
+    are those of the group's clock, which orders all changes and never goes back; it keeps within `Timing.max_offset` of
+    the members' clocks.  The same time has the same answer, whatever node is asked.  Raises `Compacted` if what was then
+    is forgotten, `Refused` for a revision or a time to come, and `ConfigurationError` for a time without a time zone.
     """
 
     def __init__(self, handle: "Replicated[KV]") -> None:
