@@ -18,7 +18,15 @@ class Absorbing:
     """See the module's text."""
 
     __slots__ = (
-        *("_asked", "_blob", "_group", "_offset", "_partials", "_sliced", "_tag", "_token", "_written"),
+        "_asked",
+        "_blob",
+        "_group",
+        "_offset",
+        "_partials",
+        "_sliced",
+        "_tag",
+        "_token",
+        "_written",
         "logged_by",
     )
 
