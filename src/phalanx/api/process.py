@@ -28,6 +28,7 @@ from phalanx.model.events import (
     Refusal,
     Restored,
     SnapshotTaken,
+    SnapshotUnwanted,
     SnapshotWanted,
     Unhost,
     Writable,
@@ -267,8 +268,8 @@ class Process:
                     future.set_exception(Refused(reason))
                 else:
                     log.error("%s cannot host %s: %s", self.name, spec.name, reason)
-            case Writable():
-                pass  # `drained` looks after every turn
+            case Writable() | SnapshotUnwanted():
+                pass  # `drained` looks after every turn; and a group's state is given whole, so there is no rest of it
             case Refusal(reason):
                 log.warning("%s is not let in: %s", self.name, reason)
             case _:
