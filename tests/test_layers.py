@@ -48,6 +48,7 @@ BANNED_ATTRIBUTES = frozenset({("datetime", "now"), ("datetime", "utcnow"), ("da
 LIBRARIES = {
     "msgspec": frozenset({"any layer"}),
     "sortedcontainers": frozenset({"any layer"}),
+    "xxhash": frozenset({"services"}),
     "google_crc32c": frozenset({"wire", "runtime"}),
     "uvloop": frozenset({"runtime", "api", "cli"}),
     "typer": frozenset({"cli"}),

@@ -22,7 +22,8 @@ from phalanx.model.clock import MILLISECOND, SECOND, wall_ms
 from phalanx.model.events import Consumed, Delivered
 from phalanx.model.view import GroupSpec, Order
 from phalanx.replication.outcome import Returned
-from phalanx.replication.sessions import SESSION_LIFETIME_MS, Fresh, Sessions, Verdict
+from phalanx.replication.session import SESSION_LIFETIME_MS
+from phalanx.replication.sessions import Fresh, Sessions, Verdict
 from phalanx.sim.clocks import EPOCH_NS
 from tests.group.cluster import Cluster, group_of
 from tests.group.rules import shown

@@ -7,9 +7,10 @@ from phalanx.model.events import Delivered
 from phalanx.model.replicated import OUTSIDE, Context, command, query
 from phalanx.model.view import Group, GroupSpec, Member, View
 from phalanx.replication import entries
+from phalanx.replication.actions import Action, Answered, Refusal, SessionOpened
 from phalanx.replication.objects import Invocation, describe
-from phalanx.replication.replica import Action, Answered, Refusal, Replica, SessionOpened
-from phalanx.replication.sessions import LIMITS, Limits
+from phalanx.replication.replica import Replica
+from phalanx.replication.session import LIMITS, Limits
 
 A, B, C = (Member(name, f"{name}:1", 1) for name in "abc")
 

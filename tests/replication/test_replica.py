@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from phalanx.errors import Diverged
 from phalanx.model.view import Member
 from phalanx.replication import entries
+from phalanx.replication.actions import Action, Judged, Say
 from phalanx.replication.objects import ObjectType
 from phalanx.replication.outcome import Raised, Returned
-from phalanx.replication.replica import Action, Judged, Replica, Say
-from phalanx.replication.sessions import Limits
+from phalanx.replication.replica import Replica
+from phalanx.replication.session import Limits
 from tests.replication.samples import (
     ACCOUNT,
     DICE,

@@ -10,9 +10,10 @@ from phalanx.lab.store import KEYS, StoreScenario
 from phalanx.model.clock import SECOND
 from phalanx.model.replicated import OUTSIDE, Context, command, query
 from phalanx.replication import entries
+from phalanx.replication.actions import Ticked, TickFailed
 from phalanx.replication.hosted import Hosted
 from phalanx.replication.objects import describe
-from phalanx.replication.replica import Replica, Ticked, TickFailed
+from phalanx.replication.replica import Replica
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.faults import Crash
 from phalanx.sim.plan import Plan

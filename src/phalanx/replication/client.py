@@ -39,7 +39,7 @@ from phalanx.replication.messages import (
     SessionKeepAlive,
 )
 from phalanx.replication.route import PATIENCE_NS_LEAST, Patience, Route
-from phalanx.replication.sessions import WINDOW
+from phalanx.replication.session import WINDOW
 
 CALLS_MAX = 65_536
 """Calls not completed.  At the limit a call completes at once as not happened."""

@@ -22,11 +22,12 @@ import msgspec
 from phalanx.model.clock import SECOND
 from phalanx.model.machine import Send
 from phalanx.model.view import Address, GroupId
+from phalanx.replication.actions import Refusal
 from phalanx.replication.interests import Interests
 from phalanx.replication.messages import Batch, Declined, Reason, Reply, Watch
 from phalanx.replication.objects import Operation
 from phalanx.replication.outcome import raised
-from phalanx.replication.replica import Refusal, Replica
+from phalanx.replication.replica import Replica
 
 PROGRESS_NS = SECOND
 """An idle watch hears of its node so often."""

@@ -34,6 +34,18 @@ from phalanx.model.events import (
 from phalanx.model.machine import Output
 from phalanx.model.view import Address, GroupId, GroupSpec, Member, Name, View
 from phalanx.replication import entries
+from phalanx.replication.actions import (
+    Action,
+    Answered,
+    Judged,
+    NotUnderstood,
+    Refusal,
+    Say,
+    SessionOpened,
+    Ticked,
+    TickFailed,
+)
+from phalanx.replication.actions import Touched as TouchedSession
 from phalanx.replication.feeds import Feeds
 from phalanx.replication.hosted import Hosted, Rounds, withdraw
 from phalanx.replication.hosting import Hosting
@@ -64,20 +76,8 @@ from phalanx.replication.messages import (
 from phalanx.replication.objects import ObjectType
 from phalanx.replication.outbox import Outbox
 from phalanx.replication.outcome import Raised, Returned
-from phalanx.replication.replica import (
-    Action,
-    Answered,
-    Judged,
-    NotUnderstood,
-    Refusal,
-    Replica,
-    Say,
-    SessionOpened,
-    Ticked,
-    TickFailed,
-)
-from phalanx.replication.replica import Touched as TouchedSession
-from phalanx.replication.sessions import LIMITS, Limits
+from phalanx.replication.replica import Replica
+from phalanx.replication.session import LIMITS, Limits
 from phalanx.replication.standing import Place, Standing
 
 
@@ -340,12 +340,13 @@ class Gateway:
 
     def _act(self, hosted: Hosted, actions: list[Action]) -> None:
         for action in actions:
+            if isinstance(action, Answered):
+                waiter = hosted.in_flight.pop(action.ticket, None)
+                if waiter is not None:  # it may have been sent before the state here was replaced
+                    self._intake.release(waiter)
+                    self._answer(hosted, waiter, action.result)
+                continue
             match action:
-                case Answered(ticket, result):
-                    waiter = hosted.in_flight.pop(ticket, None)
-                    if waiter is not None:  # it may have been sent before the state here was replaced
-                        self._intake.release(waiter)
-                        self._answer(hosted, waiter, result)
                 case Say(payload):
                     hosted.payloads.append(payload)
                 case Judged(finding):
@@ -393,7 +394,7 @@ class Gateway:
         elif self._intake.knows(waiter.source):
             refusal = self._feeds.add(waiter.source, watch, hosted.replica, self._now)
             if refusal is not None:
-                self._out.decline(waiter, *refusal, self._endpoints(watch.group))
+                self._out.decline(waiter, refusal.reason, refusal.text, self._endpoints(watch.group))
 
     def _elsewhere(self, waiter: Waiter, name: str) -> None:
         self._out.decline(waiter, Reason.ELSEWHERE, self._place.why_not(name), self._endpoints(name))

@@ -10,9 +10,10 @@ from phalanx.model.clock import MILLISECOND, wall_ms
 from phalanx.model.events import Barrier, Consumed, Delivered, Multicast, Request
 from phalanx.model.view import Address, GroupId, Name
 from phalanx.replication import entries
+from phalanx.replication.actions import Action
 from phalanx.replication.inflight import Waiter
 from phalanx.replication.messages import Query, Watch
-from phalanx.replication.replica import Action, Replica
+from phalanx.replication.replica import Replica
 
 TICK_NS_LEAST = 50 * MILLISECOND
 """From one tick to the next: the group's clock may stand still for a while, if it was ahead of physical time."""

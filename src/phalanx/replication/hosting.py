@@ -11,7 +11,7 @@ from phalanx.replication.hosted import Hosted
 from phalanx.replication.objects import ObjectType
 from phalanx.replication.outbox import Outbox
 from phalanx.replication.replica import Replica
-from phalanx.replication.sessions import Limits
+from phalanx.replication.session import Limits
 from phalanx.replication.slicing import Giving, Taking
 
 

@@ -14,7 +14,7 @@ operation, types and arguments are understood; each of these is judged alike by 
 import hashlib
 import zlib
 from collections.abc import Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from phalanx.errors import ConfigurationError
 from phalanx.model.clock import Stamp, wall_ms
@@ -22,74 +22,30 @@ from phalanx.model.events import Delivered
 from phalanx.model.replicated import Context, Kind
 from phalanx.model.view import Group, Member, Order, View
 from phalanx.replication import entries, saving
-from phalanx.replication.audit import AUDIT_INTERVAL, Audit, Finding
+from phalanx.replication.actions import (
+    Action,
+    Answered,
+    Judged,
+    NotUnderstood,
+    Refusal,
+    Say,
+    SessionOpened,
+    Ticked,
+    TickFailed,
+    Touched,
+)
+from phalanx.replication.audit import AUDIT_INTERVAL, Audit
 from phalanx.replication.entries import UNREADABLE, Close, Open, Report, Run, Tick, Touch
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import ObjectType, Operation, UnencodableResult
 from phalanx.replication.outcome import Outcome, Returned, raised
 from phalanx.replication.saving import Counters, Restoration
-from phalanx.replication.sessions import LIMITS, Fresh, Limits, Sessions, Verdict
+from phalanx.replication.session import LIMITS, Limits
+from phalanx.replication.sessions import FRESH, Fresh, Sessions, Verdict
 from phalanx.replication.state import DIGEST_BYTES
 from phalanx.replication.undo import Undo
 
 T = TypeVar("T")
-
-# --- what a replica asks its node to do ---------------------------------------------------------------------------
-
-
-class Refusal(NamedTuple):
-    """The entry was not applied, by every replica alike."""
-
-    reason: Reason
-    text: str
-
-
-class SessionOpened(NamedTuple):
-    """The new session's id."""
-
-    session: int
-
-
-class Touched(NamedTuple):
-    """The session was kept alive, or closed."""
-
-
-class Answered(NamedTuple):
-    """What became of this node's entry with that ticket."""
-
-    ticket: int
-    result: Outcome | SessionOpened | Touched | Refusal
-
-
-class Say(NamedTuple):
-    """Multicast this payload to the group."""
-
-    payload: bytes
-
-
-class Judged(NamedTuple):
-    """An audit found something (see `audit.Finding`); every replica learns it at the same position."""
-
-    finding: Finding
-
-
-class NotUnderstood(NamedTuple):
-    """An entry of that sender could not be decoded; every replica skipped it."""
-
-    sender: Member
-
-
-class Ticked(NamedTuple):
-    """This node's `entries.Tick` was ordered."""
-
-
-class TickFailed(NamedTuple):
-    """The object's `tick` raised, at every replica, and was undone."""
-
-    text: str
-
-
-Action = Answered | Say | Judged | NotUnderstood | Ticked | TickFailed
 
 _REASONS = {Verdict.UNKNOWN: Reason.EXPIRED, Verdict.SETTLED: Reason.SETTLED, Verdict.WINDOW: Reason.WINDOW}
 
@@ -166,23 +122,25 @@ class Replica(Generic[T]):
             except UNREADABLE:
                 actions.append(NotUnderstood(delivered.sender))
             else:
-                if isinstance(entry, Report):
+                if type(entry) is Run:
+                    outcome = self._once(entry, sender)
+                    if mine:
+                        actions.append(Answered(entry.ticket, outcome))
+                elif isinstance(entry, Report):
                     self._audit.report(delivered.sender.name, entry)
                     actions += self._judge()
                 elif isinstance(entry, Tick):
                     actions += [Ticked()] if mine else []
                 else:
-                    result = self._apply(entry, sender)
+                    result = self._manage(entry)
                     if mine:
                         actions.append(Answered(entry.ticket, result))
             if self._audit.begins(self.position):
                 actions += self._report()
         return actions
 
-    def _apply(self, entry: Open | Run | Touch | Close, sender: str) -> Outcome | SessionOpened | Touched | Refusal:
+    def _manage(self, entry: Open | Touch | Close) -> SessionOpened | Touched | Refusal:
         match entry:
-            case Run():
-                return self._once(entry, sender)
             case Open():
                 if self._sessions.open(self._token):
                     return SessionOpened(self._token)
@@ -195,9 +153,10 @@ class Replica(Generic[T]):
 
     def _once(self, entry: Run, sender: str) -> Outcome | Refusal:
         verdict = self._sessions.begin(entry.session, entry.number, entry.low)
-        if isinstance(verdict, Verdict):
-            return Refusal(_REASONS[verdict], f"command {entry.number}: {verdict.value}")
-        if not isinstance(verdict, Fresh):
+        if verdict is not FRESH:
+            if isinstance(verdict, Verdict):
+                return Refusal(_REASONS[verdict], f"command {entry.number}: {verdict.value}")
+            assert not isinstance(verdict, Fresh)
             return verdict
         if self._audit.stopped:
             return Refusal(Reason.DIVERGED, "the replicas have diverged and there is no majority: writes are stopped")

@@ -15,7 +15,8 @@ from phalanx.errors import Diverged
 from phalanx.model.clock import Stamp
 from phalanx.replication.audit import Audit
 from phalanx.replication.objects import ObjectType
-from phalanx.replication.sessions import SESSION_BYTES, Limits, Session, Sessions
+from phalanx.replication.session import SESSION_BYTES, Limits, Session
+from phalanx.replication.sessions import Sessions
 
 T = TypeVar("T")
 

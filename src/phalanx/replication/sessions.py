@@ -18,23 +18,8 @@ from enum import Enum
 
 import msgspec
 
-from phalanx.replication.outcome import Outcome
-
-SESSION_LIFETIME_MS = 60_000
-"""Idle time after which a session is forgotten."""
-
-SESSIONS_MAX = 100_000
-"""Sessions per group.  At the limit no session is opened until one expires or is closed."""
-
-WINDOW = 1_024
-"""Commands per session from the low mark on, hence outcomes kept.  A number beyond is refused, not run."""
-
-OUTCOME_BYTES_MAX = 8 << 20
-"""Encoded results kept per session.  Once they exceed this, no command runs until the low mark frees some."""
-
-
-SESSION_BYTES = 128
-"""What a session counts in a slice of a snapshot, besides its outcomes."""
+from phalanx.replication.outcome import Outcome, Returned
+from phalanx.replication.session import LIMITS, SESSION_BYTES, Limits, Session
 
 
 class Verdict(Enum):
@@ -51,26 +36,7 @@ class Fresh(Enum):
     FRESH = "fresh"
 
 
-class Session(msgspec.Struct, array_like=True):
-    """One client's row.  `outcomes` by number; `size` is their bytes."""
-
-    id: int
-    active_ms: int
-    low: int = 1
-    size: int = 0
-    outcomes: dict[int, Outcome] = msgspec.field(default_factory=dict)
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """The limits of a table: the same at every replica of a group."""
-
-    lifetime_ms: int = SESSION_LIFETIME_MS
-    sessions: int = SESSIONS_MAX
-    window: int = WINDOW
-    outcome_bytes: int = OUTCOME_BYTES_MAX
-
-
-LIMITS = Limits()
+FRESH = Fresh.FRESH
 
 
 class Frozen:
@@ -178,7 +144,7 @@ class Sessions:
             return outcome
         if number - session.low >= self._limits.window or session.size > self._limits.outcome_bytes:
             return Verdict.WINDOW
-        return Fresh.FRESH
+        return FRESH
 
     def record(self, session_id: int, number: int, outcome: Outcome) -> None:
         """The command was run and ended like this."""
@@ -199,4 +165,4 @@ class Sessions:
 
 
 def _size(outcome: Outcome) -> int:
-    return len(outcome.value) if hasattr(outcome, "value") else len(outcome.args) + len(outcome.text)
+    return len(outcome.value) if isinstance(outcome, Returned) else len(outcome.args) + len(outcome.text)

@@ -28,7 +28,7 @@ from phalanx.model.view import GroupId
 from phalanx.replication.objects import ObjectType
 from phalanx.replication.replica import Replica
 from phalanx.replication.saving import Restoration
-from phalanx.replication.sessions import Limits
+from phalanx.replication.session import Limits
 
 SLICE_GAP_NS = 4 * MILLISECOND
 """From one slice to the next at least, so that what else there is to do has the larger part of the time."""

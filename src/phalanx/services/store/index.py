@@ -13,7 +13,6 @@ to ask for, and a state that was restored wrongly has another one.
 Passive.  The caller has checked keys, sizes and leases.
 """
 
-import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from heapq import merge
@@ -22,14 +21,14 @@ from typing import Any
 
 import msgspec
 from sortedcontainers import SortedDict
+from xxhash import xxh3_128_intdigest
 
 from phalanx.errors import Compacted, Refused
 from phalanx.services.store import limits
 from phalanx.services.store.frozen import Change, Frozen
 from phalanx.services.store.values import INDEX_BITS, Event, Range, Versioned, position_of
 
-HASH_BYTES = 16
-_SUM_BYTES = 24  # of as many hashes as there will ever be
+_SUM_BYTES = 24  # of as many hashes of 16 bytes as there will ever be
 
 _encode = msgspec.msgpack.Encoder().encode
 _revision = attrgetter("revision")
@@ -305,4 +304,4 @@ def _mark(event: Event) -> int:
 def _hash(key: bytes, what: Versioned | int) -> int:
     """Revisions are unique, so they stand for the order of changes; the value is hashed too, for values may diverge.  An
     integer stands for the deletion of the key in that revision."""
-    return int.from_bytes(hashlib.blake2b(_encode((key, what)), digest_size=HASH_BYTES).digest(), "big")
+    return xxh3_128_intdigest(_encode((key, what)))

@@ -12,12 +12,13 @@ Sources: Gray and Cheriton, "Leases: An Efficient Fault-Tolerant Mechanism for D
 Burrows, "The Chubby Lock Service" (2006), section 2.8, for the grace that a failover gives to holders.
 """
 
-import hashlib
-
 import msgspec
 from sortedcontainers import SortedList
+from xxhash import xxh3_128_intdigest
 
 from phalanx.services.store.values import LeaseInfo
+
+_encode = msgspec.msgpack.Encoder().encode
 
 STEP_MS = 500
 """A gap of up to this always counts in full: what remains of a lease is halved at best by each step, and must end."""
@@ -162,4 +163,4 @@ class Leases:
 
 
 def _hash(lease: Lease) -> int:
-    return int.from_bytes(hashlib.blake2b(msgspec.msgpack.encode(lease), digest_size=16).digest(), "big")
+    return xxh3_128_intdigest(_encode(lease))

@@ -1,0 +1,63 @@
+"""What a replica asks its node to do: answers to hand out, messages to send, findings to tell."""
+
+import msgspec
+
+from phalanx.model.view import Member
+from phalanx.replication.audit import Finding
+from phalanx.replication.messages import Reason
+from phalanx.replication.outcome import Outcome
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False):
+    """The entry was not applied, by every replica alike."""
+
+    reason: Reason
+    text: str
+
+
+class SessionOpened(msgspec.Struct, frozen=True, gc=False):
+    """The new session's id."""
+
+    session: int
+
+
+class Touched(msgspec.Struct, frozen=True, gc=False):
+    """The session was kept alive, or closed."""
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """What became of this node's entry with that ticket."""
+
+    ticket: int
+    result: Outcome | SessionOpened | Touched | Refusal
+
+
+class Say(msgspec.Struct, frozen=True, gc=False):
+    """Multicast this payload to the group."""
+
+    payload: bytes
+
+
+class Judged(msgspec.Struct, frozen=True, gc=False):
+    """An audit found something (see `audit.Finding`); every replica learns it at the same position."""
+
+    finding: Finding
+
+
+class NotUnderstood(msgspec.Struct, frozen=True, gc=False):
+    """An entry of that sender could not be decoded; every replica skipped it."""
+
+    sender: Member
+
+
+class Ticked(msgspec.Struct, frozen=True, gc=False):
+    """This node's `entries.Tick` was ordered."""
+
+
+class TickFailed(msgspec.Struct, frozen=True, gc=False):
+    """The object's `tick` raised, at every replica, and was undone."""
+
+    text: str
+
+
+Action = Answered | Say | Judged | NotUnderstood | Ticked | TickFailed
