@@ -25,6 +25,7 @@ COMPILED = (
     "parts/*.py",
     "group/*.py",
     "replication/*.py",
+    "services/store/*.py",
     "node/node.py",
     "runtime/driver.py",
     "runtime/connection.py",

@@ -111,7 +111,11 @@ class Index:
 
     def _record(self, event: Event) -> None:
         self._log.append(event)
-        self._changes.setdefault(event.key, []).append(event)
+        changes: list[Event] | None = self._changes.get(event.key)
+        if changes is None:
+            self._changes[event.key] = [event]
+        else:
+            changes.append(event)
         self.history_bytes += _weight(event)
 
     # --- reads ----------------------------------------------------------------------------------------------------
