@@ -125,19 +125,23 @@ class Sessions:
         session = self._by_id.get(session_id)
         if session is None:
             return False
+        self._touch(session, low)
+        return True
+
+    def _touch(self, session: Session, low: int) -> None:
         for frozen in self._frozen:
             frozen.keep(session)
         session.active_ms = self._time_ms
-        self._by_id.move_to_end(session_id)
+        self._by_id.move_to_end(session.id)
         if low > session.low:
             self._settle(session, low)
-        return True
 
     def begin(self, session_id: int, number: int, low: int) -> Outcome | Verdict | Fresh:
         """What to do about a command that came."""
-        if not self.touch(session_id, low):
+        session = self._by_id.get(session_id)
+        if session is None:
             return Verdict.UNKNOWN
-        session = self._by_id[session_id]
+        self._touch(session, low)
         if number < session.low:
             return Verdict.SETTLED
         if (outcome := session.outcomes.get(number)) is not None:

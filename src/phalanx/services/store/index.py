@@ -84,7 +84,10 @@ class Index:
             item = Versioned(value, found.created, revision, found.version + 1, lease)
             self.bytes += len(value) - len(found.value)
             self._live_sum -= _hash(key, found)
-        self._live[key] = item
+        if found is None:
+            self._live[key] = item
+        else:
+            dict.__setitem__(self._live, key, item)  # its place in the order is known
         mark = _hash(key, item)
         self._live_sum += mark
         self._log_sum += mark
