@@ -7,9 +7,10 @@ import pytest
 
 from phalanx.errors import TooLarge
 from phalanx.runtime.files import PosixFiles
-from phalanx.runtime.log import RECORD_BYTES_MAX, DamagedLog, Log, Recovery
+from phalanx.runtime.log import RECORD_BYTES_MAX, DamagedLog, Log, Recovery, read_segment
 from phalanx.runtime.logdisk import open_log
 from phalanx.wire.errors import CodecError
+from phalanx.wire.frame import Kind, encode_frame
 from tests.runtime.power import PowerFiles
 from tests.runtime.toys import TEXT, Text
 
@@ -248,6 +249,28 @@ def test_a_segment_under_another_name_is_reported() -> None:
         read(good)
 
 
+def test_a_write_that_went_to_the_wrong_place_is_reported() -> None:
+    """A whole record in another's place, of the same file or of another, is not taken for that one's."""
+    files = PowerFiles()
+    log, _ = opened(files)
+    for n in range(12):
+        log.append([b"%04d" % n + bytes(150)])
+    good = contents(files)
+    size = len(encode_frame(Kind.RECORD, bytes(24 + 154)))
+    segments = {name: read_segment(name, good[name]) for name in good}
+    places = [(name, end - size) for name, segment in segments.items() if segment is not None for end in segment.ends]
+    assert len(places) == 12
+    for source, at in places:
+        stray = good[source][at : at + size]
+        for name, place in places:
+            if (name, place) == (source, at):
+                continue
+            bad = bytearray(good[name])
+            bad[place : place + size] = stray
+            with pytest.raises(DamagedLog):
+                read(good | {name: bytes(bad)})
+
+
 def test_a_damaged_log_is_left_as_it_was() -> None:
     files = filled(12, group=2)
     files.files[FIRST][60] ^= 1
@@ -305,6 +328,21 @@ def test_a_damaged_log_is_set_aside_and_its_successor_says_so(tmp_path: Path) ->
     assert {path.name for path in tmp_path.iterdir()} == {"log", "log.damaged.1", "log.damaged.2"}
     _, journal = open_log(tmp_path / "log", TEXT)
     assert journal.lost, "for good"
+
+
+def test_a_log_that_is_gone_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    """The vote file says that there was one: what it held is not known, which is not the same as nothing."""
+    disk, journal = open_log(tmp_path / "log", TEXT, expected=True)
+    disk.close()
+    assert journal.lost
+    disk, journal = open_log(tmp_path / "log", TEXT, expected=True)
+    disk.close()
+    assert journal.lost, "for good"
+    disk, journal = open_log(tmp_path / "other", TEXT)
+    disk.close()
+    disk, journal = open_log(tmp_path / "other", TEXT, expected=True)
+    disk.close()
+    assert not journal.lost, "it is there, and empty"
 
 
 def test_records_of_another_version_are_not_misread(tmp_path: Path) -> None:

@@ -114,3 +114,71 @@ def test_no_more_is_forgotten_than_was_asked(seed: int) -> None:
     left = "".join(world.nodes["a"].log)
     assert "abcdef".endswith(left)
     assert left.endswith("ef")
+
+
+# --- bad disks --------------------------------------------------------------------------------------------------------
+
+
+def written(*writes: int) -> tuple[World, list[Scribe]]:
+    """A log of so many records, a write at a time."""
+    world, lives = world_of()
+    count = 0
+    for records in writes:
+        world.request("a", ("append", *range(count, count + records)))
+        world.run_for(SECOND)
+        count += records
+    return world, lives
+
+
+def reopened(world: World, lives: list[Scribe], *, power: bool = False) -> Journal:
+    world.crash("a", host=power)
+    world.start("a")
+    return lives[-1].journal
+
+
+def test_what_rots_in_the_last_write_is_cut_off_and_anywhere_else_the_log_is_of_no_use() -> None:
+    """As runtime/log.py does: nobody can tell the one from a torn write, and of the other there is proof."""
+    world, lives = written(5, 5)
+    world.disks.rot(world.nodes["a"], 0.7)
+    assert reopened(world, lives) == Journal((0, 1, 2, 3, 4, 5, 6), (7,))
+    world, lives = written(5, 5)
+    world.disks.rot(world.nodes["a"], 0.3)
+    assert reopened(world, lives) == Journal((), (), lost=True)
+    assert reopened(world, lives).lost, "for good"
+
+
+def test_a_stray_write_costs_the_log() -> None:
+    world, lives = written(5)
+    world.nodes["a"].stray = 0.9
+    world.request("a", ("append", "stray"))
+    world.run_for(SECOND)
+    assert reopened(world, lives) == Journal((), (), lost=True)
+
+
+def test_a_bad_log_is_noticed_when_it_is_read_again() -> None:
+    world, lives = written(5, 5)
+    world.disks.rot(world.nodes["a"], 0.3)
+    world.request("a", "read")
+    world.run_for(SECOND)
+    assert lives[-1].journal == Journal((), (), lost=True), "the process had to start anew"
+
+
+def test_what_a_lying_disk_has_synced_is_gone_after_a_power_cut_and_only_then() -> None:
+    lost = 0
+    for seed in range(20):
+        world, lives = world_of(seed)
+        world.request("a", ("append", 0, 1, 2))
+        world.run_for(SECOND)
+        world.nodes["a"].lying = 1
+        world.request("a", ("append", 3, 4, 5))
+        world.run_for(SECOND)
+        assert reopened(world, lives).records == tuple(range(6)), "a crash of the process alone loses nothing"
+        records = reopened(world, lives, power=True).records
+        assert records == tuple(range(len(records)))
+        assert len(records) >= 3
+        lost += len(records) < 6
+        world.nodes["a"].lying = 0
+        world.request("a", ("append", "late"))
+        world.run_for(SECOND)
+        assert reopened(world, lives, power=True).records == (*records, "late")
+    assert lost > 5

@@ -1,7 +1,7 @@
 """Every fault does what its text says, and ends; after `heal` nothing of it is left (sim/faults.py, sim/storm.py)."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -11,11 +11,13 @@ from phalanx.sim.clocks import EPOCH_NS
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.faults import (
     KINDS,
+    BadDisk,
     ClockOffset,
     ClockRate,
     Crash,
     CrashAll,
     CrashInWrite,
+    DiskError,
     DiskLost,
     Fault,
     Flap,
@@ -27,9 +29,11 @@ from phalanx.sim.faults import (
     Ring,
     SlowDisk,
     SlowLink,
+    Spoiling,
     end_ns,
 )
 from phalanx.sim.node import Setup
+from phalanx.sim.plan import Plan
 from phalanx.sim.storm import Storm
 from phalanx.sim.swarm import Swarm, draw
 from phalanx.sim.world import World
@@ -229,6 +233,17 @@ def test_a_stalled_disk_holds_writes_back_while_eager_messages_go_on() -> None:
     assert stage.deaf() == set()
 
 
+def test_a_failing_disk_stops_its_node_at_the_next_write_until_it_works_again() -> None:
+    """After a failed fsync a node stops rather than guesses; with a disk that cannot be read none starts."""
+    stage = Stage(DiskError(T0, LASTS, 0), DiskError(T0 + LASTS // 2, LASTS, 1), Crash(T0, 1, 50 * MILLISECOND))
+    assert stage.at(340).up == [1, 2, 3]
+    assert stage.at(480).up == [2, 3]
+    assert stage.at(560).up == [0, 2, 3]
+    assert stage.at(700).up == [0, 1, 2, 3]
+    assert stage.world.notes["sim.disk failed"] >= 1
+    assert stage.world.nodes["n0"].life == 2
+
+
 def test_a_reset_breaks_one_connection_at_once() -> None:
     stage = Stage(Reset(T0, 0, 1))
     before = stage.at(199).world.network.pipe(*(stage.world.nodes[name] for name in NAMES[:2])).stream
@@ -263,6 +278,21 @@ def test_heal_ends_everything_that_is_under_way_and_drops_what_would_come() -> N
     assert stage.world.now < 5 * SECOND
 
 
+def test_bad_disks_are_those_of_a_minority_and_leave_the_rest_of_a_plan_as_it_was() -> None:
+    seen: dict[str, int] = {}
+    for seed in range(300):
+        plan, without = draw(seed, Swarm(bad_disks=1.0)), draw(seed, Swarm())
+        spoilt = {fault.node for fault in plan.faults if isinstance(fault, Spoiling)}
+        assert 2 * len(spoilt) < plan.nodes
+        assert set(without.faults) <= set(plan.faults)
+        assert (plan.nodes, plan.conditions, plan.heal_at_ns) == (without.nodes, without.conditions, without.heal_at_ns)
+        assert plan == Plan.load(plan.dump())
+        for kind in {type(fault).__name__ for fault in plan.faults if isinstance(fault, BadDisk)}:
+            seen[kind] = seen.get(kind, 0) + 1
+    assert seen.keys() == {kind.__name__ for kind in get_args(BadDisk)}
+    assert min(seen.values()) > 50
+
+
 def test_faults_of_nodes_that_are_not_there_do_nothing() -> None:
     faults = draw(3, Swarm(sizes=(7,), faults_max=60)).faults
     stage = Stage(*faults, names=["n0"])
@@ -275,6 +305,7 @@ def test_faults_of_nodes_that_are_not_there_do_nothing() -> None:
 def test_every_kind_of_fault_is_drawn_and_no_storm_outlasts_its_bounds() -> None:
     """Groce et al. 2012: and most storms lack most kinds."""
     every = tuple(KINDS)
+    assert not KINDS.keys() & {kind.__name__ for kind in get_args(BadDisk)}
     assert set(every) == {*Swarm().faults, "DiskLost"}
     seen: dict[str, int] = dict.fromkeys(every, 0)
     for seed in range(300):

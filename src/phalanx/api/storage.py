@@ -44,7 +44,7 @@ def open_storage(data: Path | str | None) -> Storage:
     file = VoteFile(Path(data) / "votes")
     try:
         record = file.load()
-        log_disk, journal = open_log(Path(data) / "log", RECORDS)
+        log_disk, journal = open_log(Path(data) / "log", RECORDS, expected=record is not None)
         if record is None and journal.records:
             raise ConfigurationError(f"{data} has a log and no votes: whose it is cannot be told; move the log away")
     except BaseException:

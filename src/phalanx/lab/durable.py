@@ -3,6 +3,10 @@
 The load, the application and the judgement are those of `lab.groups`; besides, nothing that was delivered in a durable
 group may be missing at a full host of any later view (`check.states.durability`), and after the storm every suspended
 group must go on, since every disk is there again.
+
+In some runs disks fail, and those of a minority lose what was durable.  Then acknowledgements must stand for more disks
+than the bad ones twice over (`min_copies`), and hosts for more than these; a group all of whose last hosts were bad may
+wait for an operator, and nothing else is excused.
 """
 
 import random
@@ -14,7 +18,8 @@ from phalanx.lab.groups import GroupScenario
 from phalanx.model.clock import SECOND
 from phalanx.model.events import Unhost
 from phalanx.model.history import SawView
-from phalanx.model.view import GroupId, GroupSpec, Order
+from phalanx.model.view import GroupId, GroupSpec, Name, Order, View
+from phalanx.sim.faults import LostSync, Spoiling
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.swarm import Swarm
 
@@ -27,6 +32,7 @@ class DurableScenario(GroupScenario):
     swarm = Swarm(
         storm_ns=4 * SECOND,
         calm_ns=120 * SECOND,
+        bad_disks=0.4,
         faults=("CrashAll", "CrashAll", "CrashInWrite", "Crash", "Crash", *Swarm().faults),
     )
 
@@ -35,16 +41,34 @@ class DurableScenario(GroupScenario):
         rng = random.Random(f"{self.plan.seed}/durable")
         names = self.plan.names
         self.unhosted: set[str] = set()
+        self._bad = {names[f.node] for f in self.plan.faults if isinstance(f, Spoiling) and f.node < len(names)}
+        silent = any(isinstance(f, LostSync) for f in self.plan.faults)
         for name in names:
             self.wanted[name] = []
         for name in list(self.specs):
             hosts = names if rng.random() < 0.6 else rng.sample(names, rng.randint(1, len(names)))
             durable = rng.random() < 0.8
             copies = rng.choice((1, 1, min(2, len(hosts)))) if durable else 1
+            if durable and self._bad:
+                hosts, copies = self._with_enough_good_disks(hosts, copies, silent=silent)
             spec = GroupSpec(name, rng.choice(_ORDERS), rng.random() < 0.3, 0, "", durable, copies)
             self.specs[name] = spec
             for host in hosts:
                 self.wanted[host].append(spec)
+
+    def _with_enough_good_disks(self, hosts: list[Name], copies: int, *, silent: bool) -> tuple[list[Name], int]:
+        """silent: what is lost may be lost without a trace, so any quorum of the members must have a good disk."""
+        if silent:
+            hosts = list(self.plan.names)
+        bad = [name for name in hosts if name in self._bad]
+        if 2 * len(bad) >= len(hosts):
+            hosts = [name for name in self.plan.names if name not in self._bad]
+            bad = []
+        return hosts, max(copies, 2 * len(bad) + 1)
+
+    def is_excused(self, view: View, spec: GroupSpec) -> bool:
+        waits = next((s for s in view.suspended if s.group.spec == spec), None)
+        return waits is not None and set(waits.group.hosts) <= self._bad
 
     def start(self, setup: Setup) -> GroupMachine:
         config = self.config(setup)

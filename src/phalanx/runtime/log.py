@@ -1,7 +1,7 @@
 """A durable log of records in segments, and what a crash or a bad disk can leave of one (DESIGN section 8).
 
     0000000000000001.log    SEGMENT(sequence, first record, where the one before ends, whether that was cut off)
-                            RECORD(how much of this file was durable before it, bytes) ...
+                            RECORD(sequence, offset, how much of this file was durable before it, bytes) ...
     0000000000000002.log    ...
 
 One write at a time, and one fsync for all its records (group commit).  A new segment is begun between two writes, so the
@@ -14,8 +14,9 @@ in the last write *after* it was synced; nobody can tell (Alagappan et al., "Pro
 Storage", FAST 2018).  So `Recovery.cuts` says where records are possibly lost, and such a log is no proof of absence.
 
 *Damage* anywhere else is seen by what follows: each record says how much of its file was durable when it was written, so
-a sound record that was written after a bad one had been synced proves that the bad one was acknowledged.  That raises
-`DamagedLog`; nothing of the log may be believed but what its operator decides (`phalanx log repair`).
+a sound record that was written after a bad one had been synced proves that the bad one was acknowledged.  A record that a
+disk has put in another's place is damage, too: each says where it belongs.  That raises `DamagedLog`; nothing of the log
+may be believed but what its operator decides (`phalanx log repair`).
 
 What a crashed process had written but not synced is still in the page cache: `recover` syncs before it believes it.
 """
@@ -34,7 +35,7 @@ SEGMENT_BYTES = 64 << 20
 covered by snapshots, large enough that a switch, which costs three fsyncs, is rare."""
 
 _SEGMENT = struct.Struct("<QQQB")
-_RECORD = struct.Struct("<Q")
+_RECORD = struct.Struct("<QQQ")
 
 RECORD_BYTES_MAX = BODY_BYTES_MAX - _RECORD.size
 """One record fits into one frame."""
@@ -95,15 +96,19 @@ def read_segment(name: str, data: bytes) -> Segment | None:
     sequence, first, previous_end, mark = _SEGMENT.unpack(found.frames[0][1])
     records, ends = [], []
     begin = at = HEADER_SIZE + _SEGMENT.size
-    fault, end = found.fault, found.end
+    fault, end, misplaced = found.fault, found.end, False
     for kind, body in found.frames[1:]:
         if kind != Kind.RECORD or len(body) < _RECORD.size:
             fault, end = f"a frame of kind {kind} that is no record", at
             break
+        of, place, _ = _RECORD.unpack_from(body)
+        if (of, place) != (sequence, at):
+            fault, end, misplaced = f"a record that belongs to offset {place} of segment {of}", at, True
+            break
         at += HEADER_SIZE + len(body)
         records.append(bytes(body[_RECORD.size :]))
         ends.append(at)
-    acknowledged = bool(fault) and _is_acknowledged(data, end)
+    acknowledged = misplaced or (bool(fault) and _is_acknowledged(data, end))
     text = f"{fault} at offset {end}" if fault else ""
     return Segment(name, sequence, first, previous_end, mark, records, ends, begin, text, acknowledged)
 
@@ -122,7 +127,7 @@ def _is_acknowledged(data: bytes, bad: int) -> bool:
         if found.fault or len(found.frames) != 1:
             continue
         kind, body = found.frames[0]
-        if kind == Kind.RECORD and len(body) >= _RECORD.size and _RECORD.unpack_from(body)[0] > bad:
+        if kind == Kind.RECORD and len(body) >= _RECORD.size and _RECORD.unpack_from(body)[2] > bad:
             return True
     return False
 
@@ -194,7 +199,7 @@ class Log:
     """
 
     def __init__(self, files: Files, segment_bytes: int = SEGMENT_BYTES, *, lost: bool = False) -> None:
-        """lost: this log takes the place of another, of which nothing is known."""
+        """lost: if there is none in `files`, this log takes the place of another, of which nothing is known."""
         self.files = files
         self._lost = lost
         self.next = 0
@@ -225,7 +230,7 @@ class Log:
             self._sequence, self._end = last.sequence, last.ends[-1] if last.ends else last.begin
         if found.torn or not segments:
             self._begin_segment(CUT if found.torn else LOST if self._lost else 0)
-        return found._replace(lost=found.lost or self._lost)
+        return found._replace(lost=found.lost or (self._lost and not segments))
 
     def reread(self) -> Recovery:
         """All records, while the log is in use.  Raises DamagedLog, and OSError."""
@@ -242,10 +247,12 @@ class Log:
     def _append(self, records: Sequence[bytes]) -> None:
         if self._end >= self._segment_bytes:
             self._begin_segment(0)
-        prefix = _RECORD.pack(self._end)
-        data = b"".join(encode_frame(Kind.RECORD, prefix + record) for record in records)
+        data = bytearray()
+        for record in records:
+            prefix = _RECORD.pack(self._sequence, self._end + len(data), self._end)
+            data += encode_frame(Kind.RECORD, prefix + record)
         name = _name(self._sequence)
-        self.files.write(name, self._end, data)
+        self.files.write(name, self._end, bytes(data))
         self.files.sync(name)
         self._end += len(data)
         self.next += len(records)

@@ -160,13 +160,15 @@ class MemoryLog:
         """Nothing to let go."""
 
 
-def open_log(directory: Path, codec: Codec[Any]) -> tuple[FileLog, Journal]:
-    """The log of a node, and what it holds.  One that is damaged is set aside beside it, with a warning, and a new one is
-    begun that says so: what its groups had must come from their other hosts, or an operator repairs it.
+def open_log(directory: Path, codec: Codec[Any], *, expected: bool = False) -> tuple[FileLog, Journal]:
+    """The log of a node, and what it holds.  `expected`: there was one before, so if it is missing, it is lost.
+
+    One that is damaged is set aside beside it, with a warning, and a new one is begun that says so: what its groups had
+    must come from their other hosts, or an operator repairs it.
 
     Raises OSError, and CodecError for records of another version.
     """
-    files = Log(PosixFiles(directory))
+    files = Log(PosixFiles(directory), lost=expected)
     try:
         found = files.recover()
     except DamagedLog as error:
@@ -176,6 +178,8 @@ def open_log(directory: Path, codec: Codec[Any]) -> tuple[FileLog, Journal]:
         log.error("%s: %s. It was moved to %s; its groups are fetched from their other hosts", directory, error, aside)
         files = Log(PosixFiles(directory), lost=True)
         found = files.recover()
+    if found.lost and not found.records:
+        log.warning("%s holds nothing of what this node had: its groups are fetched from their other hosts", directory)
     if found.torn:
         log.warning("possibly lost: %s. What was acknowledged last may be known to the other hosts only", found.torn)
     try:

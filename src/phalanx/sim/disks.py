@@ -4,6 +4,9 @@ A disk makes one write at a time, which covers all outputs and all records for t
 commit): first the records, then the small state.  A crash in mid write leaves any prefix of it durable, and perhaps a
 torn record, which is cut off; a crash after a write and before the process noticed leaves it durable and nothing of it
 said.
+
+Bad disks do to the log what `faults.BadDisk` says, and a process finds there what runtime/log.py would: what cannot be
+read costs the last write, or else the whole log.
 """
 
 import random
@@ -52,7 +55,62 @@ class Disks:
         """Give the machine its log again, if it asked for it and all of it is durable."""
         if node.rereads and not (node.appends or node.logging):
             node.rereads = False
-            self._world.arrive(node, Journal(tuple(node.log), tuple(node.cuts)))
+            if node.rotten or node.failing:
+                self._world.restart(node.name)
+            else:
+                self._world.arrive(node, self.journal(node))
+
+    def journal(self, node: Node) -> Journal:
+        """What a process finds in its log."""
+        return Journal(tuple(node.log), tuple(node.cuts), node.log_lost)
+
+    def open(self, node: Node) -> bool:
+        """A process that starts reads everything: what is not sound is cut off, or set aside.  False: it cannot."""
+        if node.failing:
+            node.barred = True
+            return False
+        if node.rotten and min(node.rotten) >= node.last_write and not node.strayed:
+            self._world.tell("log cut", node.name)
+            self._keep(node, min(node.rotten))
+            node.cuts.append(len(node.log))
+        elif node.rotten:
+            self._world.tell("log damaged", node.name)
+            self._keep(node, 0)
+            node.log_lost = True
+        return True
+
+    def _keep(self, node: Node, count: int) -> None:
+        """Only so many records of the log are left."""
+        del node.log[count:]
+        node.cuts = [cut for cut in node.cuts if cut < count]
+        node.rotten = [place for place in node.rotten if place < count]
+        node.strayed = node.strayed and bool(node.rotten)
+        node.synced = None
+        node.last_write = min(node.last_write, count)
+
+    def wipe(self, node: Node) -> None:
+        """Another disk takes its place."""
+        self._keep(node, 0)
+        node.log_lost = False
+
+    def rot(self, node: Node, place: float) -> None:
+        """A record at that fraction of the log cannot be read any more."""
+        if node.log:
+            node.rotten.append(int(place * len(node.log)))
+
+    def _extend(self, node: Node, records: list[Any]) -> None:
+        """A write of these has come to the disk."""
+        if not records:
+            return
+        if node.lying and node.synced is None:
+            node.synced = len(node.log)
+        elif not node.lying:
+            node.synced = None
+        if node.stray is not None and node.log:
+            node.rotten += [int(node.stray * len(node.log)), len(node.log)]
+            node.stray, node.strayed = None, True
+        node.last_write = len(node.log)
+        node.log += records
 
     def _shorten(self, node: Node, before: int) -> None:
         """Records with lower numbers are needed no more: any number of the oldest of them go, as whole segments do."""
@@ -60,14 +118,32 @@ class Disks:
         del node.log[:gone]
         node.found -= gone
         node.cuts = [cut - gone for cut in node.cuts if cut > gone]
+        node.rotten = [place - gone for place in node.rotten if place >= gone]
+        node.strayed = node.strayed and bool(node.rotten)
+        node.last_write = max(0, node.last_write - gone)
+        node.synced = node.synced - gone if node.synced is not None else None
 
-    def crashed(self, node: Node) -> None:
-        """Called before the node forgets: settle what of the write under way is durable."""
+    def crashed(self, node: Node, *, power: bool) -> None:
+        """Called before the node forgets: settle what of the write under way is durable, and, if the host is without
+        power, what the disk has only said to be."""
+        self._end_write(node)
+        if not power or node.synced is None:
+            return
+        before, least = len(node.log), node.synced
+        kept = least + int((before - least + 1) * self._random())
+        if kept < before:
+            self._world.tell("log unsynced", node.name)
+            node.log_lost = node.log_lost or kept < 0  # not even its beginning is there
+            self._keep(node, max(0, kept))
+            if self._random() < 0.3:
+                node.cuts.append(len(node.log))
+
+    def _end_write(self, node: Node) -> None:
         if not node.writing or node.flushed:
             return
         if node.logging:
             kept = int((node.logging + 1) * self._random())
-            node.log += node.appends[:kept]
+            self._extend(node, node.appends[:kept])
             if kept < node.logging:
                 if self._random() < 0.5:
                     node.cuts.append(len(node.log))
@@ -103,7 +179,12 @@ class Disks:
     def _durable(self, node: Node, life: int, late_ns: int) -> None:
         if node.life != life or node.machine is None:
             return
-        node.log += node.appends[: node.logging]
+        if node.failing:
+            node.barred = True
+            self._world.tell("disk failed", node.name)
+            self._world.crash(node.name)
+            return
+        self._extend(node, node.appends[: node.logging])
         if writes := node.writes_under_way():
             node.durable = writes[-1]
         node.flushed = True

@@ -143,15 +143,55 @@ class SlowDisk(msgspec.Struct, frozen=True, tag=True):
     extra_ns: int
 
 
+class BitRot(msgspec.Struct, frozen=True, tag=True):
+    """A record of the node's log, at that fraction of its length, cannot be read any more.  Nobody knows before the log
+    is read: then everything behind it is cut off if it was in the last write, else the whole log is of no use."""
+
+    at_ns: int
+    node: NodeIndex
+    place: float
+
+
+class StrayWrite(msgspec.Struct, frozen=True, tag=True):
+    """The disk puts the next write to the node's log where it does not belong, over what is at that fraction of it."""
+
+    at_ns: int
+    node: NodeIndex
+    place: float
+
+
+class DiskError(msgspec.Struct, frozen=True, tag=True):
+    """Every read, write and fsync of the node fails: the process stops, and cannot be started before that is over."""
+
+    at_ns: int
+    lasts_ns: int
+    node: NodeIndex
+
+
+class LostSync(msgspec.Struct, frozen=True, tag=True):
+    """The node's disk says that the log is synced when it is not: if the host loses power, any number of the records of
+    that time are gone, mostly without a trace."""
+
+    at_ns: int
+    lasts_ns: int
+    node: NodeIndex
+
+
 Killing = Crash | CrashInWrite | CrashAll | DiskLost
 """Faults that end processes."""
 
 Hindrance = Pause | Partition | OneWay | Ring | Flap | Reset | SlowLink | Loss | ClockOffset | ClockRate | SlowDisk
 """Faults that processes live through."""
 
-Fault = Killing | Hindrance
+BadDisk = BitRot | StrayWrite | DiskError | LostSync
+"""Faults of disks: drawn apart from the others, and only on request (`Swarm.bad_disks`)."""
 
-KINDS: dict[str, type[Fault]] = {kind.__name__: kind for kind in get_args(Fault)}
+Spoiling = BitRot | StrayWrite | LostSync
+"""Those of them that destroy what was durable.  They strike a minority of the nodes."""
+
+Fault = Killing | Hindrance | BadDisk
+
+KINDS: dict[str, type[Killing | Hindrance]] = {kind.__name__: kind for kind in get_args(Killing | Hindrance)}
 """All of them, by name.  The order is that in which a swarm draws: another order makes other plans of the same seeds."""
 
 
@@ -162,7 +202,7 @@ def end_ns(fault: Fault) -> int:
             return fault.at_ns + (down or 0)
         case CrashAll():
             return fault.at_ns + fault.down_ns + fault.apart_ns
-        case Reset():
+        case Reset() | BitRot() | StrayWrite():
             return fault.at_ns
         case _:
             return fault.at_ns + fault.lasts_ns

@@ -39,21 +39,26 @@ class Node:
         "address",
         "appends",
         "application",
+        "barred",
         "clocks",
         "crash_in_write",
         "cuts",
         "disk_extra_ns",
         "durable",
+        "failing",
         "flushed",
         "flushing",
         "found",
         "host_up",
         "inbox",
+        "last_write",
         "life",
         "links",
         "log",
+        "log_lost",
         "logged",
         "logging",
+        "lying",
         "machine",
         "marks",
         "name",
@@ -62,7 +67,11 @@ class Node:
         "pipes",
         "rereads",
         "retired",
+        "rotten",
         "spins",
+        "stray",
+        "strayed",
+        "synced",
         "turn_due",
         "wake_at",
         "writing",
@@ -81,6 +90,24 @@ class Node:
         """How many of its records the present process found."""
         self.cuts: list[int] = []
         """Places in it where a torn tail was cut off."""
+        self.last_write = 0
+        """Where in it the last write begins."""
+        self.log_lost = False
+        """There was another log before, which could not be read."""
+        self.rotten: list[int] = []
+        """Places in it that cannot be read."""
+        self.stray: float | None = None
+        """Armed: the next write goes over what is at that fraction of it."""
+        self.strayed = False
+        """Some record is where it does not belong."""
+        self.lying = 0
+        """How many faults have the disk lie about syncs."""
+        self.synced: int | None = None
+        """How many records would survive a power cut for certain; None: all."""
+        self.failing = 0
+        """How many faults have every operation of the disk fail."""
+        self.barred = False
+        """It could not go on, or start, for that reason."""
         self.clocks = Clocks()
         self.host_up = True
         self.retired = False

@@ -6,17 +6,21 @@ from typing import assert_never
 
 from phalanx.model.view import Name
 from phalanx.sim.faults import (
+    BadDisk,
+    BitRot,
     ClockOffset,
     ClockRate,
     Crash,
     CrashAll,
     CrashInWrite,
+    DiskError,
     DiskLost,
     Fault,
     Flap,
     Hindrance,
     Killing,
     Loss,
+    LostSync,
     NodeIndex,
     OneWay,
     Partition,
@@ -25,6 +29,7 @@ from phalanx.sim.faults import (
     Ring,
     SlowDisk,
     SlowLink,
+    StrayWrite,
     end_ns,
 )
 from phalanx.sim.node import Node
@@ -52,7 +57,7 @@ class Storm:
             self._end(token)
         self._world.tell("heal")
         for node in self._nodes:
-            node.crash_in_write = None
+            node.crash_in_write = node.stray = None
             self._world.start(node.name)
 
     @property
@@ -99,7 +104,7 @@ class Storm:
         if undo is not None:
             undo()
 
-    def _impose(self, fault: Hindrance) -> Undo | None:
+    def _impose(self, fault: Hindrance | BadDisk) -> Undo | None:
         """Begin it.  Returns what ends it, or None if it is over at once or concerns nobody here."""
         match fault:
             case Partition():
@@ -131,6 +136,8 @@ class Storm:
                 return self._lose(fault.loss, fault.duplicate)
             case Pause() | ClockOffset() | ClockRate() | SlowDisk():
                 return self._afflict(fault) if fault.node < len(self._nodes) else None
+            case BitRot() | StrayWrite() | DiskError() | LostSync():
+                return self._spoil(fault) if fault.node < len(self._nodes) else None
             case _:
                 assert_never(fault)
 
@@ -149,6 +156,25 @@ class Storm:
             case SlowDisk():
                 node.disk_extra_ns += fault.extra_ns
                 return partial(_speed_up, node, fault.extra_ns)
+            case _:
+                assert_never(fault)
+
+    def _spoil(self, fault: BadDisk) -> Undo | None:
+        world, node = self._world, self._nodes[fault.node]
+        match fault:
+            case BitRot():
+                world.tell("bit rot", node.name)
+                world.disks.rot(node, fault.place)
+                return None
+            case StrayWrite():
+                node.stray = fault.place
+                return None
+            case LostSync():
+                node.lying += 1
+                return partial(_stop_lying, node)
+            case DiskError():
+                node.failing += 1
+                return partial(_mend, world, node)
             case _:
                 assert_never(fault)
 
@@ -219,6 +245,18 @@ class Storm:
 
 def _step_back(node: Node, by_ns: int) -> None:
     node.clocks.offset_ns -= by_ns
+
+
+def _stop_lying(node: Node) -> None:
+    node.lying -= 1
+
+
+def _mend(world: World, node: Node) -> None:
+    """The disk works again: a process that could not go on, or start, for that reason is started."""
+    node.failing -= 1
+    if node.barred and not node.failing:
+        node.barred = False
+        world.start(node.name)
 
 
 def _speed_up(node: Node, extra_ns: int) -> None:

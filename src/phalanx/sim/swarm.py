@@ -13,15 +13,18 @@ from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.faults import (
     KINDS,
+    BitRot,
     ClockOffset,
     ClockRate,
     Crash,
     CrashAll,
     CrashInWrite,
+    DiskError,
     DiskLost,
     Fault,
     Flap,
     Loss,
+    LostSync,
     OneWay,
     Partition,
     Pause,
@@ -29,6 +32,7 @@ from phalanx.sim.faults import (
     Ring,
     SlowDisk,
     SlowLink,
+    StrayWrite,
 )
 from phalanx.sim.plan import Plan
 
@@ -52,6 +56,8 @@ class Swarm(msgspec.Struct, frozen=True):
     """Some nodes, fewer than half, are killed for good."""
     disks_lost_max: int | None = None
     """Nodes that may lose their disks, if `DiskLost` is among the kinds; None: fewer than half."""
+    bad_disks: float = 0.0
+    """Fraction of runs in which disks fail, and those of a minority lose what was durable (`faults.BadDisk`)."""
     clock_offset_max_ns: int = 10 * SECOND
     clock_rate_max_ppm: int = 20_000
     lossy: float = 0.25
@@ -83,8 +89,40 @@ def draw(seed: int, swarm: Swarm) -> Plan:
     if swarm.deaths and nodes > 2 and rng.random() < 0.3:
         for node in rng.sample(range(nodes), rng.randint(1, (nodes - 1) // 2)):
             faults.append(Crash(begin_ns + rng.randrange(storm_ns), node, None, rng.random() < 0.5, for_good=True))
+    faults += _bad_disks(seed, swarm, nodes, storm_ns)
     faults.sort(key=lambda fault: fault.at_ns)
     return Plan(seed, nodes, conditions, tuple(faults), begin_ns + storm_ns, swarm.calm_ns)
+
+
+def _bad_disks(seed: int, swarm: Swarm, nodes: int, storm_ns: int) -> list[Fault]:
+    """Drawn from chance of its own, so that it adds to the plan of a seed.  What spoils a disk strikes a minority; it is
+    seen when the process starts again, so that mostly follows."""
+    rng = random.Random(f"{seed}/bad disks")
+    faults: list[Fault] = []
+    if rng.random() >= swarm.bad_disks:
+        return faults
+    losers = rng.sample(range(nodes), (nodes - 1) // 2)
+    losing = losers[: rng.randint(0, len(losers))]
+    for _ in range(rng.randint(1, 6)):
+        at_ns = swarm.quiet_start_ns + rng.randrange(storm_ns)
+        lasts_ns = int(rng.expovariate(1.0) * storm_ns / 5) + 1
+        kind = rng.choice((BitRot, StrayWrite, DiskError, LostSync))
+        if kind is DiskError:
+            faults.append(DiskError(at_ns, lasts_ns, rng.randrange(nodes)))
+            continue
+        if not losing:
+            continue
+        node, down_ns = rng.choice(losing), int(rng.expovariate(1.0) * storm_ns / 20)
+        if kind is LostSync:
+            faults.append(LostSync(at_ns, lasts_ns, node))
+        else:
+            place = rng.choice((rng.random(), 1 - rng.random() / 20))
+            faults.append(BitRot(at_ns, node, place) if kind is BitRot else StrayWrite(at_ns, node, place))
+        if rng.random() < 0.8:
+            ends_ns = at_ns + rng.randrange(lasts_ns)
+            everybody = CrashAll(ends_ns, down_ns, down_ns)
+            faults.append(everybody if rng.random() < 0.4 else Crash(ends_ns, node, down_ns, host=True))
+    return faults
 
 
 def _conditions(rng: random.Random, swarm: Swarm) -> Conditions:

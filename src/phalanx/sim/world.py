@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
-from phalanx.model.machine import Journal, Machine, Output
+from phalanx.model.machine import Machine, Output
 from phalanx.model.view import Address, Name
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.disks import Disks
@@ -147,13 +147,16 @@ class World:
         node = self.nodes[name]
         if node.machine is not None or node.retired:
             return
+        if not self.disks.open(node):
+            self.tell("disk unreadable", name)
+            return
         node.life += 1
         node.host_up = True
         rng = random.Random(f"{self.seed}/{name}/{node.life}")
         node.clocks.reboot(self.now, rng.randrange(1_000_000 * SECOND))
         self.tell("start", name, f"life={node.life}")
         node.found = len(node.log)
-        journal = Journal(tuple(node.log), tuple(node.cuts))
+        journal = self.disks.journal(node)
         setup = Setup(name, node.address, node.life, node.durable, rng, node.clocks.read(self.now), journal)
         try:
             node.machine = self._start(setup)
@@ -168,7 +171,7 @@ class World:
         node = self.nodes[name]
         if node.machine is not None:
             self.tell("power off" if host else "crash", name)
-            self.disks.crashed(node)
+            self.disks.crashed(node, power=host)
             node.forget()
             self.network.crashed(node, host=host)
         node.crash_in_write = None
@@ -176,8 +179,7 @@ class World:
         if wipe:
             self.tell("disk lost", name)
             node.durable = None
-            node.log.clear()
-            node.cuts.clear()
+            self.disks.wipe(node)
 
     def restart(self, name: Name, after_ns: int = 0) -> None:
         """End the process, in a moment, and start it again that much later.  May be called from `deliver`."""

@@ -3,6 +3,7 @@
 from phalanx.group import ledger as ledger_module
 from phalanx.group import proposal as proposal_module
 from phalanx.group.channel import Channel
+from phalanx.group.config import Limits
 from phalanx.group.ledger import Ledger, Recovered
 from phalanx.group.messages import Cut, Data, Decision
 from phalanx.group.multicast import Multicasting
@@ -10,7 +11,7 @@ from phalanx.group.regroup import Census, Regrouping, revive
 from phalanx.lab.mutants.registry import mutant
 from phalanx.model.clock import Stamp
 from phalanx.model.machine import Journal, Output
-from phalanx.model.view import Group
+from phalanx.model.view import Group, Name
 from phalanx.parts.stability import Stability
 
 _take = Channel._take
@@ -75,6 +76,18 @@ def _doubt_nothing(_: Ledger) -> None:
 
 
 mutant("a torn log counts as whole", 12, (Ledger, "_doubt", _doubt_nothing))
+
+
+_make_ledger = Ledger.__init__
+
+
+def _make_ledger_of_what_is_there(
+    self: Ledger, me: Name, limits: Limits, journal: Journal | None, first: int = 0
+) -> None:
+    _make_ledger(self, me, limits, Journal(journal.records, journal.cuts) if journal is not None else None, first)
+
+
+mutant("a log in place of a damaged one counts as empty", 3, (Ledger, "__init__", _make_ledger_of_what_is_there))
 
 
 def _reserve_nothing(self: Ledger, out: Output, clock: Stamp) -> None:  # noqa: ARG001  the rule's arguments

@@ -1,0 +1,75 @@
+"""Logs that are not what they were: an end that was cut off, a log in another's place (DESIGN section 8; SCENARIOS 6)."""
+
+from tests.group.cluster import Cluster
+from tests.group.durables import D, cluster_of, cut_log, drop_batches, power_cut, sent, suspended
+from tests.group.rules import shown
+
+
+def test_12_a_log_that_was_cut_off_is_no_proof_that_there_was_nothing_more() -> None:
+    """Counter-example 12 for logs: of c's log the last write cannot be read, and it is the first one back."""
+
+    def schedule() -> None:
+        with cluster_of("abcd", "cd") as cluster:
+            cluster.until_members("abcd")
+            sent(cluster, "c", "m")
+            power_cut(cluster, "cd")
+            drop_batches(cluster, "c")
+            cluster.until_members("ab", groups=False)
+            cluster.restart("c")
+            cluster.until_members("abc", groups=False)
+            cluster.run(2)
+            cluster.restart("d")
+            cluster.converge("abcd")
+            assert "m" in cluster.deliveries("c"), "acknowledged and lost"
+
+    shown(schedule, "a torn log counts as whole", wrong="durability|lost")
+
+
+def test_most_of_the_hosts_may_go_on_even_if_all_their_logs_were_torn() -> None:
+    """At a power cut torn tails are the rule.  No more than a minority of them hides something that was acknowledged."""
+    with Cluster("abc", D) as cluster:
+        cluster.until_members("abc")
+        sent(cluster, "a", "m")
+        power_cut(cluster, "abc")
+        for name in "ab":
+            cut_log(cluster, name, 0)
+        cluster.restart(*"ab")
+        cluster.until_members("ab")
+        assert cluster.deliveries("b") == ["m"]
+
+
+def test_a_cut_log_is_whole_again_once_a_decided_cut_is_in_it() -> None:
+    with cluster_of("abcd", "cd") as cluster:
+        cluster.until_members("abcd")
+        power_cut(cluster, "c")
+        cut_log(cluster, "c", 0)
+        cluster.restart("c")
+        cluster.until_members("abcd")
+        sent(cluster, "d", "m")
+        power_cut(cluster, "cd")
+        cluster.until_members("ab", groups=False)
+        cluster.restart("c")
+        cluster.until(lambda: cluster.deliveries("c") == ["m"], "the group, from c alone")
+
+
+def test_a_log_that_took_the_place_of_a_damaged_one_counts_for_nothing() -> None:
+    """SCENARIOS 6: what was in it is not known, and "nothing" would be a guess, even about the view that founded it."""
+
+    def schedule() -> None:
+        with cluster_of("abcd", "cd") as cluster:
+            cluster.until_members("abcd")
+            sent(cluster, "c", "m")
+            power_cut(cluster, "cd")
+            node = cluster.world.nodes["c"]
+            node.log.clear()
+            node.log_lost = True
+            cluster.until_members("ab", groups=False)
+            cluster.restart("c")
+            cluster.until_members("abc", groups=False)
+            cluster.run(2)
+            assert suspended(cluster, "a") == "cd", "c knows nothing"
+            cluster.restart("d")
+            cluster.converge("abcd")
+            assert "m" in cluster.deliveries("c")
+
+    shown(schedule, "a log in place of a damaged one counts as empty", wrong="c knows nothing|durability")
