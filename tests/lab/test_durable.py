@@ -12,6 +12,7 @@ SEEDS = {
     2201: "the same, with the group's other hosts gone for longer",
     2754: "the same for a founder of the group",
     2819: "the same after a torn write",
+    702205: "a founder that never installed its first view, on a new disk, did not know that it had missed nothing",
 }
 
 

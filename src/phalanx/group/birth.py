@@ -46,6 +46,7 @@ def begin(core: Core) -> None:
     _catch_up(core)
     if core.votes.first == 0:
         core.persist(incarnation=core.me.incarnation, first=core.me.incarnation)
+    core.ledger.first = core.votes.first
     votes, peers = core.votes, core.config.peers
     if votes.decided is not None and votes.view is not None:
         core.past[votes.view.id] = votes.decided  # we may be the only one that knows (counter-example 9)

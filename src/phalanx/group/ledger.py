@@ -105,8 +105,7 @@ class Recovered:
 
 
 class Ledger:
-    """See the module's text.  `journal` None: this node keeps no log, and can host no durable group.  `first`: the first
-    incarnation that this disk knows of."""
+    """See the module's text.  `journal` None: this node keeps no log, and can host no durable group."""
 
     def __init__(self, me: Name, limits: Limits, journal: Journal | None, first: int = 0) -> None:
         self.kept = journal is not None
@@ -121,7 +120,8 @@ class Ledger:
         """How many of the records that this process has appended there are, and how many of them are durable."""
         self._me = me
         self._limits = limits
-        self._first = first
+        self.first = first
+        """The first incarnation that this disk knows of; 0: none has written to it yet."""
         self._lacks_beginning = journal is None or journal.lost
         """Of what it does not mention nothing is known."""
         self._doubted = False
@@ -228,7 +228,7 @@ class Ledger:
         former = next((m for m in suspended.members if m.name == self._me), None)
         if recovered is None:
             founded = suspended.view == group.id >> 16
-            if founded and former is not None and former.incarnation >= self._first > 0 and not self._lacks_beginning:
+            if founded and former is not None and former.incarnation >= self.first > 0 and not self._lacks_beginning:
                 fresh = self.groups[group.id] = Recovered(
                     self._me, suspended.view, group, suspended.members, self._limits
                 )
