@@ -253,7 +253,7 @@ def test_a_log_of_an_older_view_counts_for_nothing() -> None:
 
 @pytest.mark.parametrize("clock_s", [0, -3600])
 def test_7_a_wiped_disk_counts_for_nothing(clock_s: int) -> None:
-    """SCENARIOS 7.  If the clock was set back as well, the new life takes its number from the others: it is not the old."""
+    """SCENARIOS 7.  If the clock was set back, too, the new life takes its number from the others; it is not the old."""
     with cluster_of("abcd", "cd") as cluster:
         cluster.until_members("abcd")
         sent(cluster, "c", "m")
