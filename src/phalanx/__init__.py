@@ -25,6 +25,7 @@ from phalanx.api.process import Process, join
 from phalanx.api.store import Store
 from phalanx.api.watch import Watch
 from phalanx.errors import (
+    ClusterSuperseded,
     Compacted,
     ConfigurationError,
     Diverged,
@@ -55,6 +56,7 @@ __all__ = [
     "Changed",
     "Client",
     "Cluster",
+    "ClusterSuperseded",
     "CommandFailed",
     "Compacted",
     "ConfigurationError",

@@ -67,5 +67,10 @@ class Diverged(PhalanxError):
     """Replicas of a deterministic object disagree on their state; the text names the replicas and the position."""
 
 
+class ClusterSuperseded(PhalanxError):
+    """The cluster of this node's data was recovered by its operator as another one, without this node: it must not vote
+    any more.  Its data are as they were; move them away, and start it as a new node."""
+
+
 class ConfigurationError(PhalanxError, ValueError):
     """An argument, option or file makes no sense; nothing was started."""

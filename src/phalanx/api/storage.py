@@ -14,7 +14,8 @@ from phalanx.wire.codec import Codec
 
 log = logging.getLogger("phalanx")
 
-_VOTES: Codec[Votes] = Codec(Votes)
+VOTES: Codec[Votes] = Codec(Votes)
+"""What its vote file holds."""
 RECORDS: Codec[Record] = Codec(Record)
 """What a node's log holds, in the directory `log` of its data."""
 
@@ -52,4 +53,4 @@ def open_storage(data: Path | str | None) -> Storage:
         raise
     for damage in file.damage:
         log.warning("%s: %s", file.path, damage)
-    return Storage(FileDisk(file, _VOTES), None if record is None else _VOTES.decode(record), log_disk, journal)
+    return Storage(FileDisk(file, VOTES), None if record is None else VOTES.decode(record), log_disk, journal)

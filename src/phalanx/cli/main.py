@@ -11,6 +11,7 @@ from phalanx.cli.demo import demo
 from phalanx.cli.explore import explore_command
 from phalanx.cli.holding import elect, lock
 from phalanx.cli.log import log_app
+from phalanx.cli.recover import recover_command
 from phalanx.cli.serve import serve
 from phalanx.cli.sim import sim
 from phalanx.cli.status import status
@@ -26,6 +27,7 @@ app.command()(watch)
 app.command()(lock)
 app.command()(elect)
 app.add_typer(log_app, name="log")
+app.command("recover")(recover_command)
 app.command()(serve)
 app.command()(status)
 app.command()(sim)

@@ -15,7 +15,20 @@ from phalanx.group.config import Config
 from phalanx.group.detector import Claims, Detector
 from phalanx.group.flush import Attempt, Flush
 from phalanx.group.ledger import Ledger
-from phalanx.group.messages import Alive, Body, Chunk, Commit, Data, Decision, Envelope, Fetch, Pull, Row, Votes
+from phalanx.group.messages import (
+    Alive,
+    Body,
+    Chunk,
+    Commit,
+    Data,
+    Decision,
+    Envelope,
+    Fetch,
+    Pull,
+    Row,
+    Superseded,
+    Votes,
+)
 from phalanx.group.seat import Seat
 from phalanx.model.clock import Instant
 from phalanx.model.machine import Journal, Output, Send
@@ -213,6 +226,12 @@ class Core:
             return
         self.note("straggler.told", address, view)
         self.post_to([address], Commit(value), value.view.cluster)
+
+    def tell_superseded(self, address: Address, cluster: int) -> None:
+        """Somebody there speaks for a cluster that this one was recovered from."""
+        if self._may_tell(address):
+            self.note("superseded.told", address, cluster)
+            self.post_to([address], Superseded(self.cluster), cluster)
 
     def show_view(self, address: Address) -> None:
         """Somebody there is ahead of us: say where we are, so that it tells us the decision."""

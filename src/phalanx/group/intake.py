@@ -27,6 +27,7 @@ from phalanx.group.messages import (
     Refuse,
     RefuseHost,
     Row,
+    Superseded,
     Wish,
 )
 from phalanx.group.multicast import Multicasting
@@ -82,6 +83,8 @@ class Intake:
             self._on_foreign(source, envelope)
         elif isinstance(body, RefuseHost):
             self._membership.on_refuse_host(body)
+        elif isinstance(body, Superseded):
+            self._succession.on_superseded(body.by)
         elif isinstance(body, Fetch | Chunk):
             if self._is_known(source, sender):
                 (self._transfer.on_fetch if isinstance(body, Fetch) else self._transfer.on_chunk)(sender.name, body)  # type: ignore[arg-type]  # matched by the condition
@@ -92,6 +95,8 @@ class Intake:
         core = self.core
         if cluster in (0, core.cluster):
             self._membership.on_wish(source, wish)
+        elif core.view is not None and cluster in core.view.lineage:
+            core.tell_superseded(source, cluster)
         elif core.view is not None and core.view.id > 0:
             core.note("join.foreign", str(sender), cluster)
             reason = f"{sender.name} belongs to cluster {cluster:x}, and this is {core.cluster:x}"
@@ -104,6 +109,9 @@ class Intake:
             return
         if isinstance(envelope.body, Alive | Prepare) and envelope.body.view == 0:
             core.tell_successor(source, 0)
+            return
+        if envelope.cluster in core.view.lineage:
+            core.tell_superseded(source, envelope.cluster)
             return
         core.note("foreign", envelope.cluster)
         reason = f"{envelope.sender} is of cluster {envelope.cluster:x}, not {core.cluster:x}"

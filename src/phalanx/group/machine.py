@@ -23,6 +23,7 @@ import random
 from collections.abc import Iterable
 from typing import Any, assert_never
 
+from phalanx.errors import ClusterSuperseded
 from phalanx.group import birth
 from phalanx.group.acceptor import Acceptor
 from phalanx.group.compaction import Compaction
@@ -38,7 +39,7 @@ from phalanx.group.messages import (
 from phalanx.group.multicast import Multicasting
 from phalanx.group.ranges import fault_in_member, fault_in_spec
 from phalanx.group.reads import Reads
-from phalanx.group.succession import Succession
+from phalanx.group.succession import Succession, superseded_text
 from phalanx.group.transfer import Transfer
 from phalanx.model.clock import Instant
 from phalanx.model.events import (
@@ -59,13 +60,15 @@ _RareRequest = Host | Unhost | Leave | SnapshotTaken | RestoreTaken
 
 class GroupMachine:
     """See the module's text.  `journal`: the node's log as it was found, if it keeps one.  Raises ValueError for a
-    configuration that cannot be meant."""
+    configuration that cannot be meant, and ClusterSuperseded if the votes say so."""
 
     def __init__(
         self, config: Config, votes: Votes | None, rng: random.Random, now: Instant, journal: Journal | None = None
     ) -> None:
         if config.peers and (config.name, config.address) not in config.peers:
             raise ValueError(f"{config.name} at {config.address} is not among the founding peers {config.peers}")
+        if votes is not None and votes.superseded:
+            raise ClusterSuperseded(superseded_text(votes.cluster, votes.superseded))
         me = birth.incarnate(config, votes, now)
         if faults := [f for f in (fault_in_member(me), *map(fault_in_spec, config.hosts)) if f is not None]:
             raise ValueError("; ".join(faults))

@@ -264,6 +264,12 @@ class Commit(msgspec.Struct, frozen=True, array_like=True, tag="commit"):
     value: Decision
 
 
+class Superseded(msgspec.Struct, frozen=True, array_like=True, tag="superseded", gc=False):
+    """The cluster that this is said in is over: its operator has recovered it as another, without the receiver."""
+
+    by: int
+
+
 # --- state transfer -------------------------------------------------------------------------------------------------
 
 
@@ -321,6 +327,7 @@ Body = (
     | Accept
     | Accepted
     | Commit
+    | Superseded
     | Fetch
     | Chunk
 )
@@ -369,3 +376,5 @@ class Votes(msgspec.Struct, frozen=True, array_like=True, tag="votes"):
     """The successor of `view`, once known to a node that is not in it."""
     first: int = 0
     """The first incarnation that wrote here: of any before it, on a disk that was lost, nothing is known."""
+    superseded: int = 0
+    """The cluster that took this one's place by an operator's decision, without this node: it must do nothing more."""

@@ -14,7 +14,7 @@ from phalanx.group.ranges import (
     is_name,
     is_view,
 )
-from phalanx.model.view import DEPARTED_MAX, Group, View
+from phalanx.model.view import DEPARTED_MAX, LINEAGE_MAX, Group, View
 
 
 def fault_in_decision(core: Core, value: Decision) -> str | None:
@@ -37,6 +37,8 @@ def _fault_in_members(view: View) -> str | None:
     everyone = view.everyone
     if not view.members or len(everyone) > EVERYONE_MAX or not are_unique([m.name for m in everyone]):
         return "a view without members, with too many, or with one twice"
+    if len(view.lineage) > LINEAGE_MAX or not all(0 < cluster < 1 << 64 for cluster in view.lineage):
+        return "a lineage that cannot be"
     former = [name for name, _ in view.departed]
     if len(former) > DEPARTED_MAX or not are_unique(former) or not all(map(is_name, former)):
         return "departed members that cannot be"

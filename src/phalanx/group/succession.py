@@ -53,6 +53,17 @@ class Succession:
             return False  # in a view that we know to be over, it may have promised whatever it liked
         return votes.first <= former.incarnation < self.core.me.incarnation
 
+    def on_superseded(self, by: int) -> None:
+        """The cluster goes on as another, without us: this is its operator's decision, and it is for good."""
+        core = self.core
+        if core.excluded:
+            return
+        core.note("superseded", by)
+        self._reads.end_view(None)
+        core.excluded = True
+        core.persist(superseded=by)
+        core.out.deliveries.append(Excluded(None, superseded_text(core.cluster, by)))
+
     # --- installing it
 
     def goes_on(self, value: Decision) -> bool:
@@ -229,3 +240,11 @@ class Succession:
             core.persist(cluster=core.cluster, decided=value)
         core.dead.clear()
         core.freezers.clear()
+
+
+def superseded_text(cluster: int, by: int) -> str:
+    """For the operator."""
+    return (
+        f"cluster {cluster:x} was recovered by its operator as cluster {by:x}, without this node: "
+        "move its data directory away, and start it as a new node"
+    )

@@ -35,6 +35,7 @@ from phalanx.group.messages import (
     Refuse,
     RefuseHost,
     Row,
+    Superseded,
     Wish,
 )
 from phalanx.group.ranges import (
@@ -104,6 +105,8 @@ def _fault_in_body(core: Core, sender: Member, body: Body) -> str | None:
             return None if sane else "it asks for batches that cannot be"
         case Commit():
             return fault_in_decision(core, body.value)
+        case Superseded():
+            return None if 0 < body.by < 1 << 64 and body.by != core.cluster else "a cluster that cannot be"
         case Fetch() | Chunk():
             return _fault_in_transfer(core, body)
         case Prepare() | Promise() | Nack() | Gather() | Held() | Accept() | Accepted():

@@ -22,6 +22,10 @@ DEPARTED_MAX = 256
 """Names of former members that a view remembers: a message older than so many departures is not expected."""
 
 
+LINEAGE_MAX = 16
+"""Recoveries that a view remembers: each is an operator's decision after a disaster."""
+
+
 class Member(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """One life of a node.  A restarted process is a new member: same name, higher incarnation."""
 
@@ -114,6 +118,9 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     departed: tuple[tuple[Name, int], ...] = ()
     """Of nodes that are in no more, the last incarnation that was: it never returns.  The latest `DEPARTED_MAX`."""
     suspended: tuple[Suspended, ...] = ()
+    lineage: tuple[int, ...] = ()
+    """The clusters that this one was recovered from by an operator, the last one last (`group.lineage`).  The latest
+    `LINEAGE_MAX`."""
 
     @property
     def everyone(self) -> tuple[Member, ...]:

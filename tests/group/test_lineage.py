@@ -1,0 +1,174 @@
+"""A new lineage: an operator has one node go on alone (DESIGN section 8; SCENARIOS 20)."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from phalanx.errors import ClusterSuperseded, ConfigurationError
+from phalanx.group.config import Config
+from phalanx.group.lineage import VIEWS_AHEAD, Rescue, rescue
+from phalanx.group.machine import GroupMachine
+from phalanx.group.messages import Data, Row, Votes
+from phalanx.model.clock import Instant
+from phalanx.model.events import Excluded, Founded
+from phalanx.model.machine import Journal
+from phalanx.model.view import GroupSpec
+from tests.group.cluster import Cluster
+from tests.group.durables import D, cluster_of, cut_log, power_cut, sent
+
+CLUSTER = 77
+
+
+def planned(cluster: Cluster, name: str) -> Rescue:
+    node = cluster.world.nodes[name]
+    votes = node.durable
+    assert isinstance(votes, Votes)
+    return rescue(name, votes, Journal(tuple(node.log), tuple(node.cuts), node.log_lost), CLUSTER)
+
+
+def recover(cluster: Cluster, name: str, *, interrupted: bool = False) -> Rescue:
+    """What the command does to a node that is down."""
+    cluster.check()
+    node = cluster.world.nodes[name]
+    plan = planned(cluster, name)
+    if plan.record is not None:
+        node.log.append(plan.record)
+    if not interrupted:
+        node.durable = plan.votes
+    return plan
+
+
+@contextmanager
+def recovered(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster that is judged up to its recovery: to the oracles the new lineage is another cluster, whose groups have a
+    past that nobody sent."""
+    yield cluster
+    assert not cluster.world.failures
+
+
+def test_one_of_three_goes_on_alone_with_what_it_knows_and_new_nodes_join_it() -> None:
+    with recovered(Cluster("abc", D)) as cluster:
+        cluster.until_members("abc")
+        sent(cluster, "a", "one", "two")
+        group = cluster.group("c")
+        power_cut(cluster, "abc")
+        plan = recover(cluster, "c")
+        assert [m.name for m in plan.missing] == ["a", "b"]
+        assert [kept.group.id for kept in plan.kept] == [group.id if group is not None else 0]
+        assert not plan.lost
+        cluster.restart("c")
+        cluster.until_members("c")
+        assert cluster.deliveries("c") == ["one", "two"]
+        view = cluster.view("c")
+        assert view is not None
+        assert (view.cluster, view.lineage) == (CLUSTER, (plan.view.cluster,))
+        assert view.id > plan.view.id + VIEWS_AHEAD
+        sent(cluster, "c", "three")
+        for name in "ab":
+            cluster.crash(name, wipe=True)
+            cluster.founders.pop(name)
+            cluster.restart(name)
+        cluster.converge("cab")
+        assert cluster.deliveries("a")[:3] == ["one", "two", "three"]
+        power_cut(cluster, "abc")
+        cluster.restart(*"ab")
+        cluster.until_members("ab")
+        assert cluster.deliveries("b")[:3] == ["one", "two", "three"]
+
+
+def test_what_had_not_been_delivered_and_is_in_the_log_is_kept() -> None:
+    """It may have been acknowledged by those who are gone."""
+    with recovered(Cluster("abc", D)) as cluster:
+        cluster.until_members("abc")
+        cluster.drop(Row, source="c")
+        cluster.drop(Data, source="a", target="b")
+        cluster.send("a", "m")
+        cluster.run(0.02)
+        assert not cluster.deliveries("a")
+        power_cut(cluster, "abc")
+        cluster.world.links.rules.clear()
+        recover(cluster, "c")
+        cluster.restart("c")
+        cluster.until_members("c")
+        assert cluster.deliveries("c") == ["m"]
+
+
+def test_old_members_that_turn_up_later_are_told_and_stop() -> None:
+    with recovered(Cluster("abc", D, returns=False)) as cluster:
+        cluster.until_members("abc")
+        sent(cluster, "a", "m")
+        power_cut(cluster, "abc")
+        recover(cluster, "c")
+        cluster.restart("c")
+        cluster.until_members("c")
+        cluster.restart("a", "b")
+        cluster.until(lambda: all(cluster.log(name, Excluded) for name in "ab"), "the news")
+        [excluded] = cluster.log("a", Excluded)
+        assert "was recovered by its operator as cluster 4d" in excluded.reason
+        cluster.run(3)
+        assert cluster.view("a") is None
+        assert cluster.view("b") is None
+        assert cluster.members("c") == "c"
+        votes = cluster.world.nodes["a"].durable
+        assert isinstance(votes, Votes)
+        with pytest.raises(ClusterSuperseded, match="move its data directory away"):
+            GroupMachine(Config("a", "a"), votes, random.Random(1), Instant(1, 1))
+
+
+def test_a_recovery_that_was_interrupted_goes_on_as_it_began() -> None:
+    """The log is written before the votes: what is between the two is neither lost nor decided twice."""
+    with recovered(Cluster("abc", D)) as cluster:
+        cluster.until_members("abc")
+        sent(cluster, "a", "m")
+        power_cut(cluster, "abc")
+        first = recover(cluster, "c", interrupted=True)
+        second = recover(cluster, "c")
+        assert second.record is None
+        assert second.votes == first.votes
+        cluster.restart("c")
+        cluster.until_members("c")
+        assert cluster.deliveries("c") == ["m"]
+
+
+def test_a_suspended_group_whose_last_hosts_are_gone_is_given_up_and_named() -> None:
+    memory = GroupSpec("m")
+    with recovered(cluster_of("abcd", "d")) as cluster:
+        cluster.hosts["a"] = (memory,)
+        cluster.restart("a")
+        cluster.until_members("abcd")
+        sent(cluster, "d", "m")
+        power_cut(cluster, "d")
+        cluster.until_members("abc", groups=False)
+        power_cut(cluster, "abc")
+        plan = recover(cluster, "a")
+        assert sorted(group.spec.name for group in plan.lost) == ["g", "m"]
+        assert not plan.kept
+        cluster.hosts["a"] = (D,)
+        cluster.restart("a")
+        cluster.until_members("a")
+        assert not cluster.log("a", Founded)[0].replayed
+
+
+def test_a_torn_log_is_taken_as_it_is_and_said_to_be_torn() -> None:
+    with recovered(Cluster("abc", D)) as cluster:
+        cluster.until_members("abc")
+        sent(cluster, "a", "one", "two")
+        power_cut(cluster, "abc")
+        cut_log(cluster, "c", 1)
+        assert not recover(cluster, "c").kept[0].whole
+        cluster.restart("c")
+        cluster.until_members("c")
+        assert cluster.deliveries("c") in (["one"], ["one", "two"])
+
+
+def test_there_must_be_something_to_recover() -> None:
+    with pytest.raises(ConfigurationError, match="never in a view"):
+        rescue("a", Votes(5), Journal(), CLUSTER)
+    with recovered(Cluster("abc", D)) as cluster:
+        cluster.until_members("abc")
+        votes = cluster.world.nodes["a"].durable
+        assert isinstance(votes, Votes)
+        with pytest.raises(ConfigurationError, match="named x; this is the data of one of a, b, c"):
+            rescue("x", votes, Journal(), CLUSTER)
