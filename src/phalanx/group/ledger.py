@@ -48,8 +48,16 @@ def concerns_logs(old: View | None, new: View) -> bool:
 class Recovered:
     """What the log holds of one group: the state at the beginning of a view, and the batches of that view."""
 
-    def __init__(self, me: Name, view: int, group: Group, members: Sequence[Member], limits: Limits) -> None:
-        """`members`: the hosts, in that view."""
+    def __init__(
+        self,
+        me: Name,
+        view: int,
+        group: Group,
+        members: Sequence[Member],
+        limits: Limits,
+        others: Sequence[Member] = (),
+    ) -> None:
+        """`members`: the hosts in that view; `others`: its learners."""
         self.whole = True
         founded = me in group.hosts and group.id >> 16 == view
         self.seat = Seat(group.id, group.spec, limits, synced=founded)
@@ -58,16 +66,17 @@ class Recovered:
             self.seat.lose_state(Tag(view, (0,) * len(group.hosts)))
         self._me = me
         self._limits = limits
-        self.begin(view, group, members)
+        self.begin(view, group, members, others)
 
-    def begin(self, view: int, group: Group, members: Sequence[Member]) -> None:
+    def begin(self, view: int, group: Group, members: Sequence[Member], others: Sequence[Member] = ()) -> None:
         """The group is in that view."""
         self.view = view
         self.group = group
         self.channel = Channel(view, group, self._me, self._limits)
         self.members = members
         self._early: list[Data] = []
-        self.seat.view_began(members)
+        self.everyone = (*members, *others)
+        self.seat.view_began(self.everyone)
 
     def conclude(self, upto: Sequence[int]) -> bool:
         """Its view ended with that cut.  False: part of it is not in the log, and the state with it."""
@@ -196,7 +205,7 @@ class Ledger:
         if tag.view == recovered.view:
             recovered.adopt(chunk.covers)
         assert seat.replay is not None
-        seat.restore(snapshot, tag, recovered.members, seat.replay)
+        seat.restore(snapshot, tag, recovered.everyone, seat.replay)
 
     # --- from view to view
 
@@ -215,10 +224,11 @@ class Ledger:
                 continue
             if not recovered.conclude(cut.upto):
                 recovered.seat.lose_state(Tag(new.id, (0,) * len(place.hosts)))
-            recovered.begin(new.id, place, _hosts(new, place))
+            recovered.begin(new.id, place, _hosts(new, place), _learners(new, place))
         for group in new.groups:
             if group.spec.durable and self._me in group.everyone and group.id not in self.groups:
-                self.groups[group.id] = Recovered(self._me, new.id, group, _hosts(new, group), self._limits)
+                others = _learners(new, group)
+                self.groups[group.id] = Recovered(self._me, new.id, group, _hosts(new, group), self._limits, others)
         self._doubted = False
 
     def _catch_up(self, suspended: Suspended) -> None:
@@ -331,6 +341,10 @@ class Ledger:
 
 def _hosts(view: View, group: Group) -> list[Member]:
     return [m for m in view.members if m.name in group.hosts]
+
+
+def _learners(view: View, group: Group) -> list[Member]:
+    return [m for m in view.everyone if m.name in group.learners]
 
 
 def _ends(recovered: Recovered, value: Decision, cut: Cut) -> bool:
