@@ -33,7 +33,6 @@ from phalanx.model.events import (
 )
 from phalanx.model.machine import Output
 from phalanx.model.view import Address, GroupId, GroupSpec, Member, Name, View
-from phalanx.replication import entries
 from phalanx.replication.actions import (
     Action,
     Answered,
@@ -56,7 +55,6 @@ from phalanx.replication.inflight import (
     ReplicaDiverged,
     SnapshotUnfaithful,
     Waiter,
-    entry_of,
 )
 from phalanx.replication.messages import (
     Acknowledged,
@@ -160,7 +158,7 @@ class Gateway:
     def receive(self, source: Address, message: Any) -> bool:
         """A message from a client.  False if it is not for the gateway (`Describe` is the node's to answer)."""
         match message:
-            case OpenSession() | SessionKeepAlive() | CloseSession() | Command() | Query() | Watch():
+            case Command() | Query() | OpenSession() | SessionKeepAlive() | CloseSession() | Watch():
                 if self._intake.is_new(source, message.request):
                     self._take(source, message)
                 else:
@@ -198,15 +196,15 @@ class Gateway:
 
     def _hand_on(self, hosted: Hosted, waiter: Waiter, message: Asked) -> None:
         self._rounds.touch(hosted.replica.group.id)
-        if isinstance(message, Watch) and message.position >= 0:
+        if isinstance(message, Command):
+            hosted.order(self._rounds.new_ticket(), waiter, message)
+        elif isinstance(message, Watch) and message.position >= 0:
             self._intake.release(waiter)
             self._watch(hosted, waiter, message)
         elif isinstance(message, (Query, Watch)):
             hosted.asking.append((waiter, message))
         else:
-            ticket = self._rounds.new_ticket()
-            hosted.in_flight[ticket] = waiter
-            hosted.payloads.append(entries.encode(entry_of(ticket, message)))
+            hosted.order(self._rounds.new_ticket(), waiter, message)
 
     def _take_up(self) -> None:
         """What was held need not wait any more.  Nobody waits for it if its client is gone."""

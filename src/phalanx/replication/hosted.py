@@ -11,8 +11,8 @@ from phalanx.model.events import Barrier, Consumed, Delivered, Multicast, Reques
 from phalanx.model.view import Address, GroupId, Name
 from phalanx.replication import entries
 from phalanx.replication.actions import Action
-from phalanx.replication.inflight import Waiter
-from phalanx.replication.messages import Query, Watch
+from phalanx.replication.inflight import Waiter, entry_of
+from phalanx.replication.messages import CloseSession, Command, OpenSession, Query, SessionKeepAlive, Watch
 from phalanx.replication.replica import Replica
 
 TICK_NS_LEAST = 50 * MILLISECOND
@@ -46,6 +46,13 @@ class Hosted:
         """It is the group of that name, and this node answers for it."""
         group = self.replica.group
         return self.serves and group.spec.name == name and me in group.hosts
+
+    def order(
+        self, ticket: int, waiter: Waiter, message: OpenSession | SessionKeepAlive | CloseSession | Command
+    ) -> None:
+        """Have the group order what the client asks."""
+        self.in_flight[ticket] = waiter
+        self.payloads.append(entries.encode(entry_of(ticket, message)))
 
     def apply(self, delivered: Delivered, now: int) -> list[Action]:
         """Give the replica a run of entries; what it asks for."""

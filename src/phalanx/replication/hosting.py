@@ -30,7 +30,10 @@ class Hosting:
 
     def named(self, name: str) -> Hosted | None:
         """The group of that name, if there is a replica of it here."""
-        return next((h for h in self.groups.values() if h.replica.group.spec.name == name), None)
+        for hosted in self.groups.values():
+            if hosted.replica.group.spec.name == name:
+                return hosted
+        return None
 
     def serving(self, name: str) -> Hosted | None:
         """The group of that name, if this node is a full host whose replica can be asked."""

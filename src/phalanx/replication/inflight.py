@@ -60,12 +60,15 @@ class SnapshotUnfaithful(NamedTuple):
     reason: str
 
 
-class Waiter(NamedTuple):
+class Waiter:
     """Who waits for an answer to which request; `size` counts against the limits."""
 
-    source: Address
-    request: int
-    size: int
+    __slots__ = ("request", "size", "source")
+
+    def __init__(self, source: Address, request: int, size: int) -> None:
+        self.source = source
+        self.request = request
+        self.size = size
 
 
 class _Client:
@@ -93,7 +96,9 @@ class Intake:
 
     def is_new(self, source: Address, request: int) -> bool:
         """Requests of one connection only grow: one that does not is a doubled message."""
-        client = self._clients.setdefault(source, _Client())
+        client = self._clients.get(source)
+        if client is None:
+            client = self._clients[source] = _Client()
         if request <= client.last:
             return False
         client.last = request
@@ -128,6 +133,9 @@ class Intake:
 
 def entry_of(ticket: int, message: OpenSession | SessionKeepAlive | CloseSession | Command) -> entries.Entry:
     """The entry that does what the client asks."""
+    if isinstance(message, Command):
+        session, number, low = message.session, message.number, message.low
+        return entries.Run(ticket, session, number, low, message.operation, message.types, message.arguments)
     match message:
         case OpenSession():
             return entries.Open(ticket)
@@ -135,5 +143,3 @@ def entry_of(ticket: int, message: OpenSession | SessionKeepAlive | CloseSession
             return entries.Touch(ticket, session, low)
         case CloseSession(session=session):
             return entries.Close(ticket, session)
-        case Command(session=session, number=number, low=low):
-            return entries.Run(ticket, session, number, low, message.operation, message.types, message.arguments)
