@@ -64,6 +64,11 @@ class Replicated(Generic[T]):
         return Replicated(self.background, self.wrapped.within(timeout_s))
 
     @property
+    def is_stale(self) -> bool:
+        """Its queries are answered at once from what a node has."""
+        return self.wrapped.is_stale
+
+    @property
     def stale(self) -> "Replicated[T]":
         """The same object, whose queries are answered at once from what a node has: maybe old, never wrong."""
         return Replicated(self.background, self.wrapped.stale)

@@ -26,6 +26,7 @@ class Store(Bridged[aio_store.Store]):
     range = calls(aio_store.Store.range)
     items = iterates(aio_store.Store.items)
     count = calls(aio_store.Store.count)
+    revision_at = calls(aio_store.Store.revision_at)
     history = calls(aio_store.Store.history)
     info = calls(aio_store.Store.info)
     compact = calls(aio_store.Store.compact)
