@@ -64,6 +64,11 @@ class Output:
         """It has something for the node's log, or wants something of it."""
         return bool(self.appends or self.reread or self.forget is not None)
 
+    def take_forget(self) -> int | None:
+        """What `forget` says, which then says nothing any more."""
+        forget, self.forget = self.forget, None
+        return forget
+
     def note(self, what: str, *detail: Any) -> None:
         self.notes.append(Note(what, detail))
 

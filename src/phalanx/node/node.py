@@ -183,11 +183,12 @@ class Node:
     def _step_group(self, out: Output, events: list[Any], now: Instant) -> None:
         """A step of the group machine.  Its deliveries go to the replicas; those that are of none, to `out`."""
         others, out.deliveries = out.deliveries, []
-        forget, out.forget = out.forget, None
+        forget = out.take_forget()
         appended = len(out.appends)
         self.group.step_into(out, events, now)
         self._appended += len(out.appends) - appended
-        out.forget = forget if out.forget is None else self._before + out.forget
+        since = out.take_forget()
+        out.forget = forget if since is None else self._before + since
         if out.writes:
             self._votes = out.writes[-1]
         deliveries, out.deliveries = out.deliveries, others
