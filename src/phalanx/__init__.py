@@ -16,6 +16,7 @@ if is_source_wanted():  # before anything is imported that may be compiled
     find_sources_only()
 
 from phalanx.api import recipes
+from phalanx.api.backup.format import Backup
 from phalanx.api.client import Client, Replicated, connect
 from phalanx.api.groups import Changed, Excluded, Founded, Group, Lost, Message, Restored
 from phalanx.api.hosted import Hosted
@@ -28,6 +29,7 @@ from phalanx.errors import (
     ClusterSuperseded,
     Compacted,
     ConfigurationError,
+    DamagedBackup,
     Diverged,
     Fenced,
     LeaseLost,
@@ -53,6 +55,7 @@ __version__ = "0.1.0"
 __all__ = [
     "KV",
     "OUTSIDE",
+    "Backup",
     "Changed",
     "Client",
     "Cluster",
@@ -61,6 +64,7 @@ __all__ = [
     "Compacted",
     "ConfigurationError",
     "Context",
+    "DamagedBackup",
     "Diverged",
     "Event",
     "Excluded",

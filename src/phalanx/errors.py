@@ -49,6 +49,10 @@ class Compacted(NotHappened):
         return f"revision {self.asked} was compacted; the history begins at revision {self.oldest}"
 
 
+class DamagedBackup(NotHappened):
+    """A backup is damaged, was cut short, or is none: the text says at which byte.  Nothing was restored from it."""
+
+
 class StateLost(PhalanxError):
     """All processes that held the group's state failed, and the group began anew with an empty one.  Raised by the
     iteration of a group whose state the program keeps: it drops what it has, and iterates again; and by a watch."""

@@ -8,10 +8,14 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import msgspec
 
+from phalanx.api.backup.format import Backup
+from phalanx.api.backup.restoring import restore
+from phalanx.api.backup.taking import take
 from phalanx.api.store import Store
 from phalanx.api.watch import Watch
 from phalanx.errors import Unavailable
@@ -78,6 +82,29 @@ class Client:
         deadline = self._deadline(timeout_s)
         completed = await self._submit(lambda token: Ask(token, "status", deadline))
         return _status(completed.data)
+
+    async def backup(self, path: str | Path, name: str = "KV", *, overwrite: bool = False) -> Backup:
+        """Write the store of that name, as it is at one revision, to a file, while writes go on.
+
+        The file appears under its name when it is whole and on the disk; until then it is `path` + ".part".  Neither is
+        overwritten unless `overwrite` says so (`ConfigurationError`).  The client's default deadline is each page's, not
+        the whole's.  Raises `Refused` if the revision was compacted before all of it was read, `Unavailable`, and
+        OSError; there is no file then.
+        """
+        status = await self.status()
+        return await take(self.object(KV, name), status.cluster, Path(path), overwrite)
+
+    async def restore(self, path: str | Path, name: str = "KV") -> Backup:
+        """Load a backup into the store of that name, in which nothing was ever written, in this or another cluster.
+
+        All of the file is checked first.  Nobody sees anything of it until all is loaded: the store then has the keys,
+        revisions, versions and leases of the backup, each lease with its whole length; its history begins there.
+
+        Raises `DamagedBackup`, `Refused` if the store is not empty or something was written to it meanwhile, another
+        `NotHappened`, or OSError: nothing was restored then, and it can be begun again.  Raises `OutcomeUnknown` if the
+        answer to the last step was lost: the store has all of it, or nothing.
+        """
+        return await restore(self.object(KV, name), Path(path))
 
     async def close(self) -> None:
         """Close sessions and connections.  Calls under way raise as at their deadline, later ones `Unavailable`."""

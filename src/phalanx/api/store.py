@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from phalanx.api.lease import TTL_S, Lease
 from phalanx.api.watch import Watch
 from phalanx.errors import ConfigurationError, Refused
-from phalanx.services.store.kv import KV, Info
+from phalanx.services.store.kv import KV
 from phalanx.services.store.limits import RANGE_ITEMS_MAX
 from phalanx.services.store.values import (
     Compare,
     Event,
+    Info,
     LeaseInfo,
     Operation,
     Range,

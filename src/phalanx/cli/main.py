@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from phalanx.cli.backup import backup, restore
 from phalanx.cli.check import check_app
 from phalanx.cli.coordination import lease_app, txn, watch
 from phalanx.cli.demo import demo
@@ -28,6 +29,8 @@ app.command()(lock)
 app.command()(elect)
 app.add_typer(log_app, name="log")
 app.command("recover")(recover_command)
+app.command()(backup)
+app.command()(restore)
 app.command()(serve)
 app.command()(status)
 app.command()(sim)

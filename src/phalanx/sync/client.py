@@ -23,6 +23,8 @@ class Client(Bridged[aio_client.Client]):
     """A connection to a cluster, as `phalanx.Client`.  Made by `connect`; any number of threads may use it at once."""
 
     status = calls(aio_client.Client.status)
+    backup = calls(aio_client.Client.backup)
+    restore = calls(aio_client.Client.restore)
 
     @property
     def timeout_s(self) -> float:

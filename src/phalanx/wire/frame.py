@@ -61,6 +61,8 @@ class Kind(IntEnum):
     """A record of a log (runtime.log)."""
     SEGMENT = 5
     """The first frame of each file of a log: which part of the log it holds, and where the one before it ends."""
+    BACKUP = 6
+    """A record of a backup (api.backup)."""
 
 
 Frame = tuple[int, memoryview]

@@ -26,7 +26,7 @@ from xxhash import xxh3_128_intdigest
 from phalanx.errors import Compacted, Refused
 from phalanx.services.store import limits
 from phalanx.services.store.frozen import Change, Frozen
-from phalanx.services.store.values import INDEX_BITS, Event, Range, Versioned, position_of
+from phalanx.services.store.values import INDEX_BITS, Event, Feed, Range, Versioned, position_after, position_of
 
 _SUM_BYTES = 24  # of as many hashes of 16 bytes as there will ever be
 
@@ -123,6 +123,12 @@ class Index:
 
     # --- reads ----------------------------------------------------------------------------------------------------
 
+    @property
+    def last(self) -> bytes | None:
+        """The last key that is present."""
+        key: bytes | None = self._live.peekitem(-1)[0] if self._live else None
+        return key
+
     def get(self, key: bytes, at: int | None = None) -> Versioned | None:
         """What the key is, or was at a revision.  Raises `Compacted`, and `Refused` for a revision to come."""
         if at is None:
@@ -217,6 +223,23 @@ class Index:
         at = bisect_left(self._log, position + 1, lo=self._gone, key=position_of)
         return (self._log[n] for n in range(at, len(self._log)))
 
+    def feed(self, position: int, start: bytes, end: bytes | None, puts: bool, deletes: bool, previous: bool) -> Feed:
+        """What `KV.watch` answers.  Raises `Compacted`."""
+        events: list[Event] = []
+        size = 0
+        at = max(position, position_after(self.revision))
+        for event in self.events_after(position):
+            if event.key < start or (end is not None and event.key >= end):
+                continue
+            if not (deletes if event.item is None else puts):
+                continue
+            told = event if previous or event.previous is None else msgspec.structs.replace(event, previous=None)
+            size += len(told.key) + sum(len(item.value) for item in (told.item, told.previous) if item is not None)
+            if len(events) >= limits.FEED_EVENTS_MAX or (events and size > limits.FEED_BYTES_MAX):
+                return Feed(events, position_of(events[-1]), True)
+            events.append(told)
+        return Feed(events, at, False)
+
     def compact(self, revision: int) -> None:
         """Forget the changes below that revision, which must not be to come."""
         assert revision <= self.revision
@@ -275,9 +298,11 @@ class Index:
         self.revision, self.compacted = revision, compacted
 
     def restore_live(self, items: list[tuple[bytes, Versioned]]) -> None:
-        """Present keys, in their order."""
+        """Present keys, in their order, which are beyond all that are there."""
         live = self._live
         for key, item in items:
+            for frozen in self._frozen:
+                frozen.keep(key, None)
             live[key] = item
             self.bytes += len(key) + len(item.value)
             self._live_sum += _hash(key, item)

@@ -17,32 +17,24 @@ from phalanx.model.replicated import OUTSIDE, Context, command, feed, query
 from phalanx.services.store import image, limits, txn
 from phalanx.services.store.index import Index
 from phalanx.services.store.leases import Leases
+from phalanx.services.store.loading import Loading
 from phalanx.services.store.values import (
+    Begin,
     Compare,
     DeleteRange,
     Event,
     Feed,
+    Info,
     LeaseInfo,
+    LoadStep,
+    Moment,
     Operation,
     Put,
     Range,
     Txn,
     Versioned,
     position_after,
-    position_of,
 )
-
-
-class Info(msgspec.Struct, frozen=True, array_like=True):
-    """What there is.  `compacted`: the least revision that can be read.  `bytes`: present keys and values;
-    `history_bytes`: keys and superseded values of the history."""
-
-    revision: int
-    compacted: int
-    keys: int
-    bytes: int
-    history_bytes: int
-    leases: int
 
 
 class KV:
@@ -62,6 +54,7 @@ class KV:
         self._leases = Leases()
         self._origin = 0  # of fencing tokens: that of the first command that changed something
         self._retain_ms = limits.HISTORY_MS
+        self._loading: Loading | None = None
 
     # --- commands: keys -------------------------------------------------------------------------------------------
 
@@ -207,6 +200,28 @@ class KV:
         self._expire(lease, context)
         return True
 
+    # --- commands: backups ----------------------------------------------------------------------------------------
+
+    @command(atomic=True, raises=(Refused, TooLarge, Quota))
+    def load(self, step: LoadStep, *, context: Context = OUTSIDE) -> int:
+        """One step of loading a backup into a store in which nothing was ever written; the load's id.  See `loading`:
+        the last step shows all of it.  Raises `Refused` if something was written, another load has begun, or no store was
+        ever so; `TooLarge`; and `Quota`."""
+        if self._index.revision or len(self._leases):
+            raise Refused("this store is not empty: a backup is loaded into one in which nothing was ever written")
+        if isinstance(step, Begin):
+            self._loading = Loading(context.token, step)
+            return context.token
+        loading = self._loading
+        if loading is None or loading.id != step.load:
+            raise Refused(f"load {step.load} is over: another has begun, or something was written; begin again")
+        if loading.take(step, context):
+            self._index, self._leases, self._origin = loading.index, loading.leases, context.token
+            self._retain_ms = loading.begin.retain_ms
+        if loading.is_over:
+            self._loading = None
+        return loading.id
+
     # --- queries --------------------------------------------------------------------------------------------------
 
     @query(raises=(Compacted, Refused))
@@ -266,6 +281,13 @@ class KV:
         return Info(index.revision, index.compacted, len(index), index.bytes, index.history_bytes, len(self._leases))
 
     @query
+    def instant(self, *, context: Context = OUTSIDE) -> Moment:
+        """What a backup begins with: the revision, and what is not kept by revisions, at that very moment."""
+        ids = self._leases.ids()
+        found = [info for info in map(self._leases.info, ids) if info is not None]
+        return Moment(self._index.revision, context.time_ms, self._origin, self._retain_ms, found)
+
+    @query
     def lease(self, lease: int) -> LeaseInfo | None:
         """What is left of a lease, by the last ordered message; None if it is unknown."""
         return self._leases.info(lease)
@@ -296,20 +318,7 @@ class KV:
     ) -> Feed:
         """Changes beyond `position` of keys from `start` up to but without `end` (None: to the last): puts, deletions, or
         both; with what was there before, if wanted.  Raises `Compacted` if some are forgotten."""
-        events: list[Event] = []
-        size = 0
-        at = max(position, self.position())
-        for event in self._index.events_after(position):
-            if event.key < start or (end is not None and event.key >= end):
-                continue
-            if not (deletes if event.item is None else puts):
-                continue
-            told = event if previous or event.previous is None else msgspec.structs.replace(event, previous=None)
-            size += len(told.key) + sum(len(item.value) for item in (told.item, told.previous) if item is not None)
-            if len(events) >= limits.FEED_EVENTS_MAX or (events and size > limits.FEED_BYTES_MAX):
-                return Feed(events, position_of(events[-1]), True)
-            events.append(told)
-        return Feed(events, at, False)
+        return self._index.feed(position, start, end, puts, deletes, previous)
 
     def position(self) -> int:
         """See `model.replicated`."""
@@ -345,18 +354,22 @@ class KV:
 
     def snapshot_slices(self, size: int) -> Iterator[bytes]:
         """See `model.replicated` and `image`."""
-        return image.slices(image.Settings(self._origin, self._retain_ms), self._index, self._leases, size)
+        settings = image.Settings(self._origin, self._retain_ms)
+        return image.slices(settings, self._index, self._leases, self._loading, size)
 
     def restore_slice(self, data: bytes) -> None:
         """See `model.replicated`."""
-        settings = image.restore(data, self._index, self._leases)
-        if settings is not None:
-            self._origin, self._retain_ms = settings.origin, settings.retain_ms
+        match image.restore(data, self._index, self._leases, self._loading):
+            case image.Settings(origin, retain_ms):
+                self._origin, self._retain_ms = origin, retain_ms
+            case Loading() as loading:
+                self._loading = loading
 
     def digest(self) -> bytes:
         """Kept up to date by every change, so an audit costs nothing."""
         settings = msgspec.msgpack.encode((self._origin, self._retain_ms))
-        return self._index.digest() + self._leases.digest() + settings
+        loading = self._loading.digest() if self._loading is not None else b""
+        return self._index.digest() + self._leases.digest() + settings + loading
 
     # --- changes, when all checks have passed ---------------------------------------------------------------------
 
@@ -364,6 +377,8 @@ class KV:
         self._index.begin(context.time_ms)
         if not self._origin:
             self._origin = context.token
+        if self._loading is not None:
+            self._loading = None  # what is loaded into a store that is written to will never be shown
 
     def _end(self, context: Context) -> int:
         self._index.shed(context.time_ms - self._retain_ms)

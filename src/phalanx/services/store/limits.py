@@ -52,3 +52,11 @@ TTL_MS_MOST = 86_400_000
 FEED_EVENTS_MAX = 1_000
 FEED_BYTES_MAX = 64 << 10
 """A batch of a watch has no more than so many events and bytes (but at least one event)."""
+
+LOAD_ITEMS_MAX = 1_000
+LOAD_BYTES_MAX = 256 << 10
+"""One step of loading a backup has no more than so many leases, or keys, and bytes (but at least one key): it is a
+command, and takes a few milliseconds of every host's time."""
+
+REVISION_MAX = 1 << 40
+"""Of a backup.  No store comes so far, and positions beyond would not fit into an integer that travels."""

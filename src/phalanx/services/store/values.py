@@ -41,6 +41,18 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
     revision: int
 
 
+class Info(msgspec.Struct, frozen=True, array_like=True):
+    """What there is.  `compacted`: the least revision that can be read.  `bytes`: present keys and values;
+    `history_bytes`: keys and superseded values of the history."""
+
+    revision: int
+    compacted: int
+    keys: int
+    bytes: int
+    history_bytes: int
+    leases: int
+
+
 # --- transactions -------------------------------------------------------------------------------------------------
 
 Op = Literal["==", "!=", "<", ">"]
@@ -181,6 +193,59 @@ class LeaseInfo(msgspec.Struct, frozen=True, array_like=True):
     id: int
     ttl_ms: int
     remaining_ms: int
+
+
+# --- backups ------------------------------------------------------------------------------------------------------
+
+
+class Moment(msgspec.Struct, frozen=True, array_like=True):
+    """All of a store that a read `at` its `revision` does not tell, at one moment.  time_ms: of the last message that was
+    ordered before it, by the group's clock.  origin: see `KV`; with `revision` it makes the last fencing token."""
+
+    revision: int
+    time_ms: int
+    origin: int
+    retain_ms: int
+    leases: list[LeaseInfo]
+
+
+class Begin(msgspec.Struct, frozen=True, array_like=True, tag="begin"):
+    """A backup of that revision is to be loaded.  It takes the place of one that has not come to its end."""
+
+    revision: int
+    origin: int
+    retain_ms: int
+
+
+class LoadLeases(msgspec.Struct, frozen=True, array_like=True, tag="leases"):
+    """Leases of the backup, in the order of their ids, all before the first keys."""
+
+    load: int
+    leases: list[LeaseInfo]
+
+
+class LoadKeys(msgspec.Struct, frozen=True, array_like=True, tag="keys"):
+    """Keys of the backup, in their order."""
+
+    load: int
+    items: list[tuple[bytes, Versioned]]
+
+
+class Finish(msgspec.Struct, frozen=True, array_like=True, tag="finish"):
+    """That was all: so many leases and keys.  The store is now what was backed up."""
+
+    load: int
+    leases: int
+    keys: int
+
+
+class Abandon(msgspec.Struct, frozen=True, array_like=True, tag="abandon"):
+    """Forget what was loaded."""
+
+    load: int
+
+
+LoadStep = Begin | LoadLeases | LoadKeys | Finish | Abandon
 
 
 # --- watches ------------------------------------------------------------------------------------------------------
