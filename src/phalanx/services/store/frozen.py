@@ -33,6 +33,7 @@ class Frozen:
     def __init__(self, index: "Index", live: "SortedDict[bytes, Versioned]", log: list[Event]) -> None:
         self.revision = index.revision
         self.compacted = index.compacted
+        self.loaded = index.loaded
         self._live = live
         self._log = log
         self._read: bytes | None = None

@@ -25,6 +25,7 @@ class _Header(msgspec.Struct, array_like=True, tag="store"):
     settings: Settings
     revision: int
     compacted: int
+    loaded: int
     now_ms: int
     stamped_ms: int
 
@@ -65,7 +66,7 @@ def slices(settings: Settings, index: Index, table: Leases, loading: Loading | N
     leases, frozen = table.leases(), index.freeze()
     coming = (loading, loading.leases.leases(), loading.index.freeze()) if loading is not None else None
     try:
-        yield _encode(_Header(settings, frozen.revision, frozen.compacted, *table.clock))
+        yield _encode(_Header(settings, frozen.revision, frozen.compacted, frozen.loaded, *table.clock))
         for some in _pieces(leases, size):
             yield _encode(_Leases(some))
         for items in frozen.live(size):
@@ -93,8 +94,8 @@ def restore(data: bytes, index: Index, table: Leases, loading: Loading | None) -
     """Give the next slice to a new index and table, or to what was being loaded; the settings, or what was being loaded,
     if it begins with this slice."""
     match _decode(data):
-        case _Header(settings, revision, compacted, now_ms, stamped_ms):
-            index.begin_restoring(revision, compacted)
+        case _Header(settings, revision, compacted, loaded, now_ms, stamped_ms):
+            index.begin_restoring(revision, compacted, loaded)
             table.begin_restoring(now_ms, stamped_ms)
             return settings
         case _Leases(leases):

@@ -46,6 +46,8 @@ class Index:
         """How many changes, each of one or more keys, there have been."""
         self.compacted = 0
         """The least revision that can be read."""
+        self.loaded = 0
+        """The revision of the backup that this began with: it can be read, but the changes that made it are not known."""
         self.bytes = 0
         """Present keys and values."""
         self.history_bytes = 0
@@ -218,8 +220,8 @@ class Index:
     def events_after(self, position: int) -> Iterator[Event]:
         """Retained changes beyond that position of a watch.  Raises `Compacted` if some that follow are forgotten."""
         wanted = (position + 1) >> INDEX_BITS  # the first revision of which something is wanted
-        if wanted < self.compacted:
-            raise Compacted(wanted, self.compacted)
+        if wanted < self.compacted or wanted <= self.loaded > 0:
+            raise Compacted(wanted, max(self.compacted, self.loaded + 1))
         at = bisect_left(self._log, position + 1, lo=self._gone, key=position_of)
         return (self._log[n] for n in range(at, len(self._log)))
 
@@ -279,7 +281,7 @@ class Index:
 
     def digest(self) -> bytes:
         """Equal for equal indexes."""
-        numbers = (self.revision, self.compacted)
+        numbers = (self.revision, self.compacted, self.loaded)
         sums = (self._live_sum, self._log_sum)
         return b"".join([*(n.to_bytes(8, "big") for n in numbers), *(s.to_bytes(_SUM_BYTES, "big") for s in sums)])
 
@@ -293,9 +295,9 @@ class Index:
         """It is not read any more."""
         self._frozen.remove(frozen)
 
-    def begin_restoring(self, revision: int, compacted: int) -> None:
+    def begin_restoring(self, revision: int, compacted: int, loaded: int) -> None:
         """This index, which is new, is to become one that was frozen: its slices follow, keys first."""
-        self.revision, self.compacted = revision, compacted
+        self.revision, self.compacted, self.loaded = revision, compacted, loaded
 
     def restore_live(self, items: list[tuple[bytes, Versioned]]) -> None:
         """Present keys, in their order, which are beyond all that are there."""

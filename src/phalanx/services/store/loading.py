@@ -41,7 +41,7 @@ class Loading:
         self.begin = begin
         self.is_over = False
         self.index = Index()
-        self.index.begin_restoring(begin.revision, begin.revision)
+        self.index.begin_restoring(begin.revision, begin.revision, begin.revision)
         self.leases = Leases()
 
     def take(self, step: LoadLeases | LoadKeys | Finish | Abandon, context: Context) -> bool:
