@@ -1,0 +1,447 @@
+"""Backups: the file is sound or refused, whatever happened to it; taken while nodes fail and writes go on."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phalanx.api.backup import format as file_format
+from phalanx.api.backup import restoring
+from phalanx.api.backup.files import PartFile
+from phalanx.api.backup.format import Backup, Head, Keys, Leases, Record, Tail, Writer, read, verify
+from phalanx.api.backup.taking import pieces
+from phalanx.api.client import Client, Replicated
+from phalanx.api.local import Cluster, local
+from phalanx.api.store import Store
+from phalanx.errors import (
+    Compacted,
+    ConfigurationError,
+    DamagedBackup,
+    NotHappened,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
+from phalanx.runtime.loop import run
+from phalanx.services.store import limits
+from phalanx.services.store.index import Index
+from phalanx.services.store.kv import KV
+from phalanx.services.store.values import Begin, Finish, LeaseInfo, LoadKeys, Put, Versioned
+from phalanx.wire.frame import HEADER_SIZE, Kind, encode_frame
+from tests.api.cluster import PATIENCE_S, TIMING
+
+HEAD = Head(1, "c1", "KV", 9, 5_000, 3, 60_000)
+LEASES = Leases([LeaseInfo(4, 5_000, 100), LeaseInfo(6, 5_000, 100)])
+KEYS = Keys([(b"a", Versioned(b"1", 1, 1, 1)), (b"b", Versioned(b"22", 2, 9, 4, 6))])
+MORE = Keys([(b"c", Versioned(b"", 3, 3, 1))])
+CONTENT: list[Head | Leases | Keys] = [HEAD, LEASES, KEYS, MORE]
+
+
+def made(*records: Head | Leases | Keys) -> bytes:
+    parts: list[bytes] = []
+    writer = Writer(parts.append)
+    for record in records:
+        writer.add(record)
+    writer.end()
+    return b"".join(parts)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.backup"
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read(path: Path) -> None:
+    path.write_bytes(made(*CONTENT))
+    *records, tail = read(path)
+    assert records == CONTENT and isinstance(tail, Tail)
+    assert verify(path) == Backup("c1", "KV", 9, 5_000, 2, 3, tail.digest.hex())
+
+
+def test_an_altered_byte_is_found_wherever_it_is(path: Path) -> None:
+    sound = made(*CONTENT)
+    for at in range(len(sound)):
+        for flip in (1, 0x80, 0xFF):
+            path.write_bytes(sound[:at] + bytes([sound[at] ^ flip]) + sound[at + 1 :])
+            with pytest.raises(DamagedBackup, match="at byte"):
+                verify(path)
+
+
+def test_a_file_that_is_cut_short_is_found_wherever_it_was_cut(path: Path) -> None:
+    sound = made(*CONTENT)
+    for end in range(len(sound)):
+        path.write_bytes(sound[:end])
+        with pytest.raises(DamagedBackup):
+            verify(path)
+    path.write_bytes(sound + b"\0")
+    with pytest.raises(DamagedBackup, match=f"at byte {len(sound)}: the data ends inside a header"):
+        verify(path)
+
+
+def test_a_record_that_is_missing_doubled_or_elsewhere_is_found(path: Path) -> None:
+    """Each frame is sound by itself."""
+    sound = made(*CONTENT)
+    frames = list(frames_of(sound))
+    assert b"".join(frames) == sound
+    for n in range(len(frames)):
+        for other in (frames[:n] + frames[n + 1 :], frames[: n + 1] + frames[n:], frames[n:] + frames[:n]):
+            if other != frames:
+                path.write_bytes(b"".join(other))
+                with pytest.raises(DamagedBackup):
+                    verify(path)
+
+
+def frames_of(data: bytes) -> Iterator[bytes]:
+    while data:
+        size = HEADER_SIZE + int.from_bytes(data[8:12], "little")
+        yield data[:size]
+        data = data[size:]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ([HEAD, LEASES, MORE, KEYS], "key b'a' is out of order"),
+        ([HEAD, Leases(LEASES.leases[::-1])], "lease 4 is out of order"),
+        ([HEAD, MORE, LEASES], "lease 4 is out of order"),
+        ([HEAD, KEYS], "under lease 6, which is not there"),
+        ([HEAD, Keys([(b"a", Versioned(b"", 1, 10, 1))])], "later than the backup"),
+        ([HEAD, HEAD], "a second backup"),
+        ([KEYS], "does not begin"),
+        ([], "does not begin"),
+    ],
+)
+def test_what_no_store_was_is_damage_though_all_checksums_are_right(
+    path: Path, content: list[Head | Leases | Keys], why: str
+) -> None:
+    path.write_bytes(made(*content))
+    with pytest.raises(DamagedBackup, match=why):
+        verify(path)
+
+
+def test_counts_of_the_tail_are_compared(path: Path) -> None:
+    tail = Tail(2, 4, b"")
+    frames = list(frames_of(made(*CONTENT)))
+    path.write_bytes(b"".join(frames[:-1]) + encode_frame(Kind.BACKUP, file_format._CODEC.encode(tail)))
+    with pytest.raises(DamagedBackup, match="should have 4 keys and 2 leases"):
+        verify(path)
+
+
+def test_other_files_are_no_backups_and_later_formats_are_refused(path: Path) -> None:
+    for other in (b"", b"hello", bytes(5_000), encode_frame(Kind.RECORD, file_format._CODEC.encode(HEAD))):
+        path.write_bytes(other)
+        with pytest.raises(DamagedBackup):
+            verify(path)
+    path.write_bytes(encode_frame(Kind.BACKUP, b"\xc0"))
+    with pytest.raises(DamagedBackup, match="not a message"):
+        verify(path)
+    path.write_bytes(made(Head(2, "c1", "KV", 9, 5_000, 3, 60_000)))
+    with pytest.raises(Refused, match="format 2; this version of Phalanx reads format 1"):
+        verify(path)
+    with pytest.raises(FileNotFoundError):
+        verify(path.parent / "none")
+
+
+def test_a_length_that_is_merely_claimed_is_not_believed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_format, "READ_BYTES", 10)
+    path.write_bytes(made(*CONTENT))
+    assert verify(path).keys == 3, "records may lie across what is read at a time"
+    path.write_bytes(encode_frame(Kind.BACKUP, bytes(file_format.RECORD_BYTES_MAX + 1)))
+    with pytest.raises(DamagedBackup, match="at byte 0: a frame of"):
+        verify(path)
+
+
+def test_the_largest_piece_fits_into_a_record_and_into_a_command() -> None:
+    large = (b"k" * limits.KEY_BYTES_MAX, Versioned(bytes(limits.VALUE_BYTES_MAX), 1 << 39, 1 << 40, 1 << 38, 1 << 62))
+    small = [(b"%0128d" % n, Versioned(bytes(128), 1 << 39, 1 << 40, 1 << 38, 1 << 62)) for n in range(3_000)]
+    found = pieces([large, *small, large])
+    assert [item for piece in found for item in piece] == [large, *small, large]
+    sizes: list[int] = []
+    writer = Writer(lambda data: sizes.append(len(data)))
+    for piece in found:
+        writer.add(Keys(piece))
+        assert len(piece) <= limits.LOAD_ITEMS_MAX
+    assert max(sizes) <= file_format.RECORD_BYTES_MAX < 1 << 20
+
+
+def test_a_file_has_its_name_only_when_it_is_whole(path: Path) -> None:
+    part = path.with_name("store.backup.part")
+    file = PartFile(path, overwrite=False)
+    file.write(b"new")
+    assert part.exists() and not path.exists() and part.stat().st_mode & 0o077 == 0
+    with pytest.raises(ConfigurationError, match=r"store\.backup\.part is there"):
+        PartFile(path, overwrite=False)
+    path.write_bytes(b"old")
+    with pytest.raises(ConfigurationError, match="is there already"):
+        file.publish()
+    file.abandon()
+    assert path.read_bytes() == b"old" and not part.exists()
+    with pytest.raises(ConfigurationError, match="is there already"):
+        PartFile(path, overwrite=False)
+    part.write_bytes(b"of a backup that was interrupted")
+    file = PartFile(path, overwrite=True)
+    file.write(b"new")
+    file.publish()
+    assert path.read_bytes() == b"new" and not part.exists()
+
+
+# --- a cluster --------------------------------------------------------------------------------------------------------
+
+
+def in_clusters(story: Any) -> None:
+    """Run a test with a cluster of two stores, "KV" and "New", and a client."""
+
+    async def limited() -> None:
+        objects = {"KV": (KV, 0), "New": (KV, 0)}
+        async with asyncio.timeout(PATIENCE_S), local(3, objects=objects, timing=TIMING) as cluster:
+            await story(cluster, cluster.client(PATIENCE_S))
+
+    run(limited())
+
+
+async def fill(store: Store, count: int) -> None:
+    await asyncio.gather(*(store.put(b"key %05d" % n, b"%d" % n) for n in range(count)))
+
+
+async def items_of(store: Store, at: int | None = None) -> list[tuple[bytes, Versioned]]:
+    return [item async for item in store.items(at=at)]
+
+
+def test_a_backup_taken_under_load_is_one_revision_and_its_restoration_goes_on_from_there(path: Path) -> None:
+    async def story(_: Cluster, client: Client) -> None:
+        store, new = client.kv(), client.kv("New")
+        lease = await store.grant(30)
+        await store.put(b"held", b"", lease=lease.id)
+        await fill(store, 2_500)
+
+        async def write() -> None:
+            n = 0
+            while True:
+                n += 1
+                await store.transact((), (Put(b"key %05d" % (n % 2_500), b"x"), Put(b"late %05d" % (n % 2_000), b"x")))
+
+        writing = asyncio.create_task(write())
+        taken = await client.backup(path)
+        writing.cancel()
+        assert (await store.info()).revision > taken.revision >= 2_501, "writes went on"
+        expected = await items_of(store, taken.revision)
+        assert (taken.keys, taken.leases, taken.store) == (len(expected), 1, "KV") and verify(path) == taken
+
+        assert await client.restore(path, "New") == taken
+        assert await items_of(new) == expected and await items_of(new, taken.revision) == expected
+        assert [info.id for info in await new.leases()] == [lease.id]
+        kept = await new.keep_alive(lease.id)
+        assert kept is not None and kept.ttl_ms == 30_000
+        assert await new.put(b"after", b"") == taken.revision + 1
+        await new.revoke(lease.id)
+        assert await new.get(b"held") is None
+        with pytest.raises(Refused, match="not empty"):
+            await client.restore(path, "New")
+        with pytest.raises(ConfigurationError, match="already"):
+            await client.backup(path)
+        again = await client.backup(path, "New", overwrite=True)
+        assert again.revision == taken.revision + 2 and again.store == "New"
+
+    in_clusters(story)
+
+
+def test_a_backup_goes_on_at_another_node(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(cluster: Cluster, client: Client) -> None:
+        await fill(client.kv(), 3_000)
+        add = Writer.add
+
+        def kill_then_add(self: Writer, record: Head | Leases | Keys) -> None:
+            if isinstance(record, Keys) and not killed:
+                killed.append(asyncio.run_coroutine_threadsafe(cluster.kill("a"), loop).result(PATIENCE_S))
+            add(self, record)
+
+        killed: list[None] = []
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(Writer, "add", kill_then_add)
+        taken = await client.backup(path)
+        assert killed and taken.keys == 3_000
+        assert [key for record in read(path) if isinstance(record, Keys) for key, _ in record.items] == [
+            b"key %05d" % n for n in range(3_000)
+        ]
+
+    in_clusters(story)
+
+
+def test_a_backup_that_is_outrun_by_compaction_fails_and_leaves_no_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(_: Cluster, client: Client) -> None:
+        store = client.kv()
+        await fill(store, 1_500)
+        page = Index.page
+
+        def compacted_then_page(self: Index, start: bytes, *rest: Any) -> Any:
+            if start:
+                raise Compacted(1_500, 1_600)
+            return page(self, start, *rest)
+
+        monkeypatch.setattr(Index, "page", compacted_then_page)
+        with pytest.raises(Refused, match="revision 1500 was compacted while it was being backed up"):
+            await client.backup(path)
+        assert list(path.parent.iterdir()) == []
+
+    in_clusters(story)
+
+
+def test_a_node_that_joins_in_the_middle_of_a_restoration_has_it_as_well(path: Path) -> None:
+    async def story(cluster: Cluster, client: Client) -> None:
+        await fill(client.kv(), 2_000)
+        taken = await client.backup(path)
+        handle = client.object(KV, "New")
+        await cluster.kill("c")
+        head, *records = read(path)
+        assert isinstance(head, Head)
+        load = await handle.call(KV.load, Begin(head.revision, head.origin, head.retain_ms))
+        keys = [record for record in records if isinstance(record, Keys)]
+        await handle.call(KV.load, LoadKeys(load, keys[0].items))
+        cluster.start("c")
+        await cluster.joined()
+        for record in keys[1:]:
+            await handle.call(KV.load, LoadKeys(load, record.items))
+        await cluster.kill("a")
+        await handle.call(KV.load, Finish(load, 0, taken.keys))
+        cluster.start("a")
+        await cluster.joined()
+        await cluster.kill("b")
+        await handle.call(KV.info)  # the two others are a view now, of which the joiner is the elder
+        await cluster.kill("a")
+        assert await items_of(client.kv("New")) == [item for record in keys for item in record.items]
+
+    in_clusters(story)
+
+
+def test_a_damaged_backup_changes_nothing_and_a_sound_one_can_be_restored_then(path: Path) -> None:
+    async def story(_: Cluster, client: Client) -> None:
+        await fill(client.kv(), 1_200)
+        await client.backup(path)
+        sound = path.read_bytes()
+        path.write_bytes(sound[:-1])
+        before = await client.kv("New").info()
+        with pytest.raises(DamagedBackup):
+            await client.restore(path, "New")
+        assert await client.kv("New").info() == before
+        path.write_bytes(sound)
+        await client.restore(path, "New")
+        assert await client.kv("New").count() == 1_200
+
+    in_clusters(story)
+
+
+@pytest.mark.parametrize("step", ["begin", "keys", "finish"])
+def test_a_restoration_that_fails_says_what_holds_and_can_be_begun_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """As if the answer to that step were lost: after the last one nobody knows, before it nothing has happened."""
+
+    async def story(_: Cluster, client: Client) -> None:
+        await fill(client.kv(), 100)
+        taken = await client.backup(path)
+        call = Replicated.call
+        kinds = {"begin": Begin, "keys": LoadKeys, "finish": Finish}
+
+        async def losing(self: Any, method: Any, *args: Any) -> Any:
+            answer = await call(self, method, *args)
+            if args and isinstance(args[0], kinds[step]):
+                raise OutcomeUnknown("no answer came")
+            return answer
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Replicated, "call", losing)
+            with pytest.raises(OutcomeUnknown if step == "finish" else Unavailable, match="begin again"):
+                await client.restore(path, "New")
+        if step == "finish":
+            with pytest.raises(Refused, match="not empty"):
+                await client.restore(path, "New")
+        else:
+            assert (await client.kv("New").info()).revision == 0
+            assert await client.restore(path, "New") == taken
+        assert await client.kv("New").count() == 100
+
+    in_clusters(story)
+
+
+def test_who_writes_meanwhile_ends_the_restoration_and_keeps_what_was_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(_: Cluster, client: Client) -> None:
+        await fill(client.kv(), 100)
+        await client.backup(path)
+        load = restoring._load
+
+        async def interrupted(*args: Any) -> Any:
+            loaded = await load(*args)
+            await client.kv("New").put(b"mine", b"")
+            return loaded
+
+        monkeypatch.setattr(restoring, "_load", interrupted)
+        with pytest.raises(Refused, match="not empty"):
+            await client.restore(path, "New")
+        assert [key for key, _ in await items_of(client.kv("New"))] == [b"mine"]
+
+    in_clusters(story)
+
+
+def test_a_file_that_changes_between_the_passes_is_not_restored(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(_: Cluster, client: Client) -> None:
+        path.write_bytes(made(HEAD, KEYS.__class__([KEYS.items[0]])))
+        checked = verify(path)
+        other = made(HEAD, MORE)
+
+        def replaced(_: Path) -> Backup:
+            path.write_bytes(other)
+            return checked
+
+        monkeypatch.setattr(restoring, "verify", replaced)
+        with pytest.raises(NotHappened, match="changed while it was read"):
+            await client.restore(path, "New")
+        assert (await client.kv("New").info()).revision == 0
+
+    in_clusters(story)
+
+
+def test_a_full_disk_fails_the_backup_and_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(_: Cluster, client: Client) -> None:
+        await fill(client.kv(), 10)
+
+        def full(_: PartFile, __: bytes) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(PartFile, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            await client.backup(path)
+        assert list(path.parent.iterdir()) == []
+
+    in_clusters(story)
+
+
+def test_whoever_cancels_a_backup_has_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(_: Cluster, client: Client) -> None:
+        await fill(client.kv(), 10)
+        begun = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        add = Writer.add
+
+        def slow(self: Writer, record: Record) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            assert not isinstance(record, Tail)
+            add(self, record)
+
+        monkeypatch.setattr(Writer, "add", slow)
+        backup = asyncio.create_task(client.backup(path))
+        await begun.wait()
+        backup.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await backup
+        assert list(path.parent.iterdir()) == []
+
+    in_clusters(story)
