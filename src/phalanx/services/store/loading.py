@@ -32,12 +32,12 @@ class Loading:
     """See the module's text.  `id` is a fencing token: that of the command that began it.  Raises `Refused` if `begin` is
     nothing that a store could have been, or if this group's clock is behind its fencing tokens."""
 
-    def __init__(self, id: int, begin: Begin) -> None:  # noqa: A002  the field's name
+    def __init__(self, number: int, begin: Begin) -> None:
         if not (0 <= begin.revision <= limits.REVISION_MAX and begin.origin >= 0 and begin.retain_ms >= 0):
             raise Refused("no store was ever at such a revision, or had such settings")
-        if begin.origin + begin.revision >= id:
+        if begin.origin + begin.revision >= number:
             raise Refused("the clock of this group is behind what was backed up: fencing tokens would go back")
-        self.id = id
+        self.id = number
         self.begin = begin
         self.is_over = False
         self.index = Index()
