@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from phalanx.api.backup import restoring
@@ -130,6 +131,28 @@ def test_a_backup_that_is_outrun_by_compaction_fails_and_leaves_no_file(
         with pytest.raises(Refused, match="revision 1500 was compacted while it was being backed up"):
             await client.backup(path)
         assert list(path.parent.iterdir()) == []
+
+    in_clusters(story)
+
+
+def test_a_backup_has_nothing_of_a_store_that_began_anew_meanwhile(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its revisions are others, and a page of it would be taken for one of the store that was lost."""
+
+    async def story(_: Cluster, client: Client) -> None:
+        await fill(client.kv(), 10)
+        call, asked = Replicated.call, list[int]()
+
+        async def anew(self: Any, method: Any, *args: Any) -> Any:
+            answer = await call(self, method, *args)
+            if method is not KV.instant:
+                return answer
+            asked.append(answer.origin)
+            return msgspec.structs.replace(answer, origin=answer.origin + len(asked))
+
+        monkeypatch.setattr(Replicated, "call", anew)
+        with pytest.raises(Refused, match="began anew: back up again"):
+            await client.backup(path)
+        assert len(asked) == 2 and list(path.parent.iterdir()) == []
 
     in_clusters(story)
 

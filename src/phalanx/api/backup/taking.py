@@ -2,7 +2,8 @@
 
 The revision, and the leases at that moment, come from one linearizable query.  Everything else is read *at* that
 revision, which no write changes any more.  What can come between is the compaction of the history, by which the revision
-is forgotten: then the backup fails, and says so.
+is forgotten: then the backup fails, and says so.  (So it does if all hosts of a store in memory are lost meanwhile, and
+another store begins under its name, whose revisions are not those of the first: the origin of its tokens is another.)
 """
 
 from pathlib import Path
@@ -30,6 +31,8 @@ async def take(store: "Replicated[KV]", cluster: str, path: Path, overwrite: boo
         for at in range(0, len(moment.leases), LOAD_ITEMS_MAX):
             await in_thread(writer.add, Leases(moment.leases[at : at + LOAD_ITEMS_MAX]))
         await _take_keys(store, moment.revision, writer)
+        if (await store.call(KV.instant)).origin != moment.origin:
+            raise Refused("all hosts of the store failed while it was backed up, and it began anew: back up again")
         tail = writer.end()
         await in_thread(file.publish)
     except BaseException:
