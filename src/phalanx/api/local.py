@@ -1,7 +1,7 @@
 """A whole cluster inside one program, on the same code, without sockets: for tests, notebooks, and demonstrations."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from phalanx.api.client import TIMEOUT_S, Client
@@ -87,9 +87,9 @@ class Cluster:
                 return
             await asyncio.sleep(0.005)
 
-    def client(self, timeout_s: float = TIMEOUT_S) -> Client:
-        """A client that knows all processes; closed with the cluster."""
-        client = Client(tuple(self._disks), self._network.client(), timeout_s)
+    def client(self, timeout_s: float = TIMEOUT_S, names: Sequence[Name] | None = None) -> Client:
+        """A client that knows these processes (None: all), and tries them in that order; closed with the cluster."""
+        client = Client(tuple(self._disks if names is None else names), self._network.client(), timeout_s)
         self._clients.append(client)
         return client
 

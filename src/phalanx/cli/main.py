@@ -15,6 +15,7 @@ from phalanx.cli.log import log_app
 from phalanx.cli.recover import recover_command
 from phalanx.cli.serve import serve
 from phalanx.cli.sim import sim
+from phalanx.cli.soak import soak
 from phalanx.cli.status import status
 from phalanx.cli.store import kv_app
 from phalanx.runtime.compiled import is_compiled
@@ -36,6 +37,7 @@ app.command()(status)
 app.command()(sim)
 app.command("explore")(explore_command)
 app.command()(demo)
+app.command()(soak)
 
 
 def _tell_version(asked: bool) -> None:

@@ -45,11 +45,11 @@ class SyncNodes(Bridged[Nodes]):
         """Where the nodes listen, for programs of one's own; only real processes do."""
         return self.wrapped.addresses
 
-    def connect(self, timeout_s: float = TIMEOUT_S) -> Block[Any, sync.Client]:
-        """A client that knows all nodes, while its block runs."""
+    def connect(self, timeout_s: float = TIMEOUT_S, names: Sequence[Name] | None = None) -> Block[Any, sync.Client]:
+        """A client that knows these nodes (None: all), while its block runs.  It tries them in that order."""
         return Block(
             self.background,
-            lambda: self.wrapped.connect(timeout_s),
+            lambda: self.wrapped.connect(timeout_s, names),
             lambda client: sync.Client(self.background, client),
         )
 

@@ -3,9 +3,10 @@
 import asyncio
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from itertools import combinations
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -46,6 +47,8 @@ class Wish(NamedTuple):
     names: tuple[Name, ...]
     objects: Mapping[str, Hosted]
     real: bool
+    directory: Path | None = None
+    """For data and logs of real nodes, which stay; None: a temporary one."""
 
 
 class Nodes(ABC):
@@ -75,9 +78,12 @@ class Nodes(ABC):
         """Where the nodes listen ("host:port"), for programs of one's own.  Raises `ConfigurationError` if they do not,
         because they are not real processes."""
 
-    @abstractmethod
-    def connect(self, timeout_s: float = TIMEOUT_S) -> AbstractAsyncContextManager[Client]:
-        """A client that knows all nodes, while its block runs."""
+    def connect(
+        self, timeout_s: float = TIMEOUT_S, names: Sequence[Name] | None = None
+    ) -> AbstractAsyncContextManager[Client]:
+        """A client that knows these nodes (None: all), while its block runs.  It tries them in that order."""
+        self._known(*(names or ()))
+        return self._connect(self.names if names is None else names, timeout_s)
 
     async def start(self, name: Name) -> None:
         """Start a node that is down, with what its disk holds."""
@@ -171,6 +177,8 @@ class Nodes(ABC):
         """Start all nodes, and leave their end to the stack."""
 
     @abstractmethod
+    def _connect(self, names: Sequence[Name], timeout_s: float) -> AbstractAsyncContextManager[Client]: ...
+    @abstractmethod
     async def _start(self, name: Name) -> None: ...
     @abstractmethod
     async def _kill(self, name: Name) -> None: ...
@@ -210,8 +218,8 @@ class LocalNodes(Nodes):
     def addresses(self) -> Mapping[Name, Address]:
         raise ConfigurationError("nodes inside the test's process have no addresses; ask for real=True")
 
-    def connect(self, timeout_s: float = TIMEOUT_S) -> AbstractAsyncContextManager[Client]:
-        return _closing(lambda: self._cluster.client(timeout_s))
+    def _connect(self, names: Sequence[Name], timeout_s: float) -> AbstractAsyncContextManager[Client]:
+        return _closing(lambda: self._cluster.client(timeout_s, names))
 
     async def statuses(self) -> Statuses:
         processes = {process.name: process for process in self._cluster.processes}
@@ -270,7 +278,7 @@ class RealNodes(Nodes):
             name: Object(Located.of(each.cls), each.lease_ms, each.durable, each.min_copies)
             for name, each in wish.objects.items()
         }
-        self._processes = _Ordered(wish.names, located)
+        self._processes = _Ordered(wish.names, located, wish.directory)
 
     @property
     def running(self) -> tuple[Name, ...]:
@@ -280,8 +288,8 @@ class RealNodes(Nodes):
     def addresses(self) -> Mapping[Name, Address]:
         return dict(self._processes.addresses)
 
-    def connect(self, timeout_s: float = TIMEOUT_S) -> AbstractAsyncContextManager[Client]:
-        return connect(*self._processes.addresses.values(), timeout_s=timeout_s)
+    def _connect(self, names: Sequence[Name], timeout_s: float) -> AbstractAsyncContextManager[Client]:
+        return connect(*(self._processes.addresses[name] for name in names), timeout_s=timeout_s)
 
     async def statuses(self) -> Statuses:
         return await self._processes.statuses()
@@ -310,8 +318,8 @@ class _Ordered(Processes):
 
     stdin = asyncio.subprocess.PIPE
 
-    def __init__(self, names: tuple[Name, ...], objects: dict[str, Object]) -> None:
-        super().__init__(names)
+    def __init__(self, names: tuple[Name, ...], objects: dict[str, Object], directory: Path | None) -> None:
+        super().__init__(names, directory=directory)
         self._objects = objects
         self._cuts: set[frozenset[Name]] = set()
 
