@@ -88,9 +88,9 @@ class Writes:
         for tag, call in owners.items():
             places = self._found.get(tag, {})
             if not places:
-                if self._must_be_there(call):
+                if call.outcome is Outcome.OK and not declined(call):
                     yield Violation("lost", f"{call} was acknowledged and is not in the history")
-            elif call.outcome is Outcome.FAIL:
+            elif call.outcome is Outcome.FAIL or declined(call):
                 yield Violation("phantom", f"{call} did not happen, and is in the history at {sorted(places)}")
             elif len(places) > 1:
                 yield Violation("doubled", f"{call} happened at {sorted(places)}")
@@ -106,10 +106,10 @@ class Writes:
                 if event.item is None and not leased and not any(deletes(call, event) for call in deleters):
                     yield Violation("unknown", f"nobody deleted {event}")
 
-    @staticmethod
-    def _must_be_there(call: Call) -> bool:
-        refused = call.f == "compare_and_set" and call.result is False
-        return call.outcome is Outcome.OK and not refused
+
+def declined(call: Call) -> bool:
+    """Whether the call was answered, and the answer was that it did nothing."""
+    return call.f == "compare_and_set" and call.outcome is Outcome.OK and call.result is False
 
 
 def deletes(call: Call, event: Event) -> bool:
