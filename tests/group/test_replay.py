@@ -3,10 +3,13 @@
 from phalanx.group.config import Limits
 from phalanx.group.ledger import Ledger
 from phalanx.group.messages import Cut, Data, Decision, Turned
+from phalanx.model.clock import MILLISECOND, stamp_of
 from phalanx.model.events import Delivered
 from phalanx.model.machine import Journal
 from phalanx.model.view import Group, Member, View
-from tests.group.durables import D
+from phalanx.sim.clocks import EPOCH_NS
+from tests.group.cluster import Cluster
+from tests.group.durables import D, power_cut, sent
 
 
 def test_a_large_payload_whose_sender_was_demoted_in_the_middle_is_read_from_the_log() -> None:
@@ -31,3 +34,18 @@ def test_a_large_payload_whose_sender_was_demoted_in_the_middle_is_read_from_the
     seat = Ledger("a", Limits(), Journal(records)).release(1 << 16, 4)
     assert seat is not None and seat.replay is not None
     assert [d.payloads for d in seat.replay if isinstance(d, Delivered)] == [[b"large payload"]]
+
+
+def test_a_node_that_comes_back_to_others_brings_no_clock_that_runs_ahead() -> None:
+    """What it reserved on its disk and may not have used is for those who have nobody to ask (ARCHITECTURE, decision 55):
+    else its stamps would be refused by the others, or draw their clocks along and end leases early."""
+    with Cluster("abc", D) as cluster:
+        cluster.until_members("abc")
+        cluster.run(10)
+        power_cut(cluster, "c")
+        cluster.until_members("ab")
+        cluster.restart("c")
+        cluster.until_members("abc")
+        sent(cluster, "c", "m")
+        ahead = cluster.log("a", Delivered)[-1].stamp - stamp_of(EPOCH_NS + cluster.world.now)
+    assert ahead <= stamp_of(50 * MILLISECOND)

@@ -1,4 +1,4 @@
-"""Whole campaigns of the soak in this process: a sound store passes, one that acknowledges too early is caught (lab/soak)."""
+"""Whole campaigns of the soak in this process: a sound store passes, one that acknowledges early is caught (lab/soak)."""
 
 import asyncio
 from collections.abc import Sequence

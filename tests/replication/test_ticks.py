@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 
 from phalanx.errors import ConfigurationError
@@ -10,7 +11,7 @@ from phalanx.lab.store import KEYS, StoreScenario
 from phalanx.model.clock import SECOND
 from phalanx.model.replicated import OUTSIDE, Context, command, query
 from phalanx.replication import entries
-from phalanx.replication.actions import Ticked, TickFailed
+from phalanx.replication.actions import SessionOpened, Ticked, TickFailed
 from phalanx.replication.hosted import Hosted
 from phalanx.replication.objects import describe
 from phalanx.replication.replica import Replica
@@ -138,3 +139,38 @@ def test_the_next_host_ticks_when_the_eldest_is_gone(seed: int) -> None:
 def test_without_ticks_the_lease_would_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hosted, "tick_at", lambda *_: None)
     assert "leases=1" in quiet()
+
+
+class Steady:
+    """Remembers what time it was told."""
+
+    seen: list[tuple[int, int]]
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    @command
+    def look(self, *, context: Context = OUTSIDE) -> int:
+        self.seen.append((context.time_ms, context.steady_ms))
+        return len(self.seen)
+
+
+def test_the_steady_clock_stands_still_from_view_to_view_also_for_who_gets_a_snapshot() -> None:
+    """Nodes that come back bring clocks that are ahead, so the group's time leaps where a view begins."""
+    kind = describe(Steady)
+    look = kind.invoke(Steady.look)
+    one = Replica(kind, group("a", "b"), A)
+    (begun,) = results(one.deliver(delivered(1_000, entries.encode(entries.Open(0)))))
+    assert isinstance(begun, SessionOpened)
+    session = begun.session
+    one.deliver(delivered(1_300, entry(session, 1, 1, look)))
+    other = Replica(kind, group("a", "b"), B)
+    restoration = other.restoration()
+    for data in one.slices(1 << 20):
+        restoration.take(data)
+    other.restore(restoration)
+    for replica in (one, other):
+        for ms, view, number in ((5_000, 2, 2), (5_100, 2, 3), (5_900, 3, 4)):
+            batch = delivered(ms, entry(session, number, 1, look))
+            replica.deliver(msgspec.structs.replace(batch, view=view))
+        assert replica.object.seen == [(1_300, 1_300), (5_000, 1_300), (5_100, 1_400), (5_900, 1_400)]

@@ -124,6 +124,9 @@ class Ledger:
         """The last one in the log: it made the view that was installed here last."""
         self.ceiling: Stamp = NEVER
         """Nothing was ever stamped above this."""
+        self.stamped: Stamp = NEVER
+        """The greatest stamp of what this log held when the process began: all that it can have delivered of the groups
+        that are in it."""
         self.appended = 0
         self.logged = 0
         """How many of the records that this process has appended there are, and how many of them are durable."""
@@ -169,6 +172,7 @@ class Ledger:
     def _take(self, record: Record) -> None:
         match record:
             case Data():
+                self.stamped = max(self.stamped, record.stamp)
                 self.ceiling = max(self.ceiling, record.stamp)
                 if (recovered := self.groups.get(record.group)) is not None:
                     recovered.receive(record)
@@ -176,6 +180,7 @@ class Ledger:
                 pass  # said again, for a log whose beginning is forgotten
             case Turned(value):
                 self.decision = value
+                self.stamped = max(self.stamped, value.clock)
                 self.ceiling = max(self.ceiling, value.clock)
                 self.turn(value)
             case Ceiling(stamp):

@@ -93,6 +93,10 @@ class Succession:
         old, new = core.view, value.view
         if old is not None and core.live:
             self._end_groups(old, value)
+        if (
+            not core.live
+        ):  # it comes from its disk: the quorum has said how far stamps went, and it need not reserve any
+            core.clock.now = core.ledger.stamped
         core.turn_to(new)
         core.cluster, core.live = new.cluster, True
         core.decision = core.attempt = None

@@ -105,11 +105,20 @@ class Context(msgspec.Struct, frozen=True, gc=False):
     token: int = 0
     """A fencing token: greater than that of every earlier command of the group, and at least `stamp`, so that a group
     that was lost and founded again does not hand out old tokens."""
+    between_ms: int = 0
+    """How much of the group's time so far passed from the last message of a view to the first of the next."""
 
     @property
     def time_ms(self) -> int:
         """Milliseconds since the epoch, from the stamp.  Replicated objects have no other clock."""
         return wall_ms(self.stamp)
+
+    @property
+    def steady_ms(self) -> int:
+        """A clock for what must not end early: it runs like `time_ms` while a view lasts, and stands still from one to
+        the next, where the group's time can leap: nodes that come back from their disks bring a clock that is up to
+        seconds ahead, for they do not know what was stamped last."""
+        return wall_ms(self.stamp) - self.between_ms
 
 
 OUTSIDE = Context()

@@ -76,6 +76,8 @@ class Replica(Generic[T]):
         """Ordered entries so far."""
         self.stamp: Stamp = 0
         """The last one's stamp; never goes back."""
+        self._view = -1  # of the last delivery
+        self._between_ms = 0  # see `Context`
         self._token = 0
         self._replies = 0  # a running checksum of all outcomes
         self._diverged = False
@@ -108,6 +110,10 @@ class Replica(Generic[T]):
         """Apply a run of entries."""
         actions: list[Action] = []
         mine = delivered.sender == self._me
+        if delivered.view != self._view:
+            if self._view >= 0:
+                self._between_ms += max(0, wall_ms(delivered.stamp) - wall_ms(self.stamp))
+            self._view = delivered.view
         self.stamp = max(self.stamp, delivered.stamp)
         self._sessions.advance(wall_ms(self.stamp))
         sender = str(delivered.sender)
@@ -163,7 +169,7 @@ class Replica(Generic[T]):
         found = self._find(entry.operation, entry.types, Kind.COMMAND)
         if isinstance(found, Refusal):
             return found
-        outcome = self._run(found, entry.arguments, Context(self.stamp, sender, self.position, self._token))
+        outcome = self._run(found, entry.arguments, self._context(sender))
         if isinstance(outcome, Refusal):
             return outcome
         # The text of an exception may hold an address or depend on Python's version: it is no part of what must agree.
@@ -171,6 +177,9 @@ class Replica(Generic[T]):
         self._replies = zlib.crc32(told, self._replies)
         self._sessions.record(entry.session, entry.number, outcome)
         return outcome
+
+    def _context(self, sender: str) -> Context:
+        return Context(self.stamp, sender, self.position, self._token, self._between_ms)
 
     def _find(self, operation_id: str, types: int, kind: Kind) -> Operation | Refusal:
         operation = self.kind.operations.get(operation_id)
@@ -212,7 +221,7 @@ class Replica(Generic[T]):
         hook = self.kind.tick
         assert hook is not None
         self._token = max(self._token + 1, self.stamp)
-        context = Context(self.stamp, "", self.position, self._token)
+        context = self._context("")
         try:
             hook.run(self._object, {}, context)
         except MemoryError:
@@ -237,7 +246,7 @@ class Replica(Generic[T]):
         except UNREADABLE as error:
             return Refusal(Reason.ARGUMENTS, f"{found.where}: {error}")
         try:
-            return found.run(self._object, arguments, Context(self.stamp, str(self._me), self.position, self._token))
+            return found.run(self._object, arguments, self._context(str(self._me)))
         except MemoryError:
             raise
         except Exception as error:
@@ -276,7 +285,7 @@ class Replica(Generic[T]):
     def slices(self, size: int) -> Iterator[bytes]:
         """All that the next entries depend on, as it is when the first slice is taken, in slices of about `size` bytes
         (see `saving`).  To be closed if the rest is not wanted."""
-        counters = Counters(self.position, self.stamp, self._token, self._replies)
+        counters = Counters(self.position, self.stamp, self._token, self._replies, self._view, self._between_ms)
         return saving.slices(self.kind, self._object, self._sessions, counters, self._audit, size)
 
     def restoration(self) -> Restoration[T]:
@@ -286,7 +295,8 @@ class Replica(Generic[T]):
     def restore(self, restoration: Restoration[T]) -> None:
         """Become what was saved, when all slices are there.  Raises as `Restoration.finish`; the replica is unchanged
         then."""
-        (self.position, self.stamp, self._token, self._replies), self._audit = restoration.finish()
+        counters, self._audit = restoration.finish()
+        self.position, self.stamp, self._token, self._replies, self._view, self._between_ms = counters
         self._object, self._sessions = restoration.object, restoration.sessions
         self._undo = Undo(self.kind, self._object) if self.kind.undoes else None
         self._diverged = False

@@ -29,6 +29,8 @@ class Saved(msgspec.Struct, array_like=True, tag="saved"):
     stamp: Stamp
     token: int
     replies: int
+    view: int
+    between_ms: int
     audit: Audit
     digest: bytes
     time_ms: int
@@ -55,6 +57,8 @@ class Counters(NamedTuple):
     stamp: Stamp
     token: int
     replies: int
+    view: int
+    between_ms: int
 
 
 def slices(
@@ -121,4 +125,5 @@ class Restoration(Generic[T]):
         if self._kind.state.digest(self.object).value != saved.digest:
             at = f"{self._kind.name}: the state at position {saved.position}"
             raise Diverged(f"{at} changes when saved and restored")
-        return Counters(saved.position, saved.stamp, saved.token, saved.replies), saved.audit
+        counters = Counters(saved.position, saved.stamp, saved.token, saved.replies, saved.view, saved.between_ms)
+        return counters, saved.audit

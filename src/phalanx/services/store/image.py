@@ -28,6 +28,7 @@ class _Header(msgspec.Struct, array_like=True, tag="store"):
     loaded: int
     now_ms: int
     stamped_ms: int
+    steady_ms: int
 
 
 class _Leases(msgspec.Struct, array_like=True, tag="leases"):
@@ -94,9 +95,9 @@ def restore(data: bytes, index: Index, table: Leases, loading: Loading | None) -
     """Give the next slice to a new index and table, or to what was being loaded; the settings, or what was being loaded,
     if it begins with this slice."""
     match _decode(data):
-        case _Header(settings, revision, compacted, loaded, now_ms, stamped_ms):
+        case _Header(settings, revision, compacted, loaded, now_ms, stamped_ms, steady_ms):
             index.begin_restoring(revision, compacted, loaded)
-            table.begin_restoring(now_ms, stamped_ms)
+            table.begin_restoring(now_ms, stamped_ms, steady_ms)
             return settings
         case _Leases(leases):
             table.restore(leases)

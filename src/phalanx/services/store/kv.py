@@ -341,7 +341,7 @@ class KV:
 
     def tick(self, context: Context) -> None:
         """Time has passed: end what has expired, each lease in a revision of its own."""
-        for lease in self._leases.advance(context.time_ms):
+        for lease in self._leases.advance(context.time_ms, context.steady_ms):
             self._expire(lease, context)
 
     def _expire(self, lease: int, context: Context) -> None:

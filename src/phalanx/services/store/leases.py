@@ -3,8 +3,9 @@
 *Lease time* is made of the stamps of ordered messages: no replica's clock is asked.  A gap between two that are looked at
 counts as at most a third of what the lease that expires next has left (but as up to `STEP_MS` in any case), since a group
 that ordered nothing (it lost its quorum, or changed views) gave nobody the chance to keep a lease alive: an outage alone
-ends none.  So lease time may lag behind real time and never leads it, and a holder that counts by its own clock from when
-it asked gives up before the store does.
+ends none.  What passes from one view to the next does not count at all: nodes that come back bring clocks that run ahead
+(`Context.steady_ms`).  So lease time may lag behind real time and does not lead it, as far as the members' clocks agree,
+and a holder that counts by its own clock from when it asked gives up before the store does.
 
 For time to pass while nothing else is ordered, the store declares `due_ms`, and a host orders a tick (`replication`).
 
@@ -38,6 +39,7 @@ class Leases:
     def __init__(self) -> None:
         self._now_ms = 0
         self._stamped_ms = 0
+        self._steady_ms = 0
         self._by_id: dict[int, Lease] = {}
         self._keys: dict[int, set[bytes]] = {}
         self._order: SortedList[tuple[int, int]] = SortedList()
@@ -61,13 +63,13 @@ class Leases:
         remaining: int = self._order[0][0] - self._now_ms
         return min(remaining, max(STEP_MS, remaining // 3))
 
-    def advance(self, stamped_ms: int) -> list[int]:
-        """A message with this time was ordered.  The leases that have expired, in the order in which they did: the
-        caller drops each."""
-        gap = stamped_ms - self._stamped_ms
-        if gap <= 0:
+    def advance(self, stamped_ms: int, steady_ms: int) -> list[int]:
+        """A message with this time was ordered, and with this one of `Context.steady_ms`.  The leases that have expired,
+        in the order in which they did: the caller drops each."""
+        if stamped_ms <= self._stamped_ms:
             return []
-        self._stamped_ms = stamped_ms
+        gap = max(0, steady_ms - self._steady_ms)
+        self._stamped_ms, self._steady_ms = stamped_ms, max(steady_ms, self._steady_ms)
         if not self._order:
             return []
         self._now_ms += min(gap, self._step())
@@ -139,17 +141,17 @@ class Leases:
     # --- state ----------------------------------------------------------------------------------------------------
 
     @property
-    def clock(self) -> tuple[int, int]:
-        """Lease time now, and the time of the last ordered message that was looked at; in milliseconds."""
-        return self._now_ms, self._stamped_ms
+    def clock(self) -> tuple[int, int, int]:
+        """Lease time now, and both times of the last ordered message that was looked at; in milliseconds."""
+        return self._now_ms, self._stamped_ms, self._steady_ms
 
     def leases(self) -> list[Lease]:
         """All of them, in an order that a restoration keeps.  Which keys they have, the keys say."""
         return list(self._by_id.values())
 
-    def begin_restoring(self, now_ms: int, stamped_ms: int) -> None:
+    def begin_restoring(self, now_ms: int, stamped_ms: int, steady_ms: int) -> None:
         """These leases, which are none yet, are to become those that had this `clock`."""
-        self._now_ms, self._stamped_ms = now_ms, stamped_ms
+        self._now_ms, self._stamped_ms, self._steady_ms = now_ms, stamped_ms, steady_ms
 
     def restore(self, leases: list[Lease]) -> None:
         """Some of `leases`, in that order."""
@@ -159,7 +161,7 @@ class Leases:
 
     def digest(self) -> bytes:
         """Equal for equal tables.  O(1)."""
-        return b"".join(n.to_bytes(24, "big") for n in (self._now_ms, self._stamped_ms, self._sum))
+        return b"".join(n.to_bytes(24, "big") for n in (*self.clock, self._sum))
 
 
 def _hash(lease: Lease) -> int:
