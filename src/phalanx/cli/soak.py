@@ -54,9 +54,9 @@ def soak(
     place = directory if directory is not None else Path(tempfile.mkdtemp(prefix="phalanx-soak-"))
     reached = Reached()
     try:
-        reached = run(_soak(settings, place))
+        run(_soak(settings, place, reached))
     except KeyboardInterrupt:
-        typer.echo("interrupted; the nodes are ended")
+        typer.echo(f"interrupted; the nodes are ended\n{reached}")
         raise typer.Exit(130) from None
     finally:
         if directory is None and (reached.rounds and not reached.lost and not reached.violations):
@@ -67,7 +67,7 @@ def soak(
     raise typer.Exit(0 if reached.lost == reached.violations == 0 else 1)
 
 
-async def _soak(settings: Settings, directory: Path) -> Reached:
+async def _soak(settings: Settings, directory: Path, reached: Reached) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     nodes = RealNodes(Wish(NODES, {"KV": Hosted(KV, durable=True)}, True, directory))
     console = Console(stderr=True)
@@ -78,10 +78,10 @@ async def _soak(settings: Settings, directory: Path) -> Reached:
         bar = stack.enter_context(Progress(*columns, console=console, disable=not console.is_terminal))
         task = bar.add_task("soaking", total=1.0)
 
-        def advance(reached: Reached) -> None:
+        def advance() -> None:
             bar.update(task, completed=_share(settings, reached), description=str(reached))
 
-        return await Campaign(nodes, settings, directory, typer.echo, advance).run()
+        await Campaign(nodes, settings, directory, typer.echo, reached, advance).run()
 
 
 def _share(settings: Settings, reached: Reached) -> float:

@@ -80,7 +80,7 @@ class Campaign:
     """See the module's text.  It stops at the first round in which something was wrong.
 
     directory: where the history of that round goes.  tell: hears what is wrong, as it is found.
-    advance: is told now and then how far it is.
+    progress: where it says how far it has come.  advance: is called when it has come further.
     """
 
     def __init__(
@@ -89,9 +89,10 @@ class Campaign:
         settings: Settings,
         directory: Path,
         tell: Callable[[str], None] = lambda _: None,
-        advance: Callable[[Progress], None] = lambda _: None,
+        progress: Progress | None = None,
+        advance: Callable[[], None] = lambda: None,
     ) -> None:
-        self.progress = Progress()
+        self.progress = Progress() if progress is None else progress
         self._nodes = nodes
         self._settings = settings
         self._directory = directory
@@ -147,7 +148,7 @@ class Campaign:
         self._report(found, round_)
         if not found:
             await self._tidy(number)
-        self._advance(self.progress)
+        self._advance()
 
     async def _storm(self, seed: str) -> None:
         kills_max = self._settings.kills if self._settings.kills is not None else 1 << 62
@@ -159,7 +160,7 @@ class Campaign:
             while time.monotonic() < began + self._settings.round_s and not self._is_enough():
                 await asyncio.sleep(POLL_S)
                 self.progress.faulted_s = before + time.monotonic() - began
-                self._advance(self.progress)
+                self._advance()
                 if storm.failure is not None:
                     break
         finally:
