@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from phalanx.group.config import Timing
+from phalanx.group.probation import LEVEL_MAX
+from phalanx.lab.processes import START_S_MAX
+from phalanx.model.clock import SECOND
 from tests.real.cluster import PATIENCE_S, real
 
 pytestmark = real
@@ -25,6 +29,13 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+def test_a_cluster_is_waited_for_longer_than_a_member_may_have_to_wait_for_its_promotion() -> None:
+    """Else a machine that is busy, on which members lag, fails tests that judge no speed."""
+    longest_s = (Timing().penalty << LEVEL_MAX) / SECOND
+    assert 2 * longest_s < START_S_MAX
+    assert PATIENCE_S > START_S_MAX
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the leash is Linux's")

@@ -11,7 +11,7 @@ from tests.real.cluster import PATIENCE_S, real
 
 pytestmark = real
 
-SOAK_S_MAX = 3 * PATIENCE_S
+SOAK_S_MAX = 2 * PATIENCE_S
 """The command itself waits for as long as `PATIENCE_S` until a cluster is well."""
 
 

@@ -31,8 +31,9 @@ PORTS = range(10_000, 32_000)
 """Below the ports that systems give to outgoing connections, so that nobody takes a dead node's port before it is
 back."""
 
-START_S_MAX = 30.0
-"""For a cluster to get into the state that is waited for: long, for it judges no speed."""
+START_S_MAX = 90.0
+"""For a cluster to get into the state that is waited for: long, for it judges no speed, and on a busy machine a member
+that lags again and again waits for half a minute until it is promoted (group/probation.py)."""
 
 STATUS_S_MAX = 0.5
 """For one node to answer what it is: a paused one does not."""

@@ -28,7 +28,7 @@ from phalanx.testing.nodes import Nodes
 ROUND_S = 10.0
 """Of faults, in each round."""
 
-WELL_S_MAX = 60.0
+WELL_S_MAX = 90.0
 """For a cluster without faults to be whole again, to answer, and to end its leases: beyond it is stuck.  It judges no
 speed."""
 

@@ -184,7 +184,7 @@ class Clients:
             finally:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
-            if not watch.pending:
+            if not watch.pending and watched.begun >= 0:  # else it was left at the moment in which it began
                 watched.upto = watch.revision
             return max(watch.revision, self._base)
 

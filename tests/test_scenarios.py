@@ -1,0 +1,25 @@
+"""docs/scenarios.md keeps its word: each row names tests, and real ones where it says so (that they exist: test_docs)."""
+
+import re
+
+import pytest
+
+from tests.source import ROOT
+
+ROWS = re.findall(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \|$", (ROOT / "docs" / "scenarios.md").read_text(), re.MULTILINE)
+REAL = "".join(path.read_text() for path in (ROOT / "tests" / "real").glob("test_*.py"))
+
+COVERED = {*range(1, 10), 16, 20, 22, *range(29, 35), *range(36, 41)}
+"""What durability and the store have to survive."""
+
+
+def test_every_scenario_has_its_row() -> None:
+    assert {int(number) for number, _, _ in ROWS} >= COVERED
+
+
+@pytest.mark.parametrize(("number", "tests"), [(number, tests) for number, _, tests in ROWS])
+def test_a_row_names_tests_and_real_ones_are_on_real_processes(number: str, tests: str) -> None:
+    pure, _, real = tests.partition("**real**")
+    assert re.findall(r"`test_\w+`", pure + real), f"{number} names no test"
+    for name in re.findall(r"`(test_\w+)`", real):
+        assert f"def {name}(" in REAL, f"{name} does not run on real processes"
