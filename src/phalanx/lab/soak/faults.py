@@ -57,8 +57,9 @@ class Storm:
 
     async def end(self) -> None:
         """Undo everything."""
-        for task in self._tasks:
-            task.cancel()
+        async with self._turn:  # so that nobody is cancelled in the middle of a kill or a start
+            for task in self._tasks:
+                task.cancel()
         for error in await asyncio.gather(*self._tasks, return_exceptions=True):
             if isinstance(error, Exception):
                 raise error
@@ -85,12 +86,12 @@ class Storm:
             await self._calm()
             async with self._turn:
                 victims = self._some()[: self._kills_max - self._counts.kills]
-                await asyncio.shield(asyncio.gather(*map(self._nodes.kill, victims)))
+                await asyncio.gather(*map(self._nodes.kill, victims))
                 self._counts.kills += len(victims)
             for name in victims:
                 await asyncio.sleep(self._rng.uniform(0.0, DOWN_S_MAX) / len(victims))
                 async with self._turn:
-                    await asyncio.shield(self._nodes.start(name))
+                    await self._nodes.start(name)
             if self._rng.random() < 0.5:  # else the next kill may find it at its beginning
                 await self._calm()
 
