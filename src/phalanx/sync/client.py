@@ -131,9 +131,9 @@ class Cluster(Bridged[aio_local.Cluster]):
         """Undo `pause`: it hears all that came meanwhile at once."""
         self.background.call(_do(lambda: self.wrapped.resume(name)))
 
-    def client(self, timeout_s: float = TIMEOUT_S) -> Client:
-        """A client that knows all processes; closed with the cluster."""
-        return Client(self.background, self.background.call(_do(lambda: self.wrapped.client(timeout_s))))
+    def client(self, timeout_s: float = TIMEOUT_S, names: Sequence[Name] | None = None) -> Client:
+        """A client that knows these processes (None: all), and tries them in that order; closed with the cluster."""
+        return Client(self.background, self.background.call(_do(lambda: self.wrapped.client(timeout_s, names))))
 
 
 async def _do(action: Callable[[], R]) -> R:
