@@ -37,7 +37,7 @@ def test_a_large_payload_whose_sender_was_demoted_in_the_middle_is_read_from_the
 
 
 def test_a_node_that_comes_back_to_others_brings_no_clock_that_runs_ahead() -> None:
-    """What it reserved on its disk and may not have used is for those who have nobody to ask (ARCHITECTURE, decision 55):
+    """What it reserved on its disk and may not have used is for those who have nobody to ask (ARCHITECTURE, decision 56):
     else its stamps would be refused by the others, or draw their clocks along and end leases early."""
     with Cluster("abc", D) as cluster:
         cluster.until_members("abc")

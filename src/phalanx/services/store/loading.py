@@ -56,7 +56,7 @@ class Loading:
                 if (len(self.leases), len(self.index)) != (leases, keys):
                     there = f"{len(self.leases)} leases and {len(self.index)} keys"
                     raise Refused(f"{there} were loaded, but there should be {leases} and {keys}: begin again")
-                self.leases.begin_restoring(0, context.time_ms)
+                self.leases.begin_restoring(0, context.time_ms, context.steady_ms)
                 self.is_over = True
                 return True
             case Abandon():
