@@ -42,7 +42,7 @@ def unpacked(blob: bytes) -> Snapshot:
     spool = Spool(8)
     spool.append(blob)
     snapshot = Seat.unpack(spool)
-    assert snapshot is not None
+    assert isinstance(snapshot, Snapshot)
     return snapshot
 
 

@@ -12,6 +12,7 @@ SEEDS = {
     2201: "the same, with the group's other hosts gone for longer",
     2754: "the same for a founder of the group",
     2819: "the same after a torn write",
+    1284: "a log with a snapshot forgot the fragments of a sender that was demoted in the middle of a large payload",
     702205: "a founder that never installed its first view, on a new disk, did not know that it had missed nothing",
 }
 
@@ -29,6 +30,8 @@ PLANTED = (
     "a group that goes on from logs is truncated",
     "a log of an older view is taken for the group's",
     "the wrong end of a torn log is cut off",
+    "a log's open view is taken for common with the group",
+    "a log's last view is not completed",
 )
 
 

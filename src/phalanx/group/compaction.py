@@ -118,6 +118,7 @@ class Compaction:
         assert core.view is not None and made_by is not None
         self._start, self._view, self._written = ledger.appended + 1, core.view.id, 0
         ledger.in_round = True
+        ledger.former.clear()  # of groups that we do not host any more
         ledger.append(core.out, Turned(made_by))
         ledger.append(core.out, Ceiling(ledger.reserved))
         for seat in self._seats():

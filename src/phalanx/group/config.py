@@ -43,6 +43,10 @@ class Limits(msgspec.Struct, frozen=True):
     """Kept for learners that lag behind the full hosts; one that lags further gets a new snapshot."""
     chunk: int = 256 << 10
     """Of a snapshot."""
+    retained: int = 8 << 20
+    """Of what was delivered in a durable group, kept in memory for members that come back with an older log: they are
+    sent only what they lack, which is packed in one go, in some tens of milliseconds.  One that lacks more gets a
+    snapshot, in slices."""
     log: int = 64 << 20
     """Batches in the log of durable groups, after which their snapshots are written and the log is shortened: a restart
     replays at most about that much.  If the snapshots are larger, their size counts instead."""

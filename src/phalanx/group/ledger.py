@@ -13,14 +13,14 @@ more, until the next decided cut that it holds (counter-example 12).
 """
 
 from collections import deque
-from collections.abc import Sequence
 
 from phalanx.group.channel import Channel, size_of
 from phalanx.group.config import Limits
-from phalanx.group.messages import Ceiling, Chunk, Cut, Data, Decision, Holding, Progress, Record, Turned
+from phalanx.group.contents import Suffix
+from phalanx.group.messages import Base, Ceiling, Chunk, Cut, Data, Decision, Holding, Progress, Record, Turned
+from phalanx.group.recovered import Recovered
 from phalanx.group.seat import Seat, Tag
 from phalanx.model.clock import COUNTER_BITS, NEVER, Stamp
-from phalanx.model.events import Founded
 from phalanx.model.machine import Journal, Output
 from phalanx.model.view import Group, GroupId, Member, Name, Suspended, View
 from phalanx.parts.spool import Spool
@@ -45,74 +45,6 @@ def concerns_logs(old: View | None, new: View) -> bool:
     return bool(new.suspended) or any(g.spec.durable for g in groups)
 
 
-class Recovered:
-    """What the log holds of one group: the state at the beginning of a view, and the batches of that view."""
-
-    def __init__(
-        self,
-        me: Name,
-        view: int,
-        group: Group,
-        members: Sequence[Member],
-        limits: Limits,
-        others: Sequence[Member] = (),
-    ) -> None:
-        """`members`: the hosts in that view; `others`: its learners."""
-        self.whole = True
-        founded = me in group.hosts and group.id >> 16 == view
-        self.seat = Seat(group.id, group.spec, limits, synced=founded)
-        self.seat.replay = [Founded(group.id, group.spec, replayed=True)] if founded else []
-        if not founded:
-            self.seat.lose_state(Tag(view, (0,) * len(group.hosts)))
-        self._me = me
-        self._limits = limits
-        self.begin(view, group, members, others)
-
-    def begin(self, view: int, group: Group, members: Sequence[Member], others: Sequence[Member] = ()) -> None:
-        """The group is in that view."""
-        self.view = view
-        self.group = group
-        self.channel = Channel(view, group, self._me, self._limits)
-        self.members = members
-        self._early: list[Data] = []
-        self.everyone = (*members, *others)
-        self.seat.view_began(self.everyone)
-
-    def conclude(self, upto: Sequence[int]) -> bool:
-        """Its view ended with that cut.  False: part of it is not in the log, and the state with it."""
-        if len(upto) != len(self.members) or not self.channel.holds(upto) or self.channel.beyond(upto):
-            return False
-        for data in self.channel.rest(upto):
-            assert self.seat.replay is not None
-            self.seat.deliver(self.view, self.members[data.author], data, self.seat.replay)
-        self.whole = True
-        return True
-
-    def receive(self, data: Data) -> None:
-        """A batch that is in the log."""
-        channel = self.channel
-        if data.view != channel.view or not 0 <= data.author < len(channel.hosts):
-            return
-        if data.number > channel.arrived[data.author] + 1:
-            self._early.append(data)
-            return
-        channel.receive(data)
-        self.settle()
-
-    def adopt(self, covers: Sequence[int]) -> None:
-        """A snapshot of its view has all up to these numbers; what follows may have been logged before it."""
-        self.channel.adopt(covers)
-        early, self._early = self._early, []
-        for data in early:
-            self.receive(data)
-
-    def settle(self) -> None:
-        """What has arrived is in the log."""
-        for data in self.channel.fresh:
-            self.channel.settle(data)
-        self.channel.fresh.clear()
-
-
 class Ledger:
     """See the module's text.  `journal` None: this node keeps no log, and can host no durable group."""
 
@@ -120,6 +52,9 @@ class Ledger:
         self.kept = journal is not None
         self.groups: dict[GroupId, Recovered] = {}
         """Of groups that are not in a view that this process is in: what its log holds."""
+        self.former: dict[GroupId, Recovered] = {}
+        """The same of groups that went on elsewhere, or without us: no vote counts it, but where we learn the group again
+        it is the beginning, and only what came since must be sent."""
         self.decision: Decision | None = None
         """The last one in the log: it made the view that was installed here last."""
         self.ceiling: Stamp = NEVER
@@ -199,18 +134,26 @@ class Ledger:
             self._parts[chunk.group] = token, spool
             return
         recovered = self.groups.get(chunk.group)
-        snapshot = Seat.unpack(spool) if (chunk.digest, chunk.total) == (spool.digest, len(spool)) else None
-        if recovered is None or snapshot is None:
+        content = Seat.unpack(spool) if (chunk.digest, chunk.total) == (spool.digest, len(spool)) else None
+        if recovered is None or content is None:
             return
         tag, seat = Tag(chunk.view, chunk.covers), recovered.seat
         if tag.view > recovered.view or (seat.synced and tag.view != recovered.view):
             return
         if not seat.synced and not tag.reaches(seat.suffix_from):
             return
+        former = self.complete(chunk.group, content) if isinstance(content, Suffix) else None
+        if isinstance(content, Suffix) and former is None:
+            return  # the log does not go back to where it begins any more, since a snapshot follows
+        self.former.pop(chunk.group, None)
         if tag.view == recovered.view:
             recovered.adopt(chunk.covers)
         assert seat.replay is not None
-        seat.restore(snapshot, tag, recovered.everyone, seat.replay)
+        if isinstance(content, Suffix):
+            assert former is not None
+            seat.resume(former, tag, recovered.everyone, seat.replay)
+        else:
+            seat.restore(content, tag, recovered.everyone, seat.replay)
 
     # --- from view to view
 
@@ -225,7 +168,7 @@ class Ledger:
                 continue
             cut, place = cut_of(value, group_id), new.group(group_id)
             if cut is None or place is None or self._me not in place.everyone or not _ends(recovered, value, cut):
-                del self.groups[group_id]
+                self._set_aside(group_id)
                 continue
             if not recovered.conclude(cut.upto):
                 recovered.seat.lose_state(Tag(new.id, (0,) * len(place.hosts)))
@@ -234,7 +177,19 @@ class Ledger:
             if group.spec.durable and self._me in group.everyone and group.id not in self.groups:
                 others = _learners(new, group)
                 self.groups[group.id] = Recovered(self._me, new.id, group, _hosts(new, group), self._limits, others)
+        known = {group.id for group in (*new.groups, *(suspended.group for suspended in new.suspended))}
+        self.former = {group_id: former for group_id, former in self.former.items() if group_id in known}
         self._doubted = False
+
+    def _set_aside(self, group_id: GroupId) -> None:
+        """The group is not where the log thinks: nobody will ask about its open view any more."""
+        recovered = self.groups.pop(group_id)
+        if not recovered.seat.synced:
+            return
+        for _, channel, data in self._unlogged:
+            if channel is recovered.channel:
+                channel.settle(data)  # it is in the log before anything that will rely on it
+        self.former[group_id] = recovered
 
     def _catch_up(self, suspended: Suspended) -> None:
         """A suspended group stays here if the log has its last view.  So it is if this node was to be a host in that, and
@@ -249,12 +204,22 @@ class Ledger:
                 )
                 fresh.whole = not self._doubted
         elif former is None:
-            del self.groups[group.id]
+            self._set_aside(group.id)
         elif recovered.view == suspended.before and recovered.conclude(suspended.began):
             recovered.begin(suspended.view, group, suspended.members)
             recovered.whole = not self._doubted
         elif recovered.view != suspended.view:
-            del self.groups[group.id]
+            self._set_aside(group.id)
+
+    def base(self, group_id: GroupId) -> Base | None:
+        """What need not be sent of a group that we learn."""
+        former = self.former.get(group_id)
+        return former.base if former is not None else None
+
+    def complete(self, group_id: GroupId, suffix: Suffix) -> Seat | None:
+        """What came since was sent: the state.  None if it does not fit: then only a snapshot helps."""
+        former = self.former.pop(group_id, None)
+        return former.seat if former is not None and former.complete(suffix) else None
 
     def release(self, group_id: GroupId, view: int) -> Seat | None:
         """The group's seat, for a process that is in that view: if the log has its state, or it is founded there."""

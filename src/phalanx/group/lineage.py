@@ -20,8 +20,9 @@ import msgspec
 
 from phalanx.errors import ConfigurationError
 from phalanx.group.config import Limits
-from phalanx.group.ledger import Ledger, Recovered
+from phalanx.group.ledger import Ledger
 from phalanx.group.messages import Cut, Decision, Turned, Votes
+from phalanx.group.recovered import Recovered
 from phalanx.model.machine import Journal
 from phalanx.model.view import LINEAGE_MAX, Group, Member, Name, View
 

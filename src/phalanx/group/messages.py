@@ -276,12 +276,21 @@ class Superseded(msgspec.Struct, frozen=True, array_like=True, tag="superseded",
 class Fetch(msgspec.Struct, frozen=True, array_like=True, tag="fetch", gc=False):
     """Send a snapshot of the group from `offset` on, one that covers at least what `view` and `covers` say (see `Chunk`).
     (Which one, the answer says.  If each learner could insist on the one that it began with, two of them would have their
-    donor replace each other's for ever.)"""
+    donor replace each other's for ever.)  base: what the sender's log has of the group; then what came since will do."""
 
     group: GroupId
     offset: int
     view: int
     covers: Vector
+    base: "Base | None" = None
+
+
+class Base(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A log has the group's state as that view began, or later in it, and of each host's batches in it those up to
+    `received`.  The cut of that view is not known there: part of these may be beyond it."""
+
+    view: int
+    received: Vector
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk", gc=False):
@@ -294,7 +303,8 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk", gc=False)
     chunk has a digest and a total: when the others were written, the rest had not been made.  There `token` tells the
     chunks of one snapshot from those of another.
 
-    The bytes are frames (`parts.spool`): first `Partials`, then the application's state, in one slice or several.
+    The bytes are frames (`parts.spool`): first an `Opening`, then the application's state, in one slice or several.  Or a
+    `Suffix`, alone (`group.contents`).
     """
 
     group: GroupId
@@ -305,10 +315,6 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk", gc=False)
     offset: int
     total: int
     data: bytes
-
-
-Partials = list[tuple[Member, list[bytes]]]
-"""Large payloads of which fragments have been delivered."""
 
 
 Body = (

@@ -5,16 +5,18 @@ replayed on top of the snapshot that the transfer brings.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from phalanx.group.channel import PAYLOAD_OVERHEAD, Entry, size_of
 from phalanx.group.config import Limits
-from phalanx.group.messages import WHOLE, Data, Partials
+from phalanx.group.contents import Opening, Partials, Suffix
+from phalanx.group.messages import WHOLE, Data
 from phalanx.model.events import Delivered, Restored, Restoring, Writable
 from phalanx.model.view import GroupId, GroupSpec, Member
+from phalanx.parts.retained import Retained, Since
 from phalanx.parts.spool import Spool, frame_end, framed
 
 
@@ -46,7 +48,7 @@ REPLAYED = -1
 """The token of slices that come from the log."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Partials).decode
+_decode: Callable[[bytes], Opening | Suffix] = msgspec.msgpack.Decoder(Opening | Suffix).decode
 
 
 class Seat:
@@ -67,6 +69,7 @@ class Seat:
         self.full = False
         """The application filled the queue, and is to be told when there is room."""
         self._limits = limits
+        self._retained: Retained[tuple[Member, Data]] | None = Retained(limits.retained) if spec.durable else None
         self._open: tuple[list[bytes], int] | None = None
         self._partials: dict[Member, list[bytes]] = {}
         self._suffix: list[tuple[int, Member, Data]] = []
@@ -142,6 +145,8 @@ class Seat:
             self._suffix_size += size_of(data.payloads)
             return
         payloads = data.payloads
+        if self._retained is not None:
+            self._retained.add(view, data.author, data.number, size_of(payloads), (sender, data))
         if data.left != WHOLE:
             pieces = self._partials.setdefault(sender, [])
             pieces.extend(payloads)
@@ -163,7 +168,16 @@ class Seat:
         alive = set(senders)
         self._partials = {m: pieces for m, pieces in self._partials.items() if m in alive}
 
+    def ended(self, view: int, upto: Sequence[int]) -> None:
+        """A view ended with that cut, all of which was delivered to this seat."""
+        if self._retained is not None:
+            self._retained.ended(view, upto)
+
     # --- state transfer
+
+    def since(self, view: int, received: Sequence[int]) -> Since[tuple[Member, Data]] | None:
+        """What one lacks whose log goes as far as that; None if it is not all here any more."""
+        return self._retained.since(view, received) if self._retained is not None and self.synced else None
 
     @property
     def overflowed(self) -> bool:
@@ -179,6 +193,8 @@ class Seat:
         self._suffix_size = 0
         self._partials.clear()
         self.suffix_from = after
+        if self._retained is not None:
+            self._retained.restart(*after)
 
     def partials(self) -> Partials:
         return sorted((member, list(pieces)) for member, pieces in self._partials.items())
@@ -186,10 +202,15 @@ class Seat:
     @staticmethod
     def begin_packing(spool: Spool, partials: Partials) -> None:
         """What a snapshot begins with; the application's slices follow as frames."""
-        spool.append(framed(_encode(partials)))
+        spool.append(framed(_encode(Opening(partials))))
 
     @staticmethod
-    def unpack_partials(data: bytes | None) -> Partials | None:
+    def pack_suffix(spool: Spool, suffix: Suffix) -> None:
+        """All of what is sent in place of a snapshot."""
+        spool.append(framed(_encode(suffix)))
+
+    @staticmethod
+    def unpack_first(data: bytes | None) -> Opening | Suffix | None:
         """What the first frame says; None if it says nothing of the kind."""
         try:
             return _decode(data) if data is not None else None
@@ -197,32 +218,56 @@ class Seat:
             return None
 
     @classmethod
-    def unpack(cls, spool: Spool) -> Snapshot | None:
-        """A whole snapshot; None if it is nothing of the kind."""
+    def unpack(cls, spool: Spool) -> Snapshot | Suffix | None:
+        """A whole snapshot, or what is sent in its place; None if it is nothing of the kind."""
         first = spool.frame(0)
-        partials = cls.unpack_partials(first)
-        if first is None or partials is None:
+        begun = cls.unpack_first(first)
+        if first is None or begun is None:
             return None
+        if isinstance(begun, Suffix):
+            return begun if frame_end(0, first) == len(spool) else None
         slices, offset = [], frame_end(0, first)
         while (data := spool.frame(offset)) is not None:
             slices.append(data)
             offset = frame_end(offset, data)
             spool.drop(offset)
-        return Snapshot(slices, partials) if slices and offset == len(spool) else None
+        return Snapshot(slices, begun.partials) if slices and offset == len(spool) else None
 
     def restore(self, snapshot: Snapshot, tag: Tag, senders: Iterable[Member], deliveries: list[Any]) -> None:
         """The snapshot is complete: take it, and replay what it does not cover.  `senders` of the present view."""
+        if self._retained is not None and not self.synced:
+            self._retained.restart(*tag)
+        token, beginning = snapshot.token, list[Any]()
+        if not token and len(snapshot.slices) > 1:
+            token = REPLAYED
+            beginning += [Restoring(self.group, token, data) for data in snapshot.slices[:-1]]
+        beginning.append(Restored(self.group, snapshot.slices[-1], token))
+        self._go_on(dict(snapshot.partials), beginning, tag, senders, deliveries)
+
+    def resume(self, former: "Seat", tag: Tag, senders: Iterable[Member], deliveries: list[Any]) -> None:
+        """The same, with the state that the log held and that was brought up to the tag."""
+        assert former.replay is not None, "what a log holds was given to nobody"
+        if self._retained is not None and former._retained is not None:
+            former._retained.go_on(self._retained)
+            self._retained = former._retained
+        self._go_on(former._partials, former.replay, tag, senders, deliveries)
+        self.backlog += former.backlog
+
+    def _go_on(
+        self,
+        partials: dict[Member, list[bytes]],
+        beginning: list[Any],
+        tag: Tag,
+        senders: Iterable[Member],
+        deliveries: list[Any],
+    ) -> None:
         suffix, self._suffix, self._suffix_size = self._suffix, [], 0
         self.synced = True
-        self._partials = dict(snapshot.partials)
+        self._partials = partials
         if self.replay is not None:
             self.replay.clear()
             self.backlog = 0
-        into, token = deliveries if self.replay is None else self.replay, snapshot.token
-        if not token and len(snapshot.slices) > 1:
-            token = REPLAYED
-            into += [Restoring(self.group, token, data) for data in snapshot.slices[:-1]]
-        into.append(Restored(self.group, snapshot.slices[-1], token))
+        (deliveries if self.replay is None else self.replay).extend(beginning)
         for view, sender, data in suffix:
             if view > tag.view or (view == tag.view and data.number > tag.covers[data.author]):
                 self.deliver(view, sender, data, deliveries)

@@ -143,6 +143,7 @@ class Succession:
                     sender = old.named(channel.hosts[data.author])
                     assert sender is not None
                     seat.deliver(old.id, sender, data, core.out.deliveries)
+                seat.ended(old.id, cut.upto)
                 seat.put_back(channel.unsent(cut.upto))
             else:
                 assert successor is None or core.name not in successor.hosts, "a host holds the cut"

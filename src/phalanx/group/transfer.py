@@ -8,14 +8,19 @@ A large state is never handled in one go.  The donor's application gives it in s
 that asks meanwhile is told that it is being made.  Once the learner has all of it, and the digest is right, it gives the
 slices to its own application (and the bytes to its log), again one after the other; only when the last is due has the
 group's state changed hands.  Until then the learner stays one, so nobody waits for it.
+
+A learner whose log has an older state of a durable group says how far it goes (`Base`).  A donor that still keeps all
+that was delivered since then gives that in place of a snapshot: the cut that ended the learner's view, and what follows.
 """
 
 from typing import NamedTuple
 
 from phalanx.group.absorbing import Absorbing
+from phalanx.group.channel import Channel
+from phalanx.group.contents import Suffix
 from phalanx.group.core import Core
 from phalanx.group.ledger import cut_of
-from phalanx.group.messages import Chunk, Fetch
+from phalanx.group.messages import Base, Chunk, Fetch
 from phalanx.group.seat import Seat, Tag
 from phalanx.model.events import RestoreTaken, SnapshotTaken, SnapshotUnwanted, SnapshotWanted
 from phalanx.model.view import GroupId, Name
@@ -24,11 +29,16 @@ from phalanx.parts.spool import Spool, framed
 
 
 class Snap(NamedTuple):
-    """A donor's snapshot, ready to be sent."""
+    """What a donor gives, ready to be sent: a snapshot, or what follows a learner's base."""
 
     token: int
     tag: Tag
     blob: Spool
+    base: Base | None = None
+
+
+Key = tuple[GroupId, Name]
+"""Which of them: of a group, for all ("") or, if it only follows a learner's base, for that learner."""
 
 
 class Wanted(NamedTuple):
@@ -75,8 +85,8 @@ class Transfer:
 
     def __init__(self, core: Core) -> None:
         self.core = core
-        self._snaps: dict[GroupId, Snap] = {}
-        self._used_at: dict[GroupId, int] = {}
+        self._snaps: dict[Key, Snap] = {}
+        self._used_at: dict[Key, int] = {}
         self._wanted: dict[int, Wanted] = {}
         self._fetching: dict[GroupId, Fetching] = {}
         self._last_token = core.rng.getrandbits(40)  # an answer meant for a former incarnation fits none of ours
@@ -96,7 +106,7 @@ class Transfer:
     def _drop_snapshots(self) -> None:
         """Snapshots of states that are not the group's any more, or not here."""
         synced = {g for g, seat in self.core.seats.items() if seat.synced}
-        self._snaps = {g: s for g, s in self._snaps.items() if g in synced and self._is_sound(g, s.tag)}
+        self._snaps = {k: s for k, s in self._snaps.items() if k[0] in synced and self._is_sound(k[0], s.tag)}
         for token, wanted in list(self._wanted.items()):
             if wanted.group not in synced or not self._is_sound(wanted.group, wanted.tag):
                 del self._wanted[token]
@@ -135,14 +145,17 @@ class Transfer:
             return
         if seat.replay is not None:
             return  # nobody here holds the state yet
-        snap = self._snaps.get(message.group)
         least = Tag(message.view, message.covers)
         if least.view > core.view.id:
             return
         if least.view == core.view.id and len(least.covers) != len(channel.hosts):
             return
+        if message.base is not None and (suffix := self._since(sender, seat, channel, message.base, least)) is not None:
+            self._send_chunk(sender, (message.group, sender), suffix, message.offset)
+            return
+        snap = self._snaps.get((message.group, ""))
         if snap is not None and snap.tag.reaches(least):
-            self._send_chunk(sender, message.group, snap, message.offset)
+            self._send_chunk(sender, (message.group, ""), snap, message.offset)
             return
         waiting = next((w for w in self._wanted.values() if w.group == message.group), None)
         if waiting is not None and waiting.tag.reaches(least):
@@ -157,6 +170,24 @@ class Transfer:
         self._wanted[self._last_token] = Wanted(message.group, tag, blob, {sender})
         core.note("snapshot.wanted", message.group, tag.view)
         core.out.deliveries.append(SnapshotWanted(message.group, self._last_token))
+
+    def _since(self, learner: Name, seat: Seat, channel: Channel, base: Base, least: Tag) -> Snap | None:
+        """What was delivered here after that base, if it is all kept."""
+        key = (seat.group, learner)
+        snap = self._snaps.get(key)
+        if snap is not None and snap.base == base and snap.tag.reaches(least):
+            return snap
+        found = seat.since(base.view, base.received)
+        if found is None:
+            self._snaps.pop(key, None)
+            return None
+        blob = Spool(self.core.config.limits.chunk)
+        Seat.pack_suffix(blob, Suffix(base, found.upto, found.items, found.ends))
+        self._last_token += 1
+        self.core.note("suffix.given", seat.group, len(blob))
+        tag = Tag(channel.view, tuple(channel.held.delivered))
+        snap = self._snaps[key] = Snap(self._last_token, tag, blob, base)
+        return snap
 
     def on_snapshot(self, answer: SnapshotTaken) -> None:
         """A slice from the application."""
@@ -175,17 +206,17 @@ class Transfer:
         if not self._is_sound(wanted.group, wanted.tag):
             return
         snap = Snap(answer.token, wanted.tag, wanted.blob)
-        self._snaps[answer.group] = snap
+        self._snaps[answer.group, ""] = snap
         for name in sorted(wanted.asked):
-            self._send_chunk(name, answer.group, snap, 0)
+            self._send_chunk(name, (answer.group, ""), snap, 0)
 
-    def _send_chunk(self, to: Name, group: GroupId, snap: Snap, offset: int) -> None:
-        self._used_at[group] = self.core.now.mono
+    def _send_chunk(self, to: Name, key: Key, snap: Snap, offset: int) -> None:
+        self._used_at[key] = self.core.now.mono
         blob = snap.blob
         data = blob.read(offset, self.core.config.limits.chunk)
         self.core.post(
             [to],
-            Chunk(group, snap.token, snap.tag.view, snap.tag.covers, blob.digest, offset, len(blob), data),
+            Chunk(key[0], snap.token, snap.tag.view, snap.tag.covers, blob.digest, offset, len(blob), data),
         )
 
     # --- the learner
@@ -225,12 +256,12 @@ class Transfer:
         """Ask, ask elsewhere, finish; forget snapshots that nobody fetches any more."""
         core = self.core
         now = core.now.mono
-        if any(g not in core.seats or not core.seats[g].synced for g in self._snaps):
+        if any(g not in core.seats or not core.seats[g].synced for g, _ in self._snaps):
             self._drop_snapshots()
         idle = 8 * core.timing.suspect_after
-        for group in [g for g, at in self._used_at.items() if now - at >= idle]:
-            del self._used_at[group]
-            self._snaps.pop(group, None)
+        for key in [k for k, at in self._used_at.items() if now - at >= idle]:
+            del self._used_at[key]
+            self._snaps.pop(key, None)
         if core.view is None or not core.live or core.excluded or core.decision is not None:
             return
         for group, seat in core.seats.items():
@@ -290,8 +321,9 @@ class Transfer:
         if fetching.donor is None:
             return
         least = fetching.tag or self.core.seats[group].suffix_from
+        base = self.core.ledger.base(group)
         for offset in fetching.download.to_ask(self.core.now.mono, 2 * self.core.timing.resend_after):
-            self.core.post([fetching.donor], Fetch(group, offset, least.view, least.covers))
+            self.core.post([fetching.donor], Fetch(group, offset, *least, base))
 
     def _absorb(self, group: GroupId, fetching: Fetching, tag: Tag) -> None:
         core = self.core
@@ -299,16 +331,17 @@ class Transfer:
         assert view is not None
         if fetching.absorbing is None:
             self._last_token += 1
-            fetching.absorbing = Absorbing.begin(group, self._last_token, tag, fetching.blob, fetching.digest)
+            base = core.ledger.base(group)
+            fetching.absorbing = Absorbing.begin(group, self._last_token, tag, fetching.blob, fetching.digest, base)
         if fetching.absorbing is None:
-            core.note("transfer.corrupt", group, fetching.donor)
-            if fetching.donor is not None:
-                fetching.avoid.add(fetching.donor)
-            fetching.restart()
-            fetching.donor = None
+            self._give_up(group, fetching)
             return
-        snapshot = fetching.absorbing.act(core.out, core.ledger if seat.spec.durable else None)
-        if snapshot is None:
+        content = fetching.absorbing.act(core.out, core.ledger if seat.spec.durable else None)
+        if content is None:
+            return
+        former = core.ledger.complete(group, content) if isinstance(content, Suffix) else None
+        if isinstance(content, Suffix) and former is None:
+            self._give_up(group, fetching)
             return
         seat.base_at = fetching.absorbing.logged_by
         if tag.view == view.id:
@@ -316,9 +349,23 @@ class Transfer:
             core.busy[group] = channel
             core.ledger.append_fresh(core.out, channel)
         core.note("transfer.done", group, tag.view)
-        seat.restore(snapshot, tag, view.everyone, core.out.deliveries)
+        if isinstance(content, Suffix):
+            assert former is not None
+            core.note("transfer.suffix", group, len(fetching.blob))
+            seat.resume(former, tag, view.everyone, core.out.deliveries)
+        else:
+            core.ledger.former.pop(group, None)
+            seat.restore(content, tag, view.everyone, core.out.deliveries)
         del self._fetching[group]
         core.row_due = True
+
+    def _give_up(self, group: GroupId, fetching: Fetching) -> None:
+        """What has come is nothing that we can go on with."""
+        self.core.note("transfer.corrupt", group, fetching.donor)
+        if fetching.donor is not None:
+            fetching.avoid.add(fetching.donor)
+        fetching.restart()
+        fetching.donor = None
 
     def deadline(self) -> int | None:
         core = self.core

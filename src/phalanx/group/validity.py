@@ -19,6 +19,7 @@ from phalanx.group.messages import (
     Accept,
     Accepted,
     Alive,
+    Base,
     Body,
     Chunk,
     Commit,
@@ -359,7 +360,13 @@ def _fault_in_transfer(core: Core, body: Fetch | Chunk) -> str | None:
     sizes = _host_counts(core, body.view, body.group)
     if any(size != len(body.covers) for size in sizes):
         return f"a snapshot of {len(body.covers)} hosts, of which the group has another number"
+    if isinstance(body, Fetch) and body.base is not None and not _is_base(body.base):
+        return "a base that cannot be"
     return _fault_in_chunk(body) if isinstance(body, Chunk) else None
+
+
+def _is_base(base: Base) -> bool:
+    return is_view(base.view) and 1 <= len(base.received) <= EVERYONE_MAX and are_counts(*base.received)
 
 
 def _host_counts(core: Core, view: int, group: GroupId) -> set[int]:

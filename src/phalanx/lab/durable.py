@@ -39,6 +39,7 @@ class DurableScenario(GroupScenario):
     def build(self) -> None:
         super().build()
         rng = random.Random(f"{self.plan.seed}/durable")
+        self._over = False
         names = self.plan.names
         self.unhosted: set[str] = set()
         self._bad = {names[f.node] for f in self.plan.faults if isinstance(f, Spoiling) and f.node < len(names)}
@@ -80,7 +81,28 @@ class DurableScenario(GroupScenario):
         return requests
 
     def judge(self, history: Sequence[Any]) -> list[str]:
-        return [*super().judge(history), *self._vanished(history)]
+        return [*super().judge(history), *self._vanished(history), *self._unequal()]
+
+    def finished(self) -> bool:
+        self._over = super().finished()
+        return self._over
+
+    def _unequal(self) -> Iterator[str]:
+        """After a last message of every host all of them hold the same state, however they came to it: from their own
+        logs, by a snapshot, by what their logs lacked.  In total order it is the same list."""
+        states: dict[GroupId, dict[str, list[bytes]]] = {}
+        nodes = [self.world.nodes[name] for name in self.plan.names if self.world.nodes[name].up] if self._over else []
+        for node in nodes:
+            for group, state in node.application.state.items():
+                states.setdefault(group, {})[node.name] = state
+        machine = nodes[0].machine if nodes else None
+        view = machine.view if isinstance(machine, GroupMachine) else None
+        for place in view.groups if view is not None else ():
+            held = {name: state for name, state in states.get(place.id, {}).items() if name in place.hosts}
+            alike = list if place.spec.order is Order.TOTAL else sorted
+            if len({tuple(alike(state)) for state in held.values()}) > 1:
+                sizes = {name: len(state) for name, state in held.items()}
+                yield f"unequal states: of {place.spec.name}, group {place.id}, of so many payloads: {sizes}"
 
     def _vanished(self, history: Sequence[Any]) -> Iterator[str]:
         """A durable group that nobody asked to unhost is in every view, active or suspended, once it was founded."""

@@ -54,7 +54,7 @@ TIMING = Timing(
     resend_after=150 * MILLISECOND,
     penalty=SECOND,
 )
-LIMITS = Limits(batch=64, window=2048, chunk=100, suffix=1 << 20, slack=1024, early=64, log=600)
+LIMITS = Limits(batch=64, window=2048, chunk=100, suffix=1 << 20, slack=1024, early=64, retained=2000, log=600)
 """Small, so that fragments, windows, chunks and resyncs are exercised by payloads of a few bytes."""
 
 _encode = msgspec.msgpack.Encoder().encode

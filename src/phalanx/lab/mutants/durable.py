@@ -4,9 +4,11 @@ from phalanx.group import ledger as ledger_module
 from phalanx.group import proposal as proposal_module
 from phalanx.group.channel import Channel
 from phalanx.group.config import Limits
-from phalanx.group.ledger import Ledger, Recovered
+from phalanx.group.contents import Suffix
+from phalanx.group.ledger import Ledger
 from phalanx.group.messages import Cut, Data, Decision
 from phalanx.group.multicast import Multicasting
+from phalanx.group.recovered import Recovered
 from phalanx.group.regroup import Census, Regrouping, revive
 from phalanx.lab.mutants.registry import mutant
 from phalanx.model.clock import Stamp
@@ -88,6 +90,25 @@ def _make_ledger_of_what_is_there(
 
 
 mutant("a log in place of a damaged one counts as empty", 3, (Ledger, "__init__", _make_ledger_of_what_is_there))
+
+
+_complete = Recovered.complete
+
+
+def _complete_with_all_here(self: Recovered, suffix: Suffix) -> bool:
+    upto = tuple(map(max, suffix.upto, self.channel.arrived))
+    return _complete(self, Suffix(suffix.since, upto, suffix.batches, suffix.ends))
+
+
+mutant("a log's open view is taken for common with the group", 3, (Recovered, "complete", _complete_with_all_here))
+
+
+def _complete_without_the_rest(self: Recovered, suffix: Suffix) -> bool:
+    upto = tuple(map(min, suffix.upto, self.channel.arrived))
+    return _complete(self, Suffix(suffix.since, upto, suffix.batches, suffix.ends))
+
+
+mutant("a log's last view is not completed", 3, (Recovered, "complete", _complete_without_the_rest))
 
 
 def _reserve_nothing(self: Ledger, out: Output, clock: Stamp) -> None:  # noqa: ARG001  the rule's arguments
