@@ -1,11 +1,14 @@
 """The synchronous interface: the same as the asynchronous one, for threads; nothing leaks, all can be interrupted."""
 
+import _thread
+import asyncio
 import inspect
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any, assert_type
 
 import pytest
@@ -16,7 +19,7 @@ from phalanx.api import recipes as aio_recipes
 from phalanx.errors import Fenced, LeaseLost, NotHappened, OutcomeUnknown, Refused, TooLarge, Unavailable
 from phalanx.services.store.values import Versioned
 from phalanx.sync import recipes
-from phalanx.sync.background import Background
+from phalanx.sync.background import Background, Block
 from tests.api.cluster import PATIENCE_S, TIMING
 
 
@@ -306,6 +309,32 @@ def test_a_wait_can_be_interrupted_and_leaves_nothing_behind(store: sync.Store) 
                 raise AssertionError("it was held")
         with store.watch(line, prefix=True, after=held.created, puts=False) as changes:
             assert next(changes).key != held.key, "the interrupted one has left the line"
+
+
+def test_an_interrupt_that_does_not_wake_the_thread_is_noticed_all_the_same() -> None:
+    """As when a signal comes in the moment before the thread begins to wait: it is pending, and wakes nobody."""
+
+    async def interrupted() -> None:
+        _thread.interrupt_main()
+        await asyncio.Event().wait()
+
+    background = Background()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            background.call(interrupted())
+        with pytest.raises(KeyboardInterrupt), a_block(background, interrupted):
+            raise AssertionError("it never begins")
+    finally:
+        background.close()
+
+
+def a_block(background: Background, begin: Callable[[], Coroutine[Any, Any, None]]) -> Block[None, None]:
+    @asynccontextmanager
+    async def block() -> AsyncIterator[None]:
+        await begin()
+        yield
+
+    return Block(background, block, lambda _: None)
 
 
 def test_threads_end_with_their_blocks() -> None:

@@ -23,6 +23,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+INTERRUPT_S_MAX = 0.5
+"""A waiting thread looks this often whether it has been interrupted.  A signal that comes in the moment between the
+interpreter's last look and its wait for a lock does not end that wait (CPython notices it when the wait is over)."""
+
+
 class Background:
     """A thread with an event loop.  It is a daemon: one that is forgotten does not keep the interpreter alive."""
 
@@ -61,6 +66,7 @@ class Background:
     def wait(self, future: "concurrent.futures.Future[R]") -> R:
         """As `call`, for what was submitted."""
         try:
+            _until_one_is_done(future)
             return future.result()
         except concurrent.futures.CancelledError:
             raise OutcomeUnknown("the client was closed while the call was under way") from None
@@ -79,6 +85,11 @@ class Background:
             self._closed = True
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
+
+
+def _until_one_is_done(*futures: "concurrent.futures.Future[Any]") -> None:
+    while not concurrent.futures.wait(futures, INTERRUPT_S_MAX, concurrent.futures.FIRST_COMPLETED).done:
+        pass
 
 
 class _BodyFailed(Exception):
@@ -120,8 +131,7 @@ class Block(Generic[A, B]):
         begun: concurrent.futures.Future[A] = concurrent.futures.Future()
         self._running = running = self._background.submit(self._run(begun))
         try:
-            either: list[concurrent.futures.Future[Any]] = [begun, running]
-            concurrent.futures.wait(either, return_when=concurrent.futures.FIRST_COMPLETED)
+            _until_one_is_done(begun, running)
             if not begun.done():
                 self._background.wait(running)
             return self._wrap(begun.result())
