@@ -49,6 +49,7 @@ LIBRARIES = {
     "msgspec": frozenset({"any layer"}),
     "sortedcontainers": frozenset({"any layer"}),
     "xxhash": frozenset({"services"}),
+    "caio": frozenset({"runtime"}),
     "google_crc32c": frozenset({"wire", "runtime"}),
     "uvloop": frozenset({"runtime", "api", "cli"}),
     "typer": frozenset({"cli"}),

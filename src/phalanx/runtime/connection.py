@@ -104,6 +104,7 @@ class Connection(asyncio.Protocol):
         "dialled",
         "dirty",
         "dropped",
+        "is_client",
         "made_at",
         "peer",
         "peer_name",
@@ -123,6 +124,8 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.dropped = False
         """We cut it, because of what the other side did or did not do."""
+        self.is_client = False
+        """The other side only asks: it has no address of its own."""
         self.to_itself = False
         """Both ends are one socket: dialling a free port of this machine from that very port succeeds in TCP."""
         self.dirty = False
@@ -181,6 +184,7 @@ class Connection(asyncio.Protocol):
     def open(self, peer: Address, backlog_bytes_max: int) -> None:
         """The handshake is done: messages from here on are the peer's."""
         self.peer = peer
+        self.is_client = peer.startswith("~")
         self.peer_name = f"{peer} at {self.peer_name}" if not self.dialled else peer
         self.backlog_bytes_max = backlog_bytes_max
         self.ready = True

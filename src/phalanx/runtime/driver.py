@@ -149,7 +149,8 @@ class Driver:
         now = self._clock()
         try:
             self._take(self._machine.step(events, now), now)
-            self._transport.flush()
+            self._transport.flush()  # before our own append: the others' appends, too, begin with it
+            self._appends.begin()
             self._arm(now)
         except Exception as error:
             self._fail(error)

@@ -61,20 +61,21 @@ class PosixFiles:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._open[name] = os.open(self.directory / name, flags, 0o600)
 
-    def _file(self, name: str) -> int:
+    def descriptor(self, name: str) -> int:
+        """Of the open file, for those who sync it otherwise."""
         if name not in self._open:
             self._open[name] = os.open(self.directory / name, os.O_RDWR | os.O_CLOEXEC)
         return self._open[name]
 
     def write(self, name: str, at: int, data: bytes) -> None:
-        file = self._file(name)
+        file = self.descriptor(name)
         with memoryview(data) as rest:
             done = 0
             while done < len(rest):
                 done += os.pwrite(file, rest[done:], at + done)
 
     def sync(self, name: str) -> None:
-        _fdatasync(self._file(name))  # it syncs the length, too
+        _fdatasync(self.descriptor(name))  # it syncs the length, too
 
     def sync_directory(self) -> None:
         _sync_directory(self.directory)

@@ -191,6 +191,12 @@ def _recovery(segments: Sequence[Segment]) -> Recovery:
     return Recovery(records, tuple(cuts), torn, any(segment.mark & LOST for segment in segments))
 
 
+def _check_sizes(records: Sequence[bytes]) -> None:
+    for record in records:
+        if len(record) > RECORD_BYTES_MAX:
+            raise TooLarge(f"a record of {len(record)} bytes; the limit is {RECORD_BYTES_MAX}")
+
+
 class Log:
     """Appends records durably.  Call `recover` once, first.  One thread at a time; every method may block.
 
@@ -209,7 +215,9 @@ class Log:
         """By segment, the number of its first record."""
         self._sequence = 0
         self._end = 0
-        self._failure: OSError | None = None
+        self._failure: BaseException | None = None
+        self._unsynced = 0, 0
+        """Of what was written and is not synced, the bytes and the records."""
 
     def recover(self) -> Recovery:
         """All records, oldest first.  Raises DamagedLog, having changed nothing, and OSError."""
@@ -239,23 +247,50 @@ class Log:
     def append(self, records: Sequence[bytes]) -> None:
         """They are durable on return, in this order after all before.  Raises TooLarge, with nothing done, and OSError,
         after which some of them may be durable."""
-        for record in records:
-            if len(record) > RECORD_BYTES_MAX:
-                raise TooLarge(f"a record of {len(record)} bytes; the limit is {RECORD_BYTES_MAX}")
+        _check_sizes(records)
         self._guarded(lambda: self._append(records))
 
     def _append(self, records: Sequence[bytes]) -> None:
         if self._end >= self._segment_bytes:
             self._begin_segment(0)
+        self._write(records)
+        self.files.sync(self.newest)
+        self._have_synced()
+
+    def write(self, records: Sequence[bytes]) -> bool:
+        """The first half of `append`, for a caller who syncs the file `newest` himself and then calls `synced`, before
+        anything else.  False: nothing was done, for a new segment is due, which `append` begins.  Raises as `append`."""
+        _check_sizes(records)
+        if self._end >= self._segment_bytes:
+            return False
+        self._guarded(lambda: self._write(records))
+        return True
+
+    def synced(self, error: BaseException | None) -> None:
+        """What was written last is durable, or nobody knows."""
+        if error is None:
+            self._have_synced()
+        else:
+            self._failure = error
+
+    @property
+    def newest(self) -> str:
+        """The file that `write` writes to."""
+        return _name(self._sequence)
+
+    def _write(self, records: Sequence[bytes]) -> None:
         data = bytearray()
         for record in records:
             prefix = _RECORD.pack(self._sequence, self._end + len(data), self._end)
             data += encode_frame(Kind.RECORD, prefix + record)
-        name = _name(self._sequence)
-        self.files.write(name, self._end, bytes(data))
-        self.files.sync(name)
-        self._end += len(data)
-        self.next += len(records)
+        self.files.write(self.newest, self._end, bytes(data))
+        self._unsynced = len(data), len(records)
+
+    def _have_synced(self) -> None:
+        size, count = self._unsynced
+        self._unsynced = 0, 0
+        self._end += size
+        self.next += count
 
     def _guarded(self, act: Callable[[], None]) -> None:
         if self._failure is not None:

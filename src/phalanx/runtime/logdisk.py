@@ -10,10 +10,14 @@ from typing import Any
 from phalanx.model.machine import Journal
 from phalanx.runtime.contract import LogDisk, Stored
 from phalanx.runtime.files import PosixFiles
+from phalanx.runtime.kernelsync import kernel_sync
 from phalanx.runtime.log import DamagedLog, Log, Recovery
 from phalanx.wire.codec import Codec
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+
+WRITTEN_AT_ONCE_MAX = 256 << 10
+"""Bytes that are written on the loop, into the page cache; to copy more would keep the loop from its other work."""
 
 
 class GroupCommit:
@@ -37,26 +41,22 @@ class GroupCommit:
         self._failed = False
 
     def append(self, records: Sequence[Any]) -> None:
+        """Have them appended, from the next `begin` on."""
         assert self._disk is not None, "a machine that appends has a log"
         self._waiting += records
         self.appended += len(records)
-        if not self.busy:
-            self._begin()
 
     def forget(self, before: int) -> None:
         """Records with lower numbers are needed no more."""
         self._forget = before
-        if not self.busy:
-            self._begin()
 
     def read(self, reader: Callable[[Journal], None]) -> None:
         """Give the reader all that the log holds, once everything appended is durable."""
         self._reader = reader
-        if not self.busy:
-            self._begin()
 
-    def _begin(self) -> None:
-        if self._failed or self._disk is None:
+    def begin(self) -> None:
+        """With what was asked for, unless something is under way: its end begins the next."""
+        if self.busy or self._failed or self._disk is None:
             return
         if not self._waiting and self._forget is None:
             if self._reader is not None:
@@ -77,7 +77,7 @@ class GroupCommit:
             self._on_error(error)
             return
         self.durable = count
-        self._begin()
+        self.begin()
         self._on_durable(count)
 
     def _read(self, reader: Callable[[Journal], None], journal: Journal | None, error: BaseException | None) -> None:
@@ -86,7 +86,7 @@ class GroupCommit:
             self._failed = True
             self._on_error(error or OSError("the log cannot be read"))
             return
-        self._begin()
+        self.begin()
         reader(journal)
 
     def close(self) -> None:
@@ -96,27 +96,52 @@ class GroupCommit:
 
 
 class FileLog:
-    """A `LogDisk` in a directory: encodes, writes and syncs in a thread of its own."""
+    """A `LogDisk` in a directory.  A sync of what was appended is left to the kernel, where it can; what else blocks, a
+    new segment or the end of an old one, is done in a thread of its own."""
 
-    def __init__(self, files: Log, codec: Codec[Any]) -> None:
-        """`files` has been recovered."""
-        self._log = files
+    def __init__(self, log: Log, files: PosixFiles, codec: Codec[Any]) -> None:
+        """`log` is in `files`, and has been recovered."""
+        self._log = log
+        self._files = files
         self._codec = codec
-        self._base = files.next
+        self._base = log.next
+        self._kernel = kernel_sync()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="phalanx-log")
 
     def append(self, records: Sequence[Any], forget: int | None, done: Stored) -> None:
-        def finished(future: asyncio.Future[None]) -> None:
-            done(future.exception())
+        try:
+            bodies = [self._codec.encode(record) for record in records]
+            at_once = self._kernel is not None and forget is None and sum(map(len, bodies)) <= WRITTEN_AT_ONCE_MAX
+            written = at_once and self._log.write(bodies)
+        except Exception as error:  # told as a thread's are: later, and not to our caller
+            asyncio.get_running_loop().call_soon(done, error)
+            return
+        if not written:
+            self._in_thread(lambda: self._append(bodies, forget), done)
+            return
 
-        loop = asyncio.get_running_loop()
-        loop.run_in_executor(self._thread, self._append, records, forget).add_done_callback(finished)
+        def finished(error: BaseException | None) -> None:
+            self._log.synced(error)
+            done(error)
 
-    def _append(self, records: Sequence[Any], forget: int | None) -> None:
-        if records:
-            self._log.append([self._codec.encode(record) for record in records])
+        assert self._kernel is not None
+        try:
+            self._kernel.sync(self._files.descriptor(self._log.newest), finished)
+        except OSError as error:
+            logger.info("%s: fsync by a thread from now on: %s", self._files.directory, error)
+            self._kernel.close()
+            self._kernel = None
+            self._in_thread(lambda: self._files.sync(self._log.newest), finished)
+
+    def _append(self, bodies: Sequence[bytes], forget: int | None) -> None:
+        if bodies:
+            self._log.append(bodies)
         if forget is not None:
             self._log.forget(self._base + forget - 1)
+
+    def _in_thread(self, work: Callable[[], None], done: Stored) -> None:
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        future.add_done_callback(lambda finished: done(finished.exception()))
 
     def read(self, done: Callable[[Journal | None, BaseException | None], None]) -> None:
         def finished(future: asyncio.Future[Journal]) -> None:
@@ -129,6 +154,8 @@ class FileLog:
         return _journal(self._log.reread(), self._codec)
 
     def close(self) -> None:
+        if self._kernel is not None:
+            self._kernel.close()
         self._thread.shutdown()
         self._log.close()
 
@@ -168,26 +195,32 @@ def open_log(directory: Path, codec: Codec[Any], *, expected: bool = False) -> t
 
     Raises OSError, and CodecError for records of another version.
     """
-    files = Log(PosixFiles(directory), lost=expected)
+    files = PosixFiles(directory)
+    log = Log(files, lost=expected)
     try:
-        found = files.recover()
+        found = log.recover()
     except DamagedLog as error:
-        files.close()
+        log.close()
         aside = next(path for n in range(1, 1 << 20) if not (path := directory.with_name(f"log.damaged.{n}")).exists())
         directory.rename(aside)
-        log.error("%s: %s. It was moved to %s; its groups are fetched from their other hosts", directory, error, aside)
-        files = Log(PosixFiles(directory), lost=True)
-        found = files.recover()
+        logger.error(
+            "%s: %s. It was moved to %s; its groups are fetched from their other hosts", directory, error, aside
+        )
+        files = PosixFiles(directory)
+        log = Log(files, lost=True)
+        found = log.recover()
     if found.lost and not found.records:
-        log.warning("%s holds nothing of what this node had: its groups are fetched from their other hosts", directory)
+        logger.warning(
+            "%s holds nothing of what this node had: its groups are fetched from their other hosts", directory
+        )
     if found.torn:
-        log.warning("possibly lost: %s. What was acknowledged last may be known to the other hosts only", found.torn)
+        logger.warning("possibly lost: %s. What was acknowledged last may be known to the other hosts only", found.torn)
     try:
         journal = _journal(found, codec)
     except BaseException:
-        files.close()
+        log.close()
         raise
-    return FileLog(files, codec), journal
+    return FileLog(log, files, codec), journal
 
 
 def _journal(found: Recovery, codec: Codec[Any]) -> Journal:

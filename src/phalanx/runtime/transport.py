@@ -71,6 +71,7 @@ class TcpTransport:
         self._dialler = Dialler(address, client_tls, lambda to: Connection(self, self._drop_log, to), self._tell)
         self._strangers: set[Connection] = set()
         self._dirty: list[Connection] = []
+        self._dirty_clients: list[Connection] = []
         self._drop_log = DropLog()
         self._closing = False
         self._serving: asyncio.Task[None] | None = None
@@ -159,13 +160,14 @@ class TcpTransport:
             connection.post(frame)
             if not connection.dirty:
                 connection.dirty = True
-                self._dirty.append(connection)
+                (self._dirty_clients if connection.is_client else self._dirty).append(connection)
 
     def flush(self) -> None:
-        if self._dirty:
-            dirty, self._dirty = self._dirty, []
-            for connection in dirty:
-                connection.flush()
+        """A single answer leaves first: its client waits for nothing else, and each write costs some 10 us."""
+        clients, self._dirty_clients = self._dirty_clients, []
+        peers, self._dirty = self._dirty, []
+        for connection in [*clients, *peers] if len(clients) == 1 else [*peers, *clients]:
+            connection.flush()
 
     def drop(self, address: Address, reason: str) -> None:
         connection = self._ready.get(address)
@@ -225,7 +227,7 @@ class TcpTransport:
 
     def lost(self, connection: Connection) -> None:
         self._strangers.discard(connection)
-        if connection.peer.startswith("~"):
+        if connection.is_client:
             if self._ready.pop(connection.peer, None) is not None:
                 self._clients -= 1
                 self._tell(LinkDown(connection.peer))
