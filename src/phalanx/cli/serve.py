@@ -15,6 +15,7 @@ from phalanx.errors import PhalanxError
 from phalanx.group.config import Timing
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Address, Name
+from phalanx.runtime.descriptors import raise_limit
 from phalanx.runtime.loop import run, tune_gc_for_server
 from phalanx.services.store.kv import KV
 
@@ -65,6 +66,7 @@ def serve(
             timing=_timing(suspect_after_ms),
             objects={"KV": Hosted(KV, lease_ms, durable, min_copies)},
         )
+        raise_limit()
         run(_serve(joining))
     except (PhalanxError, OSError) as error:
         typer.echo(f"phalanx: {error}", err=True)

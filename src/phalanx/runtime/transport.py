@@ -13,6 +13,7 @@ Without TLS a Hello is believed: who can reach the port can claim an address.
 """
 
 import asyncio
+import logging
 import secrets
 import socket
 import ssl
@@ -23,8 +24,11 @@ from phalanx.model.machine import LinkDown, LinkUp
 from phalanx.model.view import Address
 from phalanx.runtime.connection import Connection, DropLog, Hello, is_address
 from phalanx.runtime.contract import LinkEvent, Receiver
+from phalanx.runtime.descriptors import room_for_clients
 from phalanx.runtime.dialling import PEERS_MAX, Dialler, Link
 from phalanx.wire.frame import Kind, encode_frame
+
+log = logging.getLogger(__name__)
 
 PEER_BACKLOG_BYTES_MAX = 64 << 20
 """Unsent bytes to a peer beyond which the connection is reset: several windows of traffic and a snapshot's pieces."""
@@ -32,7 +36,9 @@ PEER_BACKLOG_BYTES_MAX = 64 << 20
 CLIENT_BACKLOG_BYTES_MAX = 1 << 20
 """The same for a client; a single larger answer may still be on its way."""
 
-CLIENTS_MAX = 10_000
+CLIENTS_MAX = 16_384
+"""An idle one costs some kilobytes (tests/real/test_many_clients.py)."""
+
 STRANGERS_MAX = 1_000
 """Accepted connections that have not said Hello yet."""
 
@@ -92,6 +98,8 @@ class TcpTransport:
         """Bind the port (0: any free one); connections are accepted from `start` on.  `advertise` is the address by
         which the others know this node, if not "host:port".
 
+        No more clients are let in than there are descriptors for: a node that has none left could not reach its peers.
+
         Raises OSError if the port is taken, ConfigurationError if others could not dial the address.
         """
         if advertise is None and host in {"", "0.0.0.0", "::"}:
@@ -110,6 +118,8 @@ class TcpTransport:
         except OSError:
             listener.close()
             raise
+        if (room := room_for_clients(clients_max)) < clients_max:
+            log.info("room for %d clients instead of %d: see `ulimit -n`", room, clients_max)
         if advertise is None:
             bound = listener.getsockname()[1]
             advertise = f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
@@ -118,7 +128,7 @@ class TcpTransport:
             listener,
             server_tls,
             client_tls,
-            clients_max=clients_max,
+            clients_max=room,
             client_backlog_bytes_max=client_backlog_bytes_max,
             peer_backlog_bytes_max=peer_backlog_bytes_max,
         )
