@@ -20,6 +20,7 @@ from phalanx.lab.processes import NotReached, Processes, Statuses, is_full
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Address, Name
 from phalanx.testing.located import Located
+from phalanx.testing.namespaces import Network
 from phalanx.testing.node import Change, Object, Order
 
 NODES_MAX = 26
@@ -272,13 +273,14 @@ class RealNodes(Nodes):
 
     poll_s = 0.05
 
-    def __init__(self, wish: Wish) -> None:
+    def __init__(self, wish: Wish, network: Network | None = None) -> None:
+        """network: where they are to run, each in its namespace; None: on loopback, cut off inside their transports."""
         super().__init__(wish)
         located = {
             name: Object(Located.of(each.cls), each.lease_ms, each.durable, each.min_copies)
             for name, each in wish.objects.items()
         }
-        self._processes = _Ordered(wish.names, located, wish.directory)
+        self._processes = _Ordered(wish.names, located, wish.directory, network)
 
     @property
     def running(self) -> tuple[Name, ...]:
@@ -318,14 +320,19 @@ class _Ordered(Processes):
 
     stdin = asyncio.subprocess.PIPE
 
-    def __init__(self, names: tuple[Name, ...], objects: dict[str, Object], directory: Path | None) -> None:
+    def __init__(
+        self, names: tuple[Name, ...], objects: dict[str, Object], directory: Path | None, network: Network | None
+    ) -> None:
         super().__init__(names, directory=directory)
         self._objects = objects
+        self._network = network
+        if network is not None:
+            self.addresses.update(network.addresses)
         self._cuts: set[frozenset[Name]] = set()
 
     def command(self, name: Name) -> list[str]:
-        del name
-        return [sys.executable, "-c", "from phalanx.testing.node import main; main()"]
+        command = [sys.executable, "-c", "from phalanx.testing.node import main; main()"]
+        return command if self._network is None else self._network.command(name, command)
 
     async def start(self, name: Name) -> None:
         await super().start(name)
@@ -345,6 +352,9 @@ class _Ordered(Processes):
 
     async def cut_just(self, cuts: set[frozenset[Name]]) -> None:
         """These pairs are cut, and no others."""
+        if self._network is not None:
+            await asyncio.to_thread(self._network.cut_just, frozenset(cuts))
+            return
         self._cuts = set(cuts)
         for name in self.names:
             if self.pid(name) is not None:
