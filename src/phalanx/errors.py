@@ -34,6 +34,12 @@ class Quota(NotHappened):
     """A store is full, or a table of it is: the text says which limit.  Nothing has changed."""
 
 
+class StorageFull(NotHappened):
+    """The disks of a durable group's hosts have no room for more, and too few hosts can take its writes without them: the
+    text names the nodes.  Nothing has changed.  Reads go on, and so does what frees space (deletes, compaction); writes
+    do, by themselves, once there is room again."""
+
+
 class Compacted(NotHappened):
     """A revision is not known any more: the store's history begins later.
 

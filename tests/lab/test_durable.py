@@ -32,6 +32,7 @@ PLANTED = (
     "the wrong end of a torn log is cut off",
     "a log's open view is taken for common with the group",
     "a log's last view is not completed",
+    "a driver takes a refused append for a durable one",
 )
 
 

@@ -281,7 +281,7 @@ def test_heal_ends_everything_that_is_under_way_and_drops_what_would_come() -> N
 def test_bad_disks_are_those_of_a_minority_and_leave_the_rest_of_a_plan_as_it_was() -> None:
     seen: dict[str, int] = {}
     for seed in range(300):
-        plan, without = draw(seed, Swarm(bad_disks=1.0)), draw(seed, Swarm())
+        plan, without = draw(seed, Swarm(bad_disks=1.0, full_disks=1.0)), draw(seed, Swarm())
         spoilt = {fault.node for fault in plan.faults if isinstance(fault, Spoiling)}
         assert 2 * len(spoilt) < plan.nodes
         assert set(without.faults) <= set(plan.faults)

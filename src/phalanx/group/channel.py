@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 class Peer:
     """What a host or learner has been sent of our batches, and has shown to have."""
 
-    __slots__ = ("gap", "moved_at", "sent", "shown")
+    __slots__ = ("gap", "moved_at", "paused", "sent", "shown")
 
     def __init__(self) -> None:
         self.sent = 0
@@ -50,6 +50,8 @@ class Peer:
         """When it last showed more, or was sent something after it had shown all."""
         self.gap = False
         """It has seen a successor of something that it lacks."""
+        self.paused = False
+        """It is a learner whose disk has no room: it takes nothing."""
 
 
 class Channel:
@@ -136,6 +138,8 @@ class Channel:
             return []
         todo: dict[int, list[Name]] = {}
         for name, peer in self.peers.items():
+            if peer.paused:
+                continue
             if peer.sent > peer.shown:
                 # A gap is mended sooner, but not with every row that shows it: the mending may be under way.
                 wait = resend_after // 4 if peer.gap else resend_after
@@ -164,7 +168,7 @@ class Channel:
             return None
         first: int | None = None
         for peer in self.peers.values():
-            if peer.sent > peer.shown:
+            if peer.sent > peer.shown and not peer.paused:
                 at = peer.moved_at + (resend_after // 4 if peer.gap else resend_after)
                 if first is None or at < first:
                     first = at
@@ -175,6 +179,17 @@ class Channel:
         peer = self.peers.get(name)
         if peer is not None:
             peer.sent = peer.shown
+
+    def pause(self, name: Name, *, paused: bool) -> bool:
+        """Whether that peer's disk has no room.  A learner is sent nothing meanwhile, and then what it has not shown.
+        True if this changes what is to be sent."""
+        peer = self.peers.get(name)
+        paused = paused and name not in self.places
+        if peer is None or peer.paused == paused:
+            return False
+        peer.paused = paused
+        self.rewind(name)
+        return True
 
     # --- receiving
 

@@ -3,9 +3,10 @@
 Once the log has grown by `Limits.log`, or by the size of the last snapshots if that is more, a *round* begins: the log is
 told the present view again, and the batches that are received and not delivered; every application is asked for its
 state, while the groups go on.  The snapshots follow in chunks, a few at a time, so that batches need not wait for all of
-a large one; and a large state is asked for in slices, as the chunks become durable, so that no more than a few are ever
-in memory.  Only when all of that is durable is the log told what it may forget: everything before the round.  A round
-that a view change meets is given up, for its snapshots would be of the old view; what it has written is harmless.
+a large one; on a disk that runs short of room a round begins sooner; and a large state is asked for in slices, as the
+chunks become durable, so that no more than a few are ever in memory.  Only when all of that is durable is the log told
+what it may forget: everything before the round.  A round that a view change meets is given up, for its snapshots would be
+of the old view; what it has written is harmless.
 """
 
 from phalanx.group.core import Core
@@ -13,6 +14,7 @@ from phalanx.group.ledger import CHUNKS_AHEAD
 from phalanx.group.messages import Ceiling, Chunk, Turned
 from phalanx.group.seat import Seat, Tag
 from phalanx.model.events import SnapshotTaken, SnapshotUnwanted, SnapshotWanted
+from phalanx.model.signals import Space
 from phalanx.model.view import GroupId
 from phalanx.parts.spool import Spool, framed
 
@@ -73,7 +75,8 @@ class Compaction:
         if self._start is not None and (view is None or view.id != self._view or not core.live):
             self._give_up("the view changed")
         if self._start is None:
-            if ledger.is_long and core.active and self._may_begin():
+            due = ledger.is_long or (core.room.space is Space.LOW and ledger.is_worth_shortening(core.room.free))
+            if due and core.active and self._may_begin():
                 self._begin()
             return
         self._write()

@@ -31,7 +31,7 @@ from phalanx.group.messages import (
 )
 from phalanx.group.seat import Seat
 from phalanx.model.clock import Instant
-from phalanx.model.machine import Journal, Output, Send
+from phalanx.model.machine import Journal, Output, Room, Send, Space
 from phalanx.model.view import Address, GroupId, Member, Name, View
 from phalanx.parts.hybrid import HybridClock
 from phalanx.parts.quorum import is_quorum
@@ -105,6 +105,9 @@ class Core:
         """Members that say they are frozen in this view, and when they said it."""
         self.moved: dict[Name, Address] = {}
         """Where processes are that came back at another address than the view says: add to it by `has_moved`."""
+        self.room = Room(Space.AMPLE, 0)
+        self.short: dict[Name, Space] = {}
+        """Whose disk has too little room, as far as is known, our own (`room`) included.  Replaced, never changed."""
         self._others: tuple[Address, ...] = ()
         self._claims: dict[tuple[int, int, tuple[int, ...]], Claims] = {}
         self.stirred = True

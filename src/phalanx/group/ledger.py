@@ -29,6 +29,10 @@ CEILING_AHEAD: Stamp = 4_000 << COUNTER_BITS
 """Stamps that are reserved at a time: a record every two seconds while a durable group is hosted, and a clock that runs
 at most four seconds ahead after all nodes were restarted at once."""
 
+EARLY_BYTES = 1 << 20
+"""On a disk that runs short of room the log is shortened when it has grown by that much: less would hardly pay, and as
+much is left free beside the snapshots, which are taken to be no larger than the last ones and all that came since."""
+
 CHUNKS_AHEAD = 4
 """Chunks of a snapshot on their way to the disk at once: with chunks of 256 KiB a batch waits for the writing of 1 MiB at
 most."""
@@ -78,6 +82,8 @@ class Ledger:
         self.in_round = False
         """Snapshots are on their way, so that the log can be shortened."""
         self._grown = 0
+        self._snapshots = 0
+        """Bytes of the last ones that this process has written."""
         self._enough = limits.log
         self._unlogged: deque[tuple[int, Channel, Data]] = deque()
         self._reserving: tuple[int, Stamp] | None = None
@@ -284,9 +290,14 @@ class Ledger:
         """It has grown so much that it is worth while to write snapshots and forget the rest."""
         return self._grown >= self._enough and not self.in_round
 
+    def is_worth_shortening(self, free: int) -> bool:
+        """With so little room left on the disk it is: it has grown, and there is room for the snapshots."""
+        need = self._snapshots + self._grown
+        return self._grown >= EARLY_BYTES and free >= need + EARLY_BYTES and not self.in_round
+
     def shortened(self, snapshots: int) -> None:
         """What remains of it is snapshots of that many bytes: they are not written again before it has doubled."""
-        self._grown = 0
+        self._grown, self._snapshots = 0, snapshots
         self._enough = max(self._limits.log, snapshots)
 
     def postpone(self) -> None:

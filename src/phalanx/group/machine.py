@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from typing import Any, assert_never
 
 from phalanx.errors import ClusterSuperseded
-from phalanx.group import birth
+from phalanx.group import birth, room
 from phalanx.group.acceptor import Acceptor
 from phalanx.group.compaction import Compaction
 from phalanx.group.config import Config
@@ -52,7 +52,7 @@ from phalanx.model.events import (
     SnapshotTaken,
     Unhost,
 )
-from phalanx.model.machine import Drop, Journal, LinkDown, LinkUp, Logged, Output, Received, Refused
+from phalanx.model.machine import Drop, Journal, LinkDown, LinkUp, Logged, Output, Received, Refused, Room, Space
 from phalanx.model.view import Address, Member, Name, View
 
 _RareRequest = Host | Unhost | Leave | SnapshotTaken | RestoreTaken
@@ -125,6 +125,11 @@ class GroupMachine:
     @property
     def suspects(self) -> frozenset[Name]:
         return self._core.suspects
+
+    @property
+    def short(self) -> dict[Name, Space]:
+        """Whose disk has too little room, as far as is known here, this node's included."""
+        return self._core.short
 
     def backlog(self, group: int) -> int:
         """Bytes that `Multicast` has queued for the group and that have not been sent."""
@@ -223,6 +228,8 @@ class GroupMachine:
                 pass
             case Logged(upto):
                 self._multicast.on_logged(upto)
+            case Room():
+                room.told(core, event)
             case Refused(address):
                 core.stirred = True
                 for name in self._names_at(address):

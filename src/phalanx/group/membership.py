@@ -7,6 +7,7 @@ coordinator batches what is wanted; how often a member had to be demoted decides
 
 from collections.abc import Callable
 
+from phalanx.group import room
 from phalanx.group.core import Core
 from phalanx.group.flush import Attempt
 from phalanx.group.messages import Decision, Refuse, RefuseHost, Wish
@@ -215,6 +216,8 @@ class Membership:
             return why  # what can wait is batched
         if any(self._is_open(view, wish) for wish in self._all_wishes().values()):
             why.append("wishes")
+        if going := room.to_step_back(core):
+            why.append("without room " + ",".join(going))
         if promotable := self.promotable():
             why.append("promote " + ",".join(sorted(promotable)))
         return why
@@ -275,6 +278,8 @@ class Membership:
             learns = [g.id for g in view.groups if m.name in g.learners]
             if (m.name in full and not learns) or m.name in core.suspects or m.name in core.dead:
                 continue
+            if m.name in core.short and any(g.spec.durable for g in view.groups if m.name in g.learners):
+                continue
             if m.name in full:
                 if any(self._is_synced(m.name, g) for g in learns):
                     out.add(m.name)
@@ -315,7 +320,7 @@ class Membership:
             known = wishes.get(name)
             if known is None or known.member.incarnation <= promise.wish.member.incarnation:
                 wishes[name] = promise.wish
-        return Grounds(attempt.promises, wishes, silent, attempt.promote, cluster, core.votes.made_by)
+        return Grounds(attempt.promises, wishes, silent, attempt.promote, cluster, core.votes.made_by, core.short)
 
     def installed(self, old: View | None, value: Decision) -> None:
         """A view began: remember who is out, and who was demoted."""

@@ -105,6 +105,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, tag="row", gc=False):
     hears, suspects: bit masks.  others: of each member that the sender hears, whom that one last said to hear; else 0.
     busy: state transfers that it serves.
     ask: answer with a row at once (a linearizable read waits for the echo).
+    space: how much room the sender's disk has, as a `Space`.
     """
 
     view: int
@@ -118,6 +119,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, tag="row", gc=False):
     busy: int
     ask: bool
     groups: tuple[GroupRow, ...]
+    space: int = 0
 
 
 class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive", gc=False):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from phalanx.group import birth
+from phalanx.group import birth, room
 from phalanx.group.channel import Channel
 from phalanx.group.core import Core
 from phalanx.group.messages import Data, Row
@@ -51,6 +51,7 @@ class Multicasting:
         core.row_number = 0
         core.row_due = True
         core.rows = {}
+        room.begin(core)
 
     # --- what is absorbed
 
@@ -82,6 +83,8 @@ class Multicasting:
             if core.clock.is_ahead(data.stamp, core.now):
                 core.note("clock.refused", channel.hosts[data.author])
                 return
+            if core.room.space and channel.me < 0 and channel.group.spec.durable:
+                return  # there is no room for it; it is sent again once there is
             core.busy[data.group] = channel
         core.clock.merge(data.stamp)
         if channel.receive(data):
@@ -102,13 +105,15 @@ class Multicasting:
 
     def on_row(self, sender: Name, row: Row) -> None:
         core = self.core
+        if row.space or core.short:
+            room.heard(core, sender, row.space)
         old = core.rows.get(sender)
         for group_row in row.groups:
             channel = core.channels.get(group_row.group)
             if channel is not None and len(group_row.received) == len(channel.hosts):
                 core.busy[group_row.group] = channel
                 channel.show(sender, row.clock, group_row, core.now.mono)
-                if channel.me < 0 and core.active and channel.missed(sender, group_row):
+                if channel.me < 0 and core.active and not core.room.space and channel.missed(sender, group_row):
                     core.note("missed", group_row.group, sender)
                     self._miss(channel, sender, group_row.released)
         if sender in self._fresh:  # what we sent before it had installed the view fell on deaf ears
@@ -267,6 +272,7 @@ class Multicasting:
             self.busy(),
             core.row_asks,
             tuple([core.channels[g].row(core.seats[g].backlog, core.is_synced(g)) for g in groups]),
+            core.room.space.value,
         )
         if name is None:
             core.post_to_others(row)
@@ -289,6 +295,8 @@ class Multicasting:
         lagging: set[Name] = set()
         for channel in core.busy.values():
             lagging |= channel.laggards(core.now.mono, core.timing.demote_after)
+        if core.short:
+            lagging.update(room.holding_up(core))
         for group in view.groups:  # to go on without them would end a group that nobody has lost
             if set(group.hosts) <= lagging:
                 lagging -= set(group.hosts)

@@ -42,6 +42,8 @@ class Grounds(NamedTuple):
     """The cluster's id, or the one to give it."""
     made_by: Decision | None = None
     """What made the old view."""
+    short: Collection[Name] = ()
+    """Nodes whose disks have too little room to host a durable group, where it can do without them."""
 
 
 class Plan(NamedTuple):
@@ -67,7 +69,7 @@ def plan(old: View, grounds: Grounds) -> Plan | None:
     everyone = members + learners
     wishes = {m.name: w for m in everyone if (w := _wish(m, grounds)) is not None}
     givers = kept | {n for n in promises if _wants_out(n, grounds)}
-    census = Census(old, promises, members, everyone, givers, wishes)
+    census = Census(old, promises, members, everyone, givers, wishes, grounds.short)
     cuts: list[Cut] = []
     groups: list[Group] = []
     needs: dict[Name, tuple[Cut, ...]] = {}

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from phalanx.group.messages import Cut, Progress, Promise, Wish
 from phalanx.model.view import Group, GroupId, GroupSpec, Member, Name, View
+from phalanx.parts.room import stepping_back
 
 
 class Regrouping(NamedTuple):
@@ -29,6 +30,8 @@ class Census(NamedTuple):
     """Full members that go on, or leave politely: the batches that they hold belong to the cut of a group that is not
     uniform."""
     wishes: Mapping[Name, Wish]
+    short: Collection[Name] = ()
+    """Nodes whose disks have too little room."""
 
 
 def may_leave(
@@ -78,10 +81,12 @@ def continue_group(group: Group, census: Census) -> Regrouping | None:
     else:  # whoever goes on may have delivered all that it has received
         upto = tuple(map(max, zip(*(progress[n].received for n in stay), strict=True)))
     holders = tuple(_holder(answered, progress, author, number) for author, number in enumerate(upto))
-    ready = [n for n in group.learners if n in full and n in progress and _is_ready(progress, n, upto, holders, group)]
+    fit = full - set(census.short) if group.spec.durable else full
+    ready = [n for n in group.learners if n in fit and n in progress and _is_ready(progress, n, upto, holders, group)]
     hosts = {n for n in (*stay, *ready) if n in full}
-    lacking = [n for n in (*stay, *ready) if n in hosts and not _covers(progress[n].received, upto)]
     here = {m.name for m in census.everyone}
+    hosts -= stepping_back(group.spec, hosts, len(here & set(group.everyone)), census.short)
+    lacking = [n for n in (*stay, *ready) if n in hosts and not _covers(progress[n].received, upto)]
     absent = {n for n in group.hosts if n not in hosts} | {n for n in group.learners if n not in here}
     gone = may_unhost(group, unhosters(group, census.wishes), absent)
     hosts -= gone

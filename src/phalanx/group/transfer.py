@@ -265,7 +265,7 @@ class Transfer:
         if core.view is None or not core.live or core.excluded or core.decision is not None:
             return
         for group, seat in core.seats.items():
-            if seat.synced:
+            if seat.synced or self._waits(group):
                 continue
             fetching = self._fetching.setdefault(group, Fetching(core.config.limits.chunk))
             if seat.overflowed:
@@ -273,6 +273,11 @@ class Transfer:
                 seat.lose_state(Tag(core.view.id, tuple(core.channels[group].held.delivered)))
                 fetching.restart()
             self._pursue(group, fetching)
+
+    def _waits(self, group: GroupId) -> bool:
+        """There is no room for its state on our disk."""
+        core = self.core
+        return bool(core.room.space) and group in core.seats and core.seats[group].spec.durable
 
     def _pursue(self, group: GroupId, fetching: Fetching) -> None:
         core = self.core
@@ -372,7 +377,7 @@ class Transfer:
         if core.excluded or not core.live:
             return None
         again = 2 * core.timing.resend_after
-        pursued = [f for f in self._fetching.values() if f.absorbing is None]
+        pursued = [f for g, f in self._fetching.items() if f.absorbing is None and not self._waits(g)]
         times = [at for f in pursued if f.donor is not None and (at := f.download.due(again)) is not None]
         times += [at + 8 * core.timing.suspect_after for at in self._used_at.values()]
         if any(not s.synced and g not in self._fetching for g, s in core.seats.items()) or any(

@@ -61,6 +61,7 @@ from phalanx.group.ranges import (
     is_view,
 )
 from phalanx.group.soundness import fault_in_decision
+from phalanx.model.signals import Space
 from phalanx.model.view import Group, GroupId, Member, Name, Order, View
 
 
@@ -155,6 +156,8 @@ def _fault_in_data(core: Core, data: Data) -> str | None:
 def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:
     if not (0 <= row.view < VIEW_MAX and 0 <= row.number < COUNT_MAX and 0 <= row.busy < COUNT_MAX):
         return "a number of the row is out of range"
+    if not 0 <= row.space <= Space.FULL:
+        return "a disk that is neither ample, nor low, nor full"
     if not (0 <= row.clock < STAMP_MAX and -WALL_MS_MAX < row.wall < WALL_MS_MAX):
         return "a clock that cannot be"
     view = _our_view(core, row.view)

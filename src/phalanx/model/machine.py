@@ -9,6 +9,8 @@ sockets and files, `sim` in virtual time) gathers what has happened, calls `step
 - `appends` go to the end of the node's log.  They gate nothing, so whoever appends nothing never waits for somebody
   else's fsync; a `Logged` event tells how many are durable.  Only `writes` wait for them: a write is not made durable
   before all that was appended before it, so the small state is never ahead of the log.
+- A disk that refuses an append cleanly (there is no room) is asked again until it takes it; a `Room` event tells, and
+  tells beforehand that room runs short.
 - A send to the machine's own address comes back as a `Received` event when it is released: this is how a machine
   learns that its own vote is durable.
 - `notes` are facts for logs, metrics, traces and coverage.  They are available at once and change nothing.
@@ -20,7 +22,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from phalanx.model.clock import Instant
-from phalanx.model.signals import Drop, Journal, LinkDown, LinkUp, Logged, Note, Received, Refused, Send
+from phalanx.model.signals import Drop, Journal, LinkDown, LinkUp, Logged, Note, Received, Refused, Room, Send, Space
 
 __all__ = [
     "Drop",
@@ -33,7 +35,9 @@ __all__ = [
     "Output",
     "Received",
     "Refused",
+    "Room",
     "Send",
+    "Space",
 ]
 
 

@@ -5,6 +5,7 @@ takes a handful of them on its way.
 """
 
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any
 
 import msgspec
@@ -51,6 +52,24 @@ class Logged(msgspec.Struct, frozen=True, gc=False):
     """So many of the records that this machine has appended are durable: all up to that one."""
 
     upto: int
+
+
+class Space(IntEnum):
+    """How much room a node's disk has."""
+
+    AMPLE = 0
+    LOW = 1
+    """Less than its reserve is left: records are still taken, and there should be no more of them than need be."""
+    FULL = 2
+    """The log refuses to take records.  It tries again by itself; none is lost, none is durable meanwhile."""
+
+
+class Room(msgspec.Struct, frozen=True, gc=False):
+    """What the disk of the node's log has left; told when `space` changes.  Until it is told, there is ample room."""
+
+    space: Space
+    free: int
+    """Bytes."""
 
 
 class Received(msgspec.Struct, frozen=True, gc=False):

@@ -6,7 +6,8 @@ torn record, which is cut off; a crash after a write and before the process noti
 said.
 
 Bad disks do to the log what `faults.BadDisk` says, and a process finds there what runtime/log.py would: what cannot be
-read costs the last write, or else the whole log.
+read costs the last write, or else the whole log.  One that is full (`faults.FullDisk`) refuses a write as a whole, and
+takes it later: to the process it is a write that takes long, of which it is told why.
 """
 
 import random
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from phalanx.model.clock import MICROSECOND
-from phalanx.model.machine import Journal, Logged, Output
+from phalanx.model.machine import Journal, Logged, Output, Room, Space
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.node import Node
 
@@ -45,6 +46,7 @@ class Disks:
         """An output that has something for the log.  Called before `submit`."""
         if output.forget is not None:
             self._shorten(node, output.forget)
+            self._retry(node)
         node.appends += output.appends
         node.rereads = node.rereads or output.reread
         self._reread(node)
@@ -98,6 +100,43 @@ class Disks:
         if node.log:
             node.rotten.append(int(place * len(node.log)))
 
+    def fill(self, node: Node, left: int, *, warned: bool) -> None:
+        """So many more records fit on the node's disk."""
+        node.filling += 1
+        node.room = left if node.room is None else min(left, node.room)
+        if warned and not node.warned:
+            node.warned = True
+            self._tell_room(node)
+
+    def clear(self, node: Node) -> None:
+        """What filled the disk is gone."""
+        node.filling -= 1
+        if not node.filling:
+            node.room, node.warned = None, False
+            self._retry(node) if node.refused else self._tell_room(node)
+
+    def started(self, node: Node) -> None:
+        """A process has begun: it looks at its disk."""
+        if node.warned:
+            self._tell_room(node)
+
+    def _tell_room(self, node: Node) -> None:
+        """As the driver sees it: full once something was refused, low if there is a reserve to know it by."""
+        if node.machine is not None:
+            space = Space.FULL if node.refused else Space.LOW if node.warned else Space.AMPLE
+            free = node.room << 8 if node.room is not None else 1 << 40
+            self._world.arrive(node, Room(space, free))
+
+    def _has_room(self, node: Node) -> bool:
+        return node.room is None or node.logging <= node.room
+
+    def _retry(self, node: Node) -> None:
+        """A write was refused, and there may be room for it now."""
+        if node.refused and self._has_room(node):
+            node.refused = False
+            self._tell_room(node)
+            self._world.schedule(MICROSECOND, self._durable, node, node.life, MICROSECOND)
+
     def _extend(self, node: Node, records: list[Any]) -> None:
         """A write of these has come to the disk."""
         if not records:
@@ -111,12 +150,16 @@ class Disks:
             node.stray, node.strayed = None, True
         node.last_write = len(node.log)
         node.log += records
+        if node.room is not None:
+            node.room -= len(records)
 
     def _shorten(self, node: Node, before: int) -> None:
         """Records with lower numbers are needed no more: any number of the oldest of them go, as whole segments do."""
         gone = int((max(0, node.found + before - 1) + 1) * self._random())
         del node.log[:gone]
         node.found -= gone
+        if node.room is not None:
+            node.room += gone
         node.cuts = [cut - gone for cut in node.cuts if cut > gone]
         node.rotten = [place - gone for place in node.rotten if place >= gone]
         node.strayed = node.strayed and bool(node.rotten)
@@ -139,10 +182,11 @@ class Disks:
                 node.cuts.append(len(node.log))
 
     def _end_write(self, node: Node) -> None:
-        if not node.writing or node.flushed:
+        if not node.writing or node.flushed or node.refused:
             return
         if node.logging:
             kept = int((node.logging + 1) * self._random())
+            kept = kept if node.room is None else min(kept, node.room)
             self._extend(node, node.appends[:kept])
             if kept < node.logging:
                 if self._random() < 0.5:
@@ -183,6 +227,12 @@ class Disks:
             node.barred = True
             self._world.tell("disk failed", node.name)
             self._world.crash(node.name)
+            return
+        if not self._has_room(node):
+            if not node.refused:
+                self._world.tell("disk full", node.name)
+                node.refused = True
+                self._tell_room(node)
             return
         self._extend(node, node.appends[: node.logging])
         if writes := node.writes_under_way():

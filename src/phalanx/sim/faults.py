@@ -177,14 +177,26 @@ class LostSync(msgspec.Struct, frozen=True, tag=True):
     node: NodeIndex
 
 
+class FullDisk(msgspec.Struct, frozen=True, tag=True):
+    """The disk of the node's log fills up: so many more records fit, and what is forgotten makes room.  Then the log
+    takes none, and nothing is lost.  `warned`: the process is told at once that there is little left, not only when none
+    is."""
+
+    at_ns: int
+    lasts_ns: int
+    node: NodeIndex
+    left: int
+    warned: bool
+
+
 Killing = Crash | CrashInWrite | CrashAll | DiskLost
 """Faults that end processes."""
 
 Hindrance = Pause | Partition | OneWay | Ring | Flap | Reset | SlowLink | Loss | ClockOffset | ClockRate | SlowDisk
 """Faults that processes live through."""
 
-BadDisk = BitRot | StrayWrite | DiskError | LostSync
-"""Faults of disks: drawn apart from the others, and only on request (`Swarm.bad_disks`)."""
+BadDisk = BitRot | StrayWrite | DiskError | LostSync | FullDisk
+"""Faults of disks: drawn apart from the others, and only on request (`Swarm.bad_disks`, `full_disks`)."""
 
 Spoiling = BitRot | StrayWrite | LostSync
 """Those of them that destroy what was durable.  They strike a minority of the nodes."""

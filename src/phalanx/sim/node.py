@@ -46,6 +46,7 @@ class Node:
         "disk_extra_ns",
         "durable",
         "failing",
+        "filling",
         "flushed",
         "flushing",
         "found",
@@ -65,8 +66,10 @@ class Node:
         "outbox",
         "paused",
         "pipes",
+        "refused",
         "rereads",
         "retired",
+        "room",
         "rotten",
         "spins",
         "stray",
@@ -74,6 +77,7 @@ class Node:
         "synced",
         "turn_due",
         "wake_at",
+        "warned",
         "writing",
     )
 
@@ -106,6 +110,12 @@ class Node:
         """How many records would survive a power cut for certain; None: all."""
         self.failing = 0
         """How many faults have every operation of the disk fail."""
+        self.filling = 0
+        """How many faults have its disk fill up."""
+        self.room: int | None = None
+        """How many more records fit; None: any number."""
+        self.warned = False
+        """The process knows that there is little left."""
         self.barred = False
         """It could not go on, or start, for that reason."""
         self.clocks = Clocks()
@@ -149,6 +159,8 @@ class Node:
         """The machine wants its log, once all of that is durable."""
         self.logging = 0
         """... and so many records."""
+        self.refused = False
+        """There was no room for that write, which is tried again when there is."""
         self.flushed = False
         """That write is durable, and the process has not noticed yet."""
 

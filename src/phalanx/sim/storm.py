@@ -17,6 +17,7 @@ from phalanx.sim.faults import (
     DiskLost,
     Fault,
     Flap,
+    FullDisk,
     Hindrance,
     Killing,
     Loss,
@@ -136,7 +137,7 @@ class Storm:
                 return self._lose(fault.loss, fault.duplicate)
             case Pause() | ClockOffset() | ClockRate() | SlowDisk():
                 return self._afflict(fault) if fault.node < len(self._nodes) else None
-            case BitRot() | StrayWrite() | DiskError() | LostSync():
+            case BitRot() | StrayWrite() | DiskError() | LostSync() | FullDisk():
                 return self._spoil(fault) if fault.node < len(self._nodes) else None
             case _:
                 assert_never(fault)
@@ -175,6 +176,9 @@ class Storm:
             case DiskError():
                 node.failing += 1
                 return partial(_mend, world, node)
+            case FullDisk():
+                world.disks.fill(node, fault.left, warned=fault.warned)
+                return partial(world.disks.clear, node)
             case _:
                 assert_never(fault)
 

@@ -23,6 +23,7 @@ from phalanx.sim.faults import (
     DiskLost,
     Fault,
     Flap,
+    FullDisk,
     Loss,
     LostSync,
     OneWay,
@@ -58,6 +59,8 @@ class Swarm(msgspec.Struct, frozen=True):
     """Nodes that may lose their disks, if `DiskLost` is among the kinds; None: fewer than half."""
     bad_disks: float = 0.0
     """Fraction of runs in which disks fail, and those of a minority lose what was durable (`faults.BadDisk`)."""
+    full_disks: float = 0.0
+    """Fraction of runs in which disks fill up, and have room again later: of some nodes, or of all."""
     clock_offset_max_ns: int = 10 * SECOND
     clock_rate_max_ppm: int = 20_000
     lossy: float = 0.25
@@ -90,6 +93,7 @@ def draw(seed: int, swarm: Swarm) -> Plan:
         for node in rng.sample(range(nodes), rng.randint(1, (nodes - 1) // 2)):
             faults.append(Crash(begin_ns + rng.randrange(storm_ns), node, None, rng.random() < 0.5, for_good=True))
     faults += _bad_disks(seed, swarm, nodes, storm_ns)
+    faults += _full_disks(seed, swarm, nodes, storm_ns)
     faults.sort(key=lambda fault: fault.at_ns)
     return Plan(seed, nodes, conditions, tuple(faults), begin_ns + storm_ns, swarm.calm_ns)
 
@@ -122,6 +126,25 @@ def _bad_disks(seed: int, swarm: Swarm, nodes: int, storm_ns: int) -> list[Fault
             ends_ns = at_ns + rng.randrange(lasts_ns)
             everybody = CrashAll(ends_ns, down_ns, down_ns)
             faults.append(everybody if rng.random() < 0.4 else Crash(ends_ns, node, down_ns, host=True))
+    return faults
+
+
+def _full_disks(seed: int, swarm: Swarm, nodes: int, storm_ns: int) -> list[Fault]:
+    """Drawn from chance of their own, too.  Often all lose power before there is room again, or soon after."""
+    rng = random.Random(f"{seed}/full disks")
+    if rng.random() >= swarm.full_disks:
+        return []
+    faults: list[Fault] = []
+    for _ in range(rng.randint(1, 4)):
+        at_ns = swarm.quiet_start_ns + rng.randrange(storm_ns)
+        most = nodes if rng.random() < 0.3 else (nodes + 1) // 2
+        for node in rng.sample(range(nodes), rng.randint(1, most)):
+            lasts_ns = int(rng.expovariate(1.0) * storm_ns / 3) + 1
+            left, warned = rng.choice((0, 5, 50, 500)), rng.random() < 0.7
+            faults.append(FullDisk(at_ns + rng.randrange(storm_ns // 20), lasts_ns, node, left, warned))
+        if rng.random() < 0.5:
+            down_ns = int(rng.expovariate(1.0) * storm_ns / 20)
+            faults.append(CrashAll(at_ns + int(rng.expovariate(1.0) * storm_ns / 3), down_ns, down_ns))
     return faults
 
 

@@ -164,6 +164,7 @@ class World:
             self.raised(node, "start", error)
             return
         self._set_alarm(node, node.machine)
+        self.disks.started(node)
 
     def crash(self, name: Name, *, host: bool = False, wipe: bool = False) -> None:
         """End the process at once.  `host`: the whole host is without power, so no peer is told.  `wipe`: its disk is

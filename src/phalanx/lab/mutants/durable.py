@@ -1,5 +1,7 @@
 """Without rules about durable groups: receipts, logs, suspension, stamps."""
 
+from typing import Any
+
 from phalanx.group import ledger as ledger_module
 from phalanx.group import proposal as proposal_module
 from phalanx.group.channel import Channel
@@ -15,6 +17,8 @@ from phalanx.model.clock import Stamp
 from phalanx.model.machine import Journal, Output
 from phalanx.model.view import Group, Name
 from phalanx.parts.stability import Stability
+from phalanx.sim.disks import Disks
+from phalanx.sim.node import Node
 
 _take = Channel._take
 
@@ -123,3 +127,22 @@ def _always_may(_: Multicasting, __: Channel) -> bool:
 
 
 mutant("a group sends with any number of copies", 0, (Multicasting, "_may_stamp", _always_may))
+
+
+_extend = Disks._extend
+
+
+def _extend_by_what_fits(self: Disks, node: Node, records: list[Any]) -> None:
+    _extend(self, node, records if node.room is None else records[: node.room])
+
+
+def _takes_anything(_: Disks, __: Node) -> bool:
+    return True
+
+
+mutant(
+    "a driver takes a refused append for a durable one",
+    3,
+    (Disks, "_extend", _extend_by_what_fits),
+    (Disks, "_has_room", _takes_anything),
+)
