@@ -40,6 +40,7 @@ class Reading:
             Limits(),
             (lambda: b"saved") if stateful else None,
             self.restored.append if stateful else None,
+            lambda _: None,
         )
         self.shown: list[Any] = []
 

@@ -51,6 +51,10 @@ class PowerFiles:
         self._do(Operation("write", name, at, bytes(data)))
         _put(self.files[name], at, data)
 
+    def truncate(self, name: str, size: int) -> None:
+        self._do(Operation("truncate", name, size))
+        del self.files[name][size:]
+
     def sync(self, name: str) -> None:
         self._do(Operation("sync", name))
         assert name in self.files

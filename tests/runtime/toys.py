@@ -10,6 +10,7 @@ from phalanx.model.clock import Instant
 from phalanx.model.machine import Journal, Output
 from phalanx.runtime.contract import LinkEvent, Stored
 from phalanx.runtime.loop import run
+from phalanx.runtime.space import Looked, NoRoom
 from phalanx.wire.codec import Codec
 
 PATIENCE_S = 20.0
@@ -70,6 +71,7 @@ class ManualLog:
         self.under_way: list[tuple[list[Any], int | None, Stored]] = []
         self.records: list[Any] = []
         self.reads = 0
+        self.looks: list[Looked] = []
         self.is_closed = False
 
     def append(self, records: Sequence[Any], forget: int | None, done: Stored) -> None:
@@ -80,9 +82,13 @@ class ManualLog:
         self.reads += 1
         done(Journal(tuple(self.records)), None)
 
+    def look(self, done: Looked) -> None:
+        self.looks.append(done)
+
     def finish(self, error: BaseException | None = None) -> None:
         records, _, done = self.under_way.pop()
-        self.records += records
+        if not isinstance(error, NoRoom):
+            self.records += records
         done(error)
 
     def close(self) -> None:

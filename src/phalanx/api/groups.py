@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple, Protocol
 
-from phalanx.errors import OutcomeUnknown, StateLost, TooLarge, Unavailable
+from phalanx.errors import OutcomeUnknown, StateLost, StorageFull, TooLarge, Unavailable
 from phalanx.group.config import Limits
 from phalanx.model import events
 from phalanx.model.clock import Stamp
@@ -99,12 +99,14 @@ class Group:
         limits: Limits,
         snapshot: Callable[[], bytes] | None,
         restore: Callable[[bytes], None] | None,
+        no_room: Callable[[str], str | None],
     ) -> None:
         self.spec = spec
         self.id: GroupId | None = None
         self._machine = machine
         self._submit = machine.submit
         self._queued = queued
+        self._no_room = no_room
         self._queue_bytes_max, self._payload_bytes_max = limits.queue, limits.payload
         self._unsaid_max = limits.window // UNSAID_FRACTION
         self._unsaid = 0
@@ -139,8 +141,9 @@ class Group:
         Returns once the payload is queued in order, or, if `delivered`, once it has been delivered here (in a uniform
         or total-order group: once it is certain to be delivered by all).
 
-        Raises `TooLarge`; `Unavailable` if the process left, or was excluded while this waited; and, if `delivered`,
-        `OutcomeUnknown` if it was excluded with the payload under way: it may have been delivered elsewhere.
+        Raises `TooLarge`; `StorageFull` if disks have no room for it; `Unavailable` if the process left, or was excluded
+        while this waited; and, if `delivered`, `OutcomeUnknown` if it was excluded with the payload under way: it may
+        have been delivered elsewhere.
         """
         if len(payload) > self._payload_bytes_max:
             raise TooLarge(f"{len(payload)} bytes; the limit of a payload is {self._payload_bytes_max}")
@@ -149,6 +152,8 @@ class Group:
             await self._writable.wait()
         if self._closed or self.id is None:
             raise Unavailable(f"this process is no member of group {self.name}; nothing was sent")
+        if self.spec.durable and (why := self._no_room(self.name)) is not None:
+            raise StorageFull(why)
         future = asyncio.get_running_loop().create_future() if delivered else None
         self._own.append(future)
         self._submit(Multicast(self.id, (payload,)))

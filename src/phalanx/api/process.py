@@ -71,7 +71,14 @@ class Process:
         kinds = {name: described(name, *what) for name, what in (objects or {}).items()}
         self._node = Node(config, storage.votes, random.Random(), system_clock(), kinds, storage.journal)
         self._driver = Driver(
-            self._node, CODEC, transport, storage.disk, self._deliver, log_disk=storage.log, on_notes=self._note
+            self._node,
+            CODEC,
+            transport,
+            storage.disk,
+            self._deliver,
+            log_disk=storage.log,
+            on_notes=self._note,
+            reserve=config.limits.reserve,
         )
         self._make_client_transport = make_client_transport
         self._client: Client | None = None
@@ -157,7 +164,7 @@ class Process:
         if name in self._groups:
             raise ConfigurationError(f"this process has joined group {name!r} already")
         limits = self._config.limits
-        group = Group(spec, self._driver, self._node.group.backlog, limits, snapshot, restore)
+        group = Group(spec, self._driver, self._node.group.backlog, limits, snapshot, restore, self._node.no_room)
         self._groups[name] = group
         place = self.view.group_named(name) if self.view is not None else None
         if place is not None and self.name in place.everyone and place.spec == spec:

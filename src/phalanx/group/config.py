@@ -50,6 +50,10 @@ class Limits(msgspec.Struct, frozen=True):
     log: int = 64 << 20
     """Batches in the log of durable groups, after which their snapshots are written and the log is shortened: a restart
     replays at most about that much.  If the snapshots are larger, their size counts instead."""
+    reserve: int = 256 << 20
+    """Of the log's disk, to be kept free, or 5 % of it if that is less.  When fewer are, the node takes no more batches
+    of durable groups, and what is left is for what the protocol must write: some megabytes a day.  0: only when none
+    are."""
     suffix: int = 256 << 20
     """What a learner holds while its snapshot is on the way; beyond it the transfer starts again."""
 

@@ -142,6 +142,7 @@ class Mark(NamedTuple):
     version: int
     raises: tuple[type[Exception], ...]
     atomic: bool
+    when_full: bool = False
 
 
 class CommandFailed(PhalanxError):
@@ -162,7 +163,12 @@ class CommandFailed(PhalanxError):
 def command(function: F, /) -> F: ...
 @overload
 def command(
-    *, name: str = "", version: int = 1, raises: tuple[type[Exception], ...] = (), atomic: bool = False
+    *,
+    name: str = "",
+    version: int = 1,
+    raises: tuple[type[Exception], ...] = (),
+    atomic: bool = False,
+    when_full: bool = False,
 ) -> Callable[[F], F]: ...
 
 
@@ -174,6 +180,7 @@ def command(
     version: int = 1,
     raises: tuple[type[Exception], ...] = (),
     atomic: bool = False,
+    when_full: bool = False,
 ) -> F | Callable[[F], F]:
     """Mark a method as a command: ordered, executed once by every replica, allowed to change the state.
 
@@ -183,10 +190,12 @@ def command(
         exceptions such as `ValueError` need no mention.  All others arrive as `CommandFailed`.
     atomic: a promise that the method has changed nothing whenever it raises, because it checks before it changes.
         Without it the replica must be able to undo: it keeps a copy of the state and the commands since.
+    when_full: run it even while a durable group takes no other commands because disks have no room (`StorageFull`): it is
+        short, and frees space, or keeps what is there from being lost.
 
     Raises `ConfigurationError` if an argument makes no sense.
     """
-    mark = _marker(Kind.COMMAND, name, version, raises, atomic)
+    mark = _marker(Kind.COMMAND, name, version, raises, atomic, when_full=when_full)
     return mark if function is None else mark(function)
 
 
@@ -210,7 +219,15 @@ def feed(*, name: str = "", version: int = 1, raises: tuple[type[Exception], ...
     return _marker(Kind.FEED, name, version, raises, atomic=True)
 
 
-def _marker(kind: Kind, name: str, version: int, raises: tuple[type[Exception], ...], atomic: bool) -> Callable[[F], F]:
+def _marker(
+    kind: Kind,
+    name: str,
+    version: int,
+    raises: tuple[type[Exception], ...],
+    atomic: bool,
+    *,
+    when_full: bool = False,
+) -> Callable[[F], F]:
     if version < 1:
         raise ConfigurationError(f"@{kind}: version must be at least 1, not {version}")
     if not all(isinstance(each, type) and issubclass(each, Exception) for each in raises):
@@ -219,7 +236,7 @@ def _marker(kind: Kind, name: str, version: int, raises: tuple[type[Exception], 
     def mark(function: F) -> F:
         if not callable(function) or not hasattr(function, "__code__"):
             raise ConfigurationError(f"@{kind} goes on a plain method, not on {function!r}")
-        setattr(function, MARK, Mark(kind, name or function.__name__, version, raises, atomic))
+        setattr(function, MARK, Mark(kind, name or function.__name__, version, raises, atomic, when_full))
         return function
 
     return mark

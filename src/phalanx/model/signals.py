@@ -65,7 +65,8 @@ class Space(IntEnum):
 
 
 class Room(msgspec.Struct, frozen=True, gc=False):
-    """What the disk of the node's log has left; told when `space` changes.  Until it is told, there is ample room."""
+    """What the disk of the node's log has left; told when `space` changes, and when what is too little
+    changes much.  Until it is told, there is ample room."""
 
     space: Space
     free: int

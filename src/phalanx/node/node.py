@@ -18,10 +18,11 @@ from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import Envelope, Votes
 from phalanx.model.clock import Instant
 from phalanx.model.events import Consumed, Excluded, Host, Leave, Multicast, Unhost
-from phalanx.model.machine import Drop, Journal, LinkDown, Logged, Output, Received, Send
+from phalanx.model.machine import Drop, Journal, LinkDown, Logged, Output, Received, Room, Send, Space
 from phalanx.model.view import Address, GroupSpec
 from phalanx.node.status import Status, status_of
 from phalanx.parts.quorum import is_quorum
+from phalanx.parts.room import refusal
 from phalanx.replication.gateway import Gateway
 from phalanx.replication.inflight import GATEWAY_LIMITS
 from phalanx.replication.messages import Answer, ClientMessage, Describe
@@ -62,7 +63,7 @@ class Node:
         """... and those before the present one."""
         self._rereading = False
         self._leaving = False
-        self._consumed: list[Consumed] = []
+        self._room = Room(Space.AMPLE, 0)
         self._begin(now)
 
     def _begin(self, now: Instant) -> None:
@@ -72,7 +73,7 @@ class Node:
         self.gateway = Gateway(self.group.me, GATEWAY_LIMITS._replace(slice_bytes=config.limits.chunk))
         for name, (kind, _) in self._objects.items():
             self.gateway.register(name, kind)
-        self._consumed.clear()
+        self._consumed: list[Any] = [self._room] if self._room.space else []
 
     def host(self, name: str, kind: ObjectType[Any], spec: GroupSpec) -> Host:
         """Register an object; the request that hosts it is to be submitted."""
@@ -83,6 +84,16 @@ class Node:
     @property
     def status(self) -> Status:
         return status_of(self.group)
+
+    def no_room(self, name: str) -> str | None:
+        """Why this node cannot send in that group for want of room on disks; None if it can, or will in a moment."""
+        group = self.group.view.group_named(name) if self.group.view is not None else None
+        if group is None or not group.spec.durable:
+            return None
+        me, short = self.group.me.name, self.group.short
+        if me in short and (me not in group.hosts or short[me] is Space.FULL):
+            return f"the disk of {me} has no room: group {name} goes on without it until there is"
+        return refusal(group, short)
 
     # --- the contract
 
@@ -134,7 +145,7 @@ class Node:
             there = [m.name for m in view.members if m.name not in suspects] if view is not None else []
             changes = view is not None and is_quorum(view, there)
             standing = Standing.CHANGES if changes else Standing.CUT_OFF
-        self.gateway.stand(standing, suspects, now.mono)
+        self.gateway.stand(standing, suspects, now.mono, group.short)
 
     def _sort(self, events: Iterable[Any], out: Output) -> list[Any]:
         """Give clients' messages to the gateway; the rest is for the group machine."""
@@ -146,7 +157,7 @@ class Node:
                 if type(message) is Envelope:
                     for_group.append(event)
                 elif type(message) is Describe:
-                    out.sends.append(self._answer(source, message.request, message.what))
+                    out.eager.append(self._answer(source, message.request, message.what))
                 elif not self.gateway.receive(source, message):
                     out.drops.append(Drop(source, f"a node does not take {type(message).__name__}"))
                 continue
@@ -175,6 +186,8 @@ class Node:
                 self._specs.pop(name, None)
             case Leave():
                 self._leaving = True
+            case Room():
+                self._room = event
 
     def _answer(self, source: Address, request: int, what: str) -> Send:
         data = _status_json(self.status) if what == "status" else b"null"

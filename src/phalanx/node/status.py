@@ -3,8 +3,10 @@
 import msgspec
 
 from phalanx.group.machine import GroupMachine
+from phalanx.model.signals import Space
 from phalanx.model.view import Address, Member, Name
 from phalanx.parts.quorum import survives
+from phalanx.parts.room import refusal
 
 
 class GroupStatus(msgspec.Struct, frozen=True):
@@ -21,6 +23,8 @@ class GroupStatus(msgspec.Struct, frozen=True):
     queued: int
     """Bytes that wait at the answering node to be sent."""
     durable: bool = False
+    refuses_writes: str = ""
+    """Why it takes no writes, if that is so because disks have no room."""
 
 
 class SuspendedStatus(msgspec.Struct, frozen=True):
@@ -52,13 +56,17 @@ class Status(msgspec.Struct, frozen=True):
     eldest_decides: bool
     groups: tuple[GroupStatus, ...]
     suspended: tuple[SuspendedStatus, ...] = ()
+    disk: str = "ample"
+    """The room on the answering node's disk: "ample", "low" (its reserve is touched: it takes no more batches of durable
+    groups than it must), or "full" (its log refuses records)."""
 
 
 def status_of(group: GroupMachine) -> Status:
     """What that machine would say now."""
     view, me = group.view, group.me
+    disk = group.short.get(me.name, Space.AMPLE).name.lower()
     if view is None:
-        return Status(me.name, me.address, me.incarnation, "out", "", -1, (), (), (), 0, False, ())
+        return Status(me.name, me.address, me.incarnation, "out", "", -1, (), (), (), 0, False, (), (), disk)
     state = "learner" if view.rank(me.name) < 0 else "fenced" if group.is_fenced else "member"
     groups = tuple(
         GroupStatus(
@@ -71,6 +79,7 @@ def status_of(group: GroupMachine) -> Status:
             group.is_synced(g.id),
             group.backlog(g.id),
             g.spec.durable,
+            refusal(g, group.short) or "",
         )
         for g in view.groups
     )
@@ -88,4 +97,5 @@ def status_of(group: GroupMachine) -> Status:
         len(view.members) % 2 == 0,
         groups,
         tuple(SuspendedStatus(s.group.spec.name, s.group.id, s.group.hosts) for s in view.suspended),
+        disk,
     )

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from phalanx.errors import NotHappened, OutcomeUnknown, PhalanxError, Refused, TooLarge, Unavailable
+from phalanx.errors import NotHappened, OutcomeUnknown, PhalanxError, Refused, StorageFull, TooLarge, Unavailable
 from phalanx.model.clock import Stamp
 from phalanx.replication.messages import Reason
 from phalanx.replication.outcome import Outcome
@@ -86,5 +86,6 @@ def error_of(completed: Completed) -> PhalanxError:
         Reason.ARGUMENTS: Refused,
         Reason.DIVERGED: Refused,
         Reason.TOO_LARGE: TooLarge,
+        Reason.FULL: StorageFull,
     }
     return kinds.get(completed.reason or Reason.ELSEWHERE, Unavailable)(completed.text)

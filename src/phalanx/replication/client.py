@@ -212,6 +212,10 @@ class ClientMachine:
                 return
             if current:
                 lane.waiting.append(errand)
+        elif errand is OpenSession and reason is Reason.FULL:
+            for work in [work for work in lane.waiting if isinstance(work.call, Call) and not work.live]:
+                completed = Completed(work.call.token, End.NOT_HAPPENED, reason=reason, text=message.text)
+                self._complete(lane, work, out, completed)
         if current and reason in (Reason.ELSEWHERE, Reason.UNKNOWN):
             lane.route.redirect(message.endpoints, now)
             self._send_again(lane)

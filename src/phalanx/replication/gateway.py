@@ -25,14 +25,13 @@ from phalanx.model.events import (
     Founded,
     GroupLost,
     GroupSuspended,
-    Host,
     Installed,
     Request,
     Restored,
     Unhost,
 )
 from phalanx.model.machine import Output
-from phalanx.model.view import Address, GroupId, GroupSpec, Member, Name, View
+from phalanx.model.view import Address, GroupId, Member, Name, View
 from phalanx.replication.actions import (
     Action,
     Answered,
@@ -76,7 +75,7 @@ from phalanx.replication.outbox import Outbox
 from phalanx.replication.outcome import Raised, Returned
 from phalanx.replication.replica import Replica
 from phalanx.replication.session import LIMITS, Limits
-from phalanx.replication.standing import Place, Standing
+from phalanx.replication.standing import AMPLE, Place, Short, Standing
 
 
 class Gateway:
@@ -97,7 +96,6 @@ class Gateway:
         self._held: list[tuple[Waiter, Asked]] = []
         self._now = 0
         self._out = Outbox(self._intake)
-        self._anew: dict[str, GroupSpec] = {}
         self._taking = self._hosting.taking
 
     # --- what the node tells --------------------------------------------------------------------------------------
@@ -112,11 +110,12 @@ class Gateway:
         hosted = self._hosting.named(name)
         return hosted.replica if hosted is not None else None
 
-    def stand(self, standing: Standing, suspects: frozenset[Name], now: int) -> None:
-        """What the node can do now, and whom it suspects: clients are not sent to those.  What was held is taken up, or
-        sent elsewhere, as soon as the view change is over or has lasted too long.  Ticks that are due go out."""
+    def stand(self, standing: Standing, suspects: frozenset[Name], now: int, short: Short = AMPLE) -> None:
+        """What the node can do now, whom it suspects (clients are not sent to those), and whose disks are short.  What
+        was held is taken up, or sent elsewhere, as soon as the view change is over or has lasted too long.  Ticks that
+        are due go out."""
         self._now = now
-        self._place.stand(standing, suspects, now)
+        self._place.stand(standing, suspects, now, short)
         self._taking.begin_turn(now)
         self._catch_up()
         self._out.requests += self._hosting.giving.act(now)
@@ -179,12 +178,15 @@ class Gateway:
         waiter = Waiter(source, message.request, size)
         hosted = self._hosting.serving(message.group)
         holds = self._place.holds
+        if isinstance(message, Query) and message.stale and not holds:
+            hosted = hosted or self._hosting.showing(message.group)
         if hosted is None or not (holds or self._place.acts):
             self._elsewhere(waiter, message.group)
         elif size > self._limits.command_bytes:
-            limit = self._limits.command_bytes
-            self._out.decline(waiter, Reason.TOO_LARGE, f"{size} bytes of arguments, the limit is {limit}", ())
+            text = f"{size} bytes of arguments, the limit is {self._limits.command_bytes}"
+            self._out.decline(waiter, Reason.TOO_LARGE, text, ())
         elif isinstance(message, Query) and message.stale and not holds:
+            waiter.at_once = True  # it says what was certain before
             self._answer_query(hosted, waiter, message)
         elif not self._intake.admit(waiter):
             self._out.decline(waiter, Reason.BUSY, "too much is under way", self._endpoints(message.group))
@@ -195,10 +197,13 @@ class Gateway:
             self._hand_on(hosted, waiter, message)
 
     def _hand_on(self, hosted: Hosted, waiter: Waiter, message: Asked) -> None:
+        if (refused := self._place.no_room(hosted.replica, message)) is not None:
+            waiter.at_once = True
+            self._intake.release(waiter)
+            self._out.decline(waiter, *refused, self._endpoints(message.group))
+            return
         self._rounds.touch(hosted.replica.group.id)
-        if isinstance(message, Command):
-            hosted.order(self._rounds.new_ticket(), waiter, message)
-        elif isinstance(message, Watch) and message.position >= 0:
+        if isinstance(message, Watch) and message.position >= 0:
             self._intake.release(waiter)
             self._watch(hosted, waiter, message)
         elif isinstance(message, (Query, Watch)):
@@ -301,11 +306,7 @@ class Gateway:
                 self._rounds.touch(group_id)
                 if group_id not in self._taking:  # else it is the view's turn when what came before it is dealt with
                     self._act(hosted, hosted.replica.install(view))
-        for name, spec in list(self._anew.items()):
-            group = view.group_named(name)
-            if group is None or self._me.name not in group.everyone:
-                del self._anew[name]
-                self._out.requests.append(Host(spec))
+        self._out.requests += self._hosting.again(view)
 
     def _restore(self, restored: Restored) -> None:
         group = restored.group
@@ -363,7 +364,7 @@ class Gateway:
         if hosted.replica.diverged and hosted.serves:
             hosted.serves = False
             self._feeds.drop(hosted.replica.group.id, "this replica has diverged", self._endpoints(spec.name))
-            self._anew[spec.name] = spec
+            self._hosting.anew[spec.name] = spec
             self._out.requests.append(Unhost(spec.name))
 
     def _answer(self, hosted: Hosted, waiter: Waiter, result: Any) -> None:
@@ -395,4 +396,5 @@ class Gateway:
                 self._out.decline(waiter, refusal.reason, refusal.text, self._endpoints(watch.group))
 
     def _elsewhere(self, waiter: Waiter, name: str) -> None:
+        waiter.at_once = waiter.at_once or self._place.is_full
         self._out.decline(waiter, Reason.ELSEWHERE, self._place.why_not(name), self._endpoints(name))

@@ -5,7 +5,16 @@ States that are given and taken in slices pass through here (`slicing`): the gat
 
 from typing import Any
 
-from phalanx.model.events import Delivery, Founded, Restored, RestoreTaken, Restoring, SnapshotUnwanted, SnapshotWanted
+from phalanx.model.events import (
+    Delivery,
+    Founded,
+    Host,
+    Restored,
+    RestoreTaken,
+    Restoring,
+    SnapshotUnwanted,
+    SnapshotWanted,
+)
 from phalanx.model.view import Group, GroupId, GroupSpec, Member, View
 from phalanx.replication.hosted import Hosted
 from phalanx.replication.objects import ObjectType
@@ -25,6 +34,8 @@ class Hosting:
         self.kinds: dict[str, ObjectType[Any]] = {}
         """What groups of a name hold here."""
         self.groups: dict[GroupId, Hosted] = {}
+        self.anew: dict[str, GroupSpec] = {}
+        """Groups whose state here was wrong: they are to be hosted again."""
         self.giving = Giving(slice_bytes)
         self.taking = Taking(slice_bytes)
 
@@ -41,6 +52,18 @@ class Hosting:
         if hosted is None or not hosted.serves_as(name, self._me.name) or hosted.replica.group.id in self.taking:
             return None
         return hosted
+
+    def showing(self, name: str) -> Hosted | None:
+        """The group of that name, if there is a replica here that can say what it knew last, be it only a learner's."""
+        hosted = self.named(name)
+        return hosted if hosted is not None and hosted.serves and hosted.replica.group.id not in self.taking else None
+
+    def again(self, view: View) -> list[Host]:
+        """Requests to host what this node has dropped, once the view is without it there."""
+        found = [view.group_named(name) for name in self.anew]
+        here = {group.spec.name for group in found if group is not None and self._me.name in group.everyone}
+        back = [name for name in self.anew if name not in here]
+        return [Host(self.anew.pop(name)) for name in back]
 
     @property
     def due(self) -> int | None:

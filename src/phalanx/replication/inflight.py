@@ -63,12 +63,15 @@ class SnapshotUnfaithful(NamedTuple):
 class Waiter:
     """Who waits for an answer to which request; `size` counts against the limits."""
 
-    __slots__ = ("request", "size", "source")
+    __slots__ = ("at_once", "request", "size", "source")
 
     def __init__(self, source: Address, request: int, size: int) -> None:
         self.source = source
         self.request = request
         self.size = size
+        self.at_once = False
+        """The answer need not wait until this node's disk has written what it was given: nothing in it depends on
+        that."""
 
 
 class _Client:

@@ -185,9 +185,11 @@ class Reason(StrEnum):
     """The group was lost and founded anew: what is to be followed does not go on.  Final."""
     DIVERGED = "diverged"
     """The replicas disagree and none is right by majority: writes are stopped.  Final, until people act."""
+    FULL = "storage full"
+    """The disks of the group's hosts have no room.  Final, until there is."""
 
 
-FINAL = frozenset({Reason.OPERATION, Reason.ARGUMENTS, Reason.TOO_LARGE, Reason.LOST, Reason.DIVERGED})
+FINAL = frozenset({Reason.OPERATION, Reason.ARGUMENTS, Reason.TOO_LARGE, Reason.LOST, Reason.DIVERGED, Reason.FULL})
 """Sending the same again will not help."""
 
 

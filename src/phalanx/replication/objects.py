@@ -50,6 +50,7 @@ class Operation:
         self.id = f"{mark.name}@{mark.version}"
         self.raises = mark.raises
         self.atomic = mark.atomic
+        self.when_full = mark.when_full
         self.function = function
         self._context = ""
         self._feeds = mark.kind is Kind.FEED

@@ -16,13 +16,14 @@ class Outbox:
         self._intake = intake
         self.requests: list[Request] = []
         self.sends: list[Send] = []
+        self._eager: list[Send] = []
         self.deliveries: list[Any] = []
         self._notes: list[tuple[str, tuple[Any, ...]]] = []
 
     def answer(self, waiter: Waiter, message: Any) -> None:
         """Send it to whoever waits."""
         if self._intake.knows(waiter.source):
-            self.sends.append(Send((waiter.source,), message))
+            (self._eager if waiter.at_once else self.sends).append(Send((waiter.source,), message))
 
     def decline(self, waiter: Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...]) -> None:
         """Tell whoever waits that it is not done here."""
@@ -37,6 +38,9 @@ class Outbox:
         if self.sends:
             out.sends += self.sends
             self.sends = []
+        if self._eager:
+            out.eager += self._eager
+            self._eager = []
         if self.deliveries:
             out.deliveries += self.deliveries
             self.deliveries = []

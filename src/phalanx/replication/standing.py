@@ -4,15 +4,26 @@ While a view change is under way the node holds what clients send, for a moment:
 client has found another node.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Any, TypeAlias
 
 from phalanx.model.clock import MILLISECOND
+from phalanx.model.signals import Space
 from phalanx.model.view import Address, Member, Name, View
+from phalanx.parts.room import refusal, takes_what_frees
+from phalanx.replication.messages import Asked, Command, Query, Reason, Watch
+from phalanx.replication.replica import Replica
 
 HOLD_NS = 500 * MILLISECOND
 """How long requests are held while a view change is under way: many times what one takes in which nobody has to be
 waited for.  After that another node may be more lucky."""
+
+Short: TypeAlias = Mapping[Name, Space]
+"""Whose disk has too little room."""
+
+AMPLE: Short = {}
+"""Every disk has room."""
 
 
 class Standing(Enum):
@@ -33,11 +44,13 @@ class Place:
         self.excluded = False
         self._standing = Standing.ACTS
         self._suspects: frozenset[Name] = frozenset()
+        self.short: Short = AMPLE
         self._since = 0
         self._now = 0
 
-    def stand(self, standing: Standing, suspects: frozenset[Name], now: int) -> None:
+    def stand(self, standing: Standing, suspects: frozenset[Name], now: int, short: Short = AMPLE) -> None:
         """From now on it is like this."""
+        self.short = short
         if standing is not self._standing:
             self._since = now
         self._standing, self._suspects, self._now = standing, suspects, now
@@ -56,6 +69,25 @@ class Place:
     def holds_until(self) -> int:
         """When it does not expect that any more."""
         return self._since + HOLD_NS
+
+    @property
+    def is_full(self) -> bool:
+        """This node's log refuses records, so nothing that waits for its disk is said."""
+        return self.short.get(self._me.name) is Space.FULL
+
+    def no_room(self, replica: Replica[Any], asked: Asked) -> tuple[Reason, str] | None:
+        """Why what the group would have to log is not taken for want of room: nobody takes it, or others do."""
+        group, short = replica.group, self.short
+        if not short or not group.spec.durable or isinstance(asked, (Query, Watch)):
+            return None
+        operation = replica.kind.operations.get(asked.operation) if isinstance(asked, Command) else None
+        frees = operation is None or operation.when_full  # sessions are small, and needed to free something
+        why = refusal(group, short)
+        if why is not None:
+            return None if frees and takes_what_frees(group, short) else (Reason.FULL, why)
+        if self.is_full:
+            return Reason.ELSEWHERE, f"the disk of {self._me} is full"
+        return None
 
     def why_not(self, name: str) -> str:
         """Why it does not serve that group."""

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from phalanx.model.machine import Journal, LinkDown, LinkUp, Refused
 from phalanx.model.view import Address
+from phalanx.runtime.space import Looked
 
 LinkEvent = LinkUp | LinkDown | Refused
 
@@ -58,12 +59,16 @@ class LogDisk(Protocol):
     """Where the node's log lives."""
 
     def append(self, records: Sequence[Any], forget: int | None, done: Stored) -> None:
-        """Append the records; call `done` when all are durable, or one cannot be.  A driver never has two of these under
-        way.  `forget`: records with lower numbers are needed no more (the first one that this process appended has the
-        number 1; those that it found when it began end with 0)."""
+        """Append the records; call `done` when all are durable, or one cannot be; with `NoRoom`, none was written, and
+        they may be appended again.  A driver never has two of these under way.  `forget`: records with lower numbers are
+        needed no more (the first one that this process appended has the number 1; those that it found when it began end
+        with 0)."""
 
     def read(self, done: Callable[[Journal | None, BaseException | None], None]) -> None:
         """Call `done` with all that the log holds, or with why it cannot be read.  Not with an `append` under way."""
+
+    def look(self, done: Looked) -> None:
+        """Find out, off the loop, what the disk has left, and call `done` with that.  Not at all if there is no disk."""
 
     def close(self) -> None:
         """Let go of the files.  Not called with an `append` or `read` under way.  Idempotent."""
@@ -74,7 +79,7 @@ class Disk(Protocol):
 
     def store(self, record: Any, done: Stored) -> None:
         """Replace what is stored by the record; call `done` when it is durable, or has failed.  A driver never has two
-        of these under way.  After a failure nothing may be assumed about what is stored."""
+        of these under way.  After a failure that is not `NoRoom` nothing may be assumed about what is stored."""
 
     def close(self) -> None:
         """Let go of the files.  Not called with a `store` under way.  Idempotent."""

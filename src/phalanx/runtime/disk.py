@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 from phalanx.errors import ConfigurationError, PhalanxError
 from phalanx.runtime.contract import Stored
+from phalanx.runtime.space import NoRoom, undone_if_refused
 from phalanx.wire.codec import Codec
 from phalanx.wire.frame import BODY_BYTES_MAX, HEADER_SIZE, Kind, encode_frame, scan
 
@@ -137,8 +138,8 @@ class VoteFile:
     def store(self, record: bytes) -> None:
         """Replace the record; it is durable on return.  Blocks for one fsync, so call it off the loop.
 
-        Raises TooLarge, and OSError; after an OSError what is on the disk is unknown (Rebello et al., "Can Applications
-        Recover from fsync Failures?", 2020), so every later call fails too.
+        Raises TooLarge and NoRoom, with nothing done, and OSError; after such an error what is on the disk is unknown
+        (Rebello et al., "Can Applications Recover from fsync Failures?", 2020), so every later call fails too.
         """
         if self._failure is not None:
             raise OSError(f"{self.path} failed before") from self._failure
@@ -151,6 +152,8 @@ class VoteFile:
                 for place in _places(sequence, self._size):
                     _write_all(self._file, frame, place)
                 _fdatasync(self._file)
+        except NoRoom:
+            raise
         except OSError as error:
             self._failure = error
             raise
@@ -165,9 +168,9 @@ class VoteFile:
         for place in _places(sequence, size):
             data[place : place + len(frame)] = frame
         fresh = self.path.with_name(self.path.name + ".new")
-        file = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with undone_if_refused(fresh.name, lambda: fresh.unlink(missing_ok=True)):
+            file = _written(fresh, data)
         try:
-            _write_all(file, data, 0)
             os.fsync(file)
             fresh.replace(self.path)
             directory = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
@@ -192,6 +195,17 @@ class VoteFile:
 
 def _slot(sequence: int, size: int, record: bytes) -> bytes:
     return encode_frame(Kind.STATE, _PREFIX.pack(sequence, size) + record)
+
+
+def _written(path: Path, data: bytes | bytearray) -> int:
+    """A new file with that in it, open."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        _write_all(file, data, 0)
+    except OSError:
+        os.close(file)
+        raise
+    return file
 
 
 def _write_all(file: int, data: bytes | bytearray, at: int) -> None:

@@ -15,8 +15,8 @@ Release (the rules are those of model/machine.py):
                                                                    after them begins before
 
 Three kinds of wrong: a message that is none, or that the machine says to `Drop`, costs its connection; a store that
-fails, or any exception, stops the driver for good and is what `closed` raises.  A machine of which only half a step is
-done is never stepped again.
+fails (one for which there is no room waits and is tried again), or any exception, stops the driver for good and is what
+`closed` raises.  A machine of which only half a step is done is never stepped again.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from phalanx.model.machine import Journal, Logged, Machine, Note, Output, Receiv
 from phalanx.runtime.clock import Clock, system_clock
 from phalanx.runtime.contract import Disk, LinkEvent, LogDisk, Transport
 from phalanx.runtime.logdisk import GroupCommit
+from phalanx.runtime.space import RETRY_S, NoRoom, SpaceWatch
 from phalanx.wire.codec import Codec
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,10 @@ class Driver:
         log_disk: LogDisk | None = None,
         on_notes: OnNotes | None = None,
         clock: Clock = system_clock,
+        reserve: int = 0,
     ) -> None:
+        """`reserve`: bytes of the log's disk; when fewer are free, the machine is told (`Room`).  0: only when none
+        are."""
         self.closed: asyncio.Future[None]
         """Made by `start`.  Done when the driver has stopped: None after `close`, else raises what was wrong."""
         self._machine = machine
@@ -76,10 +80,13 @@ class Driver:
         """How many records the machine has asked to write; `_record` is the last."""
         self._durable = 0
         """Up to which of them all is on disk."""
-        self._appends = GroupCommit(log_disk, self._logged, self._fail)
+        self._appends = GroupCommit(log_disk, self._logged, self._fail, lambda error: self._room("log", error))
+        self._space = SpaceWatch(log_disk.look if log_disk is not None else None, reserve, self.submit)
         self._needs = 0
         """How many records of the log must be durable before `_record` is stored."""
         self._storing = False
+        self._store_again: asyncio.TimerHandle | None = None
+        """Set while there is no room for it."""
         self._stored_all: asyncio.Future[None] | None = None
         self._held: deque[tuple[int, Output]] = deque()
         """Outputs not yet released, each with the count of records that must be durable first."""
@@ -92,6 +99,7 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self.closed = self._loop.create_future()
         self._transport.start(self)
+        self._space.start()
         self._schedule()
 
     def submit(self, event: Any) -> None:
@@ -116,8 +124,7 @@ class Driver:
                 await self._stored_all
             await self._transport.close()
             if not self.closed.done():
-                self._disk.close()
-                self._appends.close()
+                self._let_go()
                 self.closed.set_result(None)
         if self._closing is not None:
             await self._closing
@@ -200,6 +207,8 @@ class Driver:
         """Begin to store the last record, unless a store is under way: what is written meanwhile shares the next."""
         if self._storing or self._durable == self._written or self._appends.durable < self._needs:
             return
+        if self._store_again is not None:
+            return
         self._storing = True
         count = self._written
         self._disk.store(self._record, lambda error: self._stored(count, error))
@@ -210,9 +219,15 @@ class Driver:
         if self.closed.done():  # it failed meanwhile, for another reason
             self._let_go()
             return
+        if isinstance(error, NoRoom):  # nothing was done, so it can be done later
+            self._room("votes", error)
+            self._store_again = self._loop.call_later(RETRY_S, self._retry)
+            self._settle()
+            return
         if error is not None:
             self._fail(error)
             return
+        self._room("votes", None)
         self._durable = count
         try:
             self._store()
@@ -222,6 +237,17 @@ class Driver:
         except Exception as failure:
             self._fail(failure)
         self._settle()
+
+    def _retry(self) -> None:
+        self._store_again = None
+        self._store()
+
+    def _room(self, what: str, refusal: NoRoom | None) -> None:
+        """A write there was taken, or refused for want of room."""
+        if refusal is None:
+            self._space.taken(what)
+        else:
+            self._space.refused(what, refusal)
 
     def _logged(self, upto: int) -> None:
         """So many records of the log are durable: the machine is told, and what was written after them may be stored."""
@@ -278,6 +304,7 @@ class Driver:
 
     def _stop(self) -> None:
         self._stopped = True
+        self._space.close()
         self._events.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -300,6 +327,8 @@ class Driver:
 
     def _let_go(self) -> None:
         """Of the disks, each once nothing is under way there."""
+        if self._store_again is not None:
+            self._store_again.cancel()
         if not self._storing:
             self._disk.close()
         if not self._appends.busy:

@@ -24,6 +24,9 @@ class Files(Protocol):
     def write(self, name: str, at: int, data: bytes) -> None:
         """Write at that offset.  Any part of it may be lost until `sync` has returned, and in any order."""
 
+    def truncate(self, name: str, size: int) -> None:
+        """What is behind that offset is gone; after a power cut it may be back until `sync` has returned."""
+
     def sync(self, name: str) -> None:
         """What was written to the file is durable."""
 
@@ -73,6 +76,9 @@ class PosixFiles:
             done = 0
             while done < len(rest):
                 done += os.pwrite(file, rest[done:], at + done)
+
+    def truncate(self, name: str, size: int) -> None:
+        os.ftruncate(self.descriptor(name), size)
 
     def sync(self, name: str) -> None:
         _fdatasync(self.descriptor(name))  # it syncs the length, too

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 from phalanx.errors import PhalanxError, TooLarge
 from phalanx.runtime.files import Files, PosixFiles
+from phalanx.runtime.space import NoRoom, undone_if_refused
 from phalanx.wire.frame import BODY_BYTES_MAX, HEADER_SIZE, Kind, encode_frame, scan
 
 SEGMENT_BYTES = 64 << 20
@@ -200,8 +201,8 @@ def _check_sizes(records: Sequence[bytes]) -> None:
 class Log:
     """Appends records durably.  Call `recover` once, first.  One thread at a time; every method may block.
 
-    After an OSError what is on the disk is unknown (Rebello et al., "Can Applications Recover from fsync Failures?",
-    2020): every later call fails too, and the process must stop.
+    After an OSError that is not NoRoom what is on the disk is unknown (Rebello et al., "Can Applications Recover from
+    fsync Failures?", 2020): every later call fails too, and the process must stop.
     """
 
     def __init__(self, files: Files, segment_bytes: int = SEGMENT_BYTES, *, lost: bool = False) -> None:
@@ -245,8 +246,8 @@ class Log:
         return _recovery(read_segments(self.files))
 
     def append(self, records: Sequence[bytes]) -> None:
-        """They are durable on return, in this order after all before.  Raises TooLarge, with nothing done, and OSError,
-        after which some of them may be durable."""
+        """They are durable on return, in this order after all before.  Raises TooLarge and NoRoom, with nothing done, and
+        OSError, after which some of them may be durable."""
         _check_sizes(records)
         self._guarded(lambda: self._append(records))
 
@@ -283,7 +284,8 @@ class Log:
         for record in records:
             prefix = _RECORD.pack(self._sequence, self._end + len(data), self._end)
             data += encode_frame(Kind.RECORD, prefix + record)
-        self.files.write(self.newest, self._end, bytes(data))
+        with undone_if_refused(self.newest, lambda: self.files.truncate(self.newest, self._end)):
+            self.files.write(self.newest, self._end, bytes(data))
         self._unsynced = len(data), len(records)
 
     def _have_synced(self) -> None:
@@ -297,6 +299,8 @@ class Log:
             raise OSError("the log failed before") from self._failure
         try:
             act()
+        except NoRoom:
+            raise
         except OSError as error:
             self._failure = error
             raise
@@ -313,8 +317,9 @@ class Log:
         sequence = self._sequence + 1
         name = _name(sequence)
         head = encode_frame(Kind.SEGMENT, _SEGMENT.pack(sequence, self.next, self._end, mark))
-        self.files.create(name)
-        self.files.write(name, 0, head)
+        with undone_if_refused(name, lambda: self.files.remove(name) if name in self.files.names() else None):
+            self.files.create(name)
+            self.files.write(name, 0, head)
         self.files.sync(name)
         self.files.sync_directory()
         self._firsts[sequence] = self.next

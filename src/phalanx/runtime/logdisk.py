@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from phalanx.runtime.contract import LogDisk, Stored
 from phalanx.runtime.files import PosixFiles
 from phalanx.runtime.kernelsync import kernel_sync
 from phalanx.runtime.log import DamagedLog, Log, Recovery
+from phalanx.runtime.space import RETRY_S, Left, Looked, NoRoom
 from phalanx.wire.codec import Codec
 
 logger = logging.getLogger(__name__)
@@ -24,10 +26,15 @@ class GroupCommit:
     """One append at a time; what is appended meanwhile shares the next.  Records are counted from 1, as machines do."""
 
     def __init__(
-        self, disk: LogDisk | None, on_durable: Callable[[int], None], on_error: Callable[[BaseException], None]
+        self,
+        disk: LogDisk | None,
+        on_durable: Callable[[int], None],
+        on_error: Callable[[BaseException], None],
+        on_room: Callable[[NoRoom | None], None],
     ):
         """on_durable: told how many records are durable, whenever something was done.  on_error: told once, when it
-        cannot be; nothing is done any more then."""
+        cannot be; nothing is done any more then.  on_room: told when there is no room for it, which is no error: it
+        waits, and is tried again; and with None when an append was taken."""
         self.appended = 0
         self.durable = 0
         self.busy = False
@@ -39,6 +46,9 @@ class GroupCommit:
         self._forget: int | None = None
         self._reader: Callable[[Journal], None] | None = None
         self._failed = False
+        self._on_room = on_room
+        self._retry: asyncio.TimerHandle | None = None
+        """Set while what waits was refused for want of room."""
 
     def append(self, records: Sequence[Any]) -> None:
         """Have them appended, from the next `begin` on."""
@@ -58,6 +68,8 @@ class GroupCommit:
         """With what was asked for, unless something is under way: its end begins the next."""
         if self.busy or self._failed or self._disk is None:
             return
+        if self._retry is not None and self._forget is None:
+            return  # until it is time, or something is forgotten, which makes room
         if not self._waiting and self._forget is None:
             if self._reader is not None:
                 self.busy = True
@@ -67,18 +79,32 @@ class GroupCommit:
         self.busy = True
         records, self._waiting = self._waiting, []
         forget, self._forget = self._forget, None
-        count = self.durable + len(records)
-        self._disk.append(records, forget, lambda error: self._done(count, error))
+        self._disk.append(records, forget, lambda error: self._done(records, error))
 
-    def _done(self, count: int, error: BaseException | None) -> None:
+    def _done(self, records: list[Any], error: BaseException | None) -> None:
         self.busy = False
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if isinstance(error, NoRoom):
+            self._waiting[:0] = records
+            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._again)
+            self._on_room(error)
+            return
         if error is not None:
             self._failed = True
             self._on_error(error)
             return
-        self.durable = count
+        self.durable += len(records)
+        count = self.durable
+        if records:
+            self._on_room(None)
         self.begin()
         self._on_durable(count)
+
+    def _again(self) -> None:
+        self._retry = None
+        self.begin()
 
     def _read(self, reader: Callable[[Journal], None], journal: Journal | None, error: BaseException | None) -> None:
         self.busy = False
@@ -90,7 +116,9 @@ class GroupCommit:
         reader(journal)
 
     def close(self) -> None:
-        """Let go of the log; not while an append is under way."""
+        """Let go of the log; not while an append is under way.  What was refused is lost, as in a crash."""
+        if self._retry is not None:
+            self._retry.cancel()
         if self._disk is not None:
             self._disk.close()
 
@@ -134,10 +162,22 @@ class FileLog:
             self._in_thread(lambda: self._files.sync(self._log.newest), finished)
 
     def _append(self, bodies: Sequence[bytes], forget: int | None) -> None:
+        if forget is not None:  # first: it makes room
+            self._log.forget(self._base + forget - 1)
         if bodies:
             self._log.append(bodies)
-        if forget is not None:
-            self._log.forget(self._base + forget - 1)
+
+    def look(self, done: Looked) -> None:
+        def finished(future: asyncio.Future[os.statvfs_result]) -> None:
+            if (error := future.exception()) is not None:
+                logger.warning("%s: how much room there is cannot be told: %s", self._files.directory, error)
+                done(None)
+            else:
+                found = future.result()
+                done(Left(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize))
+
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(self._thread, os.statvfs, self._files.directory).add_done_callback(finished)
 
     def _in_thread(self, work: Callable[[], None], done: Stored) -> None:
         future = asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -182,6 +222,9 @@ class MemoryLog:
 
     def read(self, done: Callable[[Journal | None, BaseException | None], None]) -> None:
         asyncio.get_running_loop().call_soon(done, Journal(tuple(self.records)), None)
+
+    def look(self, done: Looked) -> None:
+        """There is no disk."""
 
     def close(self) -> None:
         """Nothing to let go."""

@@ -75,7 +75,7 @@ class KV:
         self._set(key, value, lease)
         return self._end(context)
 
-    @command(atomic=True)
+    @command(atomic=True, when_full=True)
     def delete(self, key: bytes, *, context: Context = OUTSIDE) -> bool:
         """Remove the key; whether it was there."""
         if self._index.get(key) is None:
@@ -85,7 +85,7 @@ class KV:
         self._end(context)
         return True
 
-    @command(atomic=True, raises=(TooLarge,))
+    @command(atomic=True, when_full=True, raises=(TooLarge,))
     def delete_range(self, start: bytes = b"", end: bytes | None = None, *, context: Context = OUTSIDE) -> int:
         """Remove the keys from `start` up to but without `end` (None: to the last), in one revision; how many there
         were.  Raises `TooLarge` if they are more than `limits.DELETE_KEYS_MAX`."""
@@ -141,7 +141,7 @@ class KV:
 
     # --- commands: history ----------------------------------------------------------------------------------------
 
-    @command(atomic=True, raises=(Compacted, Refused))
+    @command(atomic=True, when_full=True, raises=(Compacted, Refused))
     def compact(self, revision: int) -> int:
         """Forget what was before that revision; how many bytes of history remain.  Reads and watches that ask for
         less raise `Compacted`.  Raises `Compacted` if that has been done, `Refused` if the revision is to come."""
@@ -152,7 +152,7 @@ class KV:
         self._index.compact(revision)
         return self._index.history_bytes
 
-    @command(atomic=True, raises=(Refused,))
+    @command(atomic=True, when_full=True, raises=(Refused,))
     def retain(self, age_ms: int, *, context: Context = OUTSIDE) -> int:
         """Keep the history for that long, now and from now on (older changes go when something is ordered); the least
         revision that is left.  Raises `Refused` if `age_ms` is negative."""
@@ -162,7 +162,7 @@ class KV:
         self._index.shed(context.time_ms - age_ms)
         return self._index.compacted
 
-    @command(atomic=True, raises=(Compacted, Refused))
+    @command(atomic=True, when_full=True, raises=(Compacted, Refused))
     def settle(self, time_ms: int, *, context: Context = OUTSIDE) -> int:
         """As `revision_at`, when nothing has been ordered since that time: this is ordered now, so whatever follows is
         later.  Raises `Compacted`, and `Refused` if the time is to come by the group's clock."""
@@ -184,7 +184,7 @@ class KV:
         self._leases.grant(context.token, ttl_ms)
         return LeaseInfo(context.token, ttl_ms, ttl_ms)
 
-    @command(atomic=True)
+    @command(atomic=True, when_full=True)
     def keep_alive(self, lease: int, *, context: Context = OUTSIDE) -> LeaseInfo | None:
         """Renew a lease to its whole length; None if it is unknown: it has expired or was revoked."""
         self.tick(context)
@@ -192,7 +192,7 @@ class KV:
             self._leases.keep(lease)
         return self._leases.info(lease)
 
-    @command(atomic=True)
+    @command(atomic=True, when_full=True)
     def revoke(self, lease: int, *, context: Context = OUTSIDE) -> bool:
         """End a lease and delete its keys, in one revision; whether it was there."""
         if lease not in self._leases:
