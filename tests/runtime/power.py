@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 PAGE = 512
 
+CONTENT = frozenset({"write", "truncate"})
+"""Operations on the bytes of a file."""
+
 
 class Operation(NamedTuple):
     """One call: what, of which file, with what."""
@@ -76,17 +79,19 @@ class PowerFiles:
         waiting: list[Operation] = []
         for operation in self.done[:count]:
             if operation.what == "sync":
-                mine = [o for o in waiting if o.name == operation.name and o.what == "write"]
+                mine = [o for o in waiting if o.name == operation.name and o.what in CONTENT]
                 waiting = [o for o in waiting if o not in mine]
                 _write(contents, mine)
             elif operation.what == "sync directory":
-                listed = _listed(listed, (o for o in waiting if o.what != "write"))
-                waiting = [o for o in waiting if o.what == "write"]
+                listed = _listed(listed, (o for o in waiting if o.what not in CONTENT))
+                waiting = [o for o in waiting if o.what in CONTENT]
             else:
                 waiting.append(operation)
         for operation in waiting:
             if operation.what == "write":
                 _write(contents, _torn(operation, rng))
+            elif operation.what == "truncate":
+                _write(contents, [operation] if rng.random() < 0.5 else [])
             elif rng.random() < 0.5:
                 listed = _listed(listed, [operation])
         return {name: bytes(contents.get(name, b"")) for name in sorted(listed)}
@@ -100,6 +105,9 @@ def _put(file: bytearray, at: int, data: bytes) -> None:
 
 def _write(contents: dict[str, bytearray], operations: Iterable[Operation]) -> None:
     for o in operations:
+        if o.what == "truncate":
+            del contents.setdefault(o.name, bytearray())[o.at :]
+            continue
         _put(contents.setdefault(o.name, bytearray()), o.at, o.data)
 
 

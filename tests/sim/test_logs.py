@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from phalanx.model.clock import MILLISECOND, SECOND, Instant
-from phalanx.model.machine import Journal, Logged, Output
+from phalanx.model.machine import Journal, Logged, Output, Room, Space
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.node import Setup
 from phalanx.sim.world import World
@@ -182,3 +182,59 @@ def test_what_a_lying_disk_has_synced_is_gone_after_a_power_cut_and_only_then() 
         world.run_for(SECOND)
         assert reopened(world, lives, power=True).records == (*records, "late")
     assert lost > 5
+
+
+def test_a_full_disk_refuses_a_write_as_a_whole_and_takes_it_when_there_is_room() -> None:
+    """SCENARIOS 8: the process is told why it waits; what it wrote before is there."""
+    world, lives = world_of()
+    node = world.nodes["a"]
+    world.disks.fill(node, 2, warned=True)
+    world.request("a", ("append", "one"))
+    world.run_for(SECOND)
+    assert rooms(lives[0]) == [Space.LOW]
+    assert lives[0].heard[-1] == Logged(1)
+    world.request("a", ("append", "two", "three"), ("write", "vote"))
+    world.run_for(SECOND)
+    assert rooms(lives[0]) == [Space.LOW, Space.FULL]
+    assert node.log == ["one"] and node.durable is None
+    world.disks.clear(node)
+    world.run_for(SECOND)
+    assert rooms(lives[0]) == [Space.LOW, Space.FULL, Space.AMPLE]
+    assert node.log == ["one", "two", "three"] and world.nodes["a"].durable == "vote"
+    assert lives[0].heard[-1] == Logged(3)
+
+
+def test_a_process_that_starts_on_a_low_disk_is_told_and_what_was_refused_is_lost_with_it() -> None:
+    world, lives = world_of()
+    node = world.nodes["a"]
+    world.request("a", ("append", "one"))
+    world.run_for(SECOND)
+    world.disks.fill(node, 0, warned=True)
+    world.request("a", ("append", "two"))
+    world.run_for(SECOND)
+    world.crash("a", host=True)
+    world.start("a")
+    world.run_for(SECOND)
+    assert lives[1].journal == Journal(("one",), ())
+    assert rooms(lives[1]) == [Space.LOW]
+
+
+def test_what_is_forgotten_makes_room_on_a_full_disk() -> None:
+    for seed in range(20):
+        world, lives = world_of(seed)
+        node = world.nodes["a"]
+        world.request("a", ("append", *"abcdef"))
+        world.run_for(SECOND)
+        world.disks.fill(node, 0, warned=False)
+        world.request("a", ("append", "g"))
+        world.run_for(SECOND)
+        assert rooms(lives[0]) == [Space.FULL]
+        world.request("a", ("forget", 7))
+        world.run_for(SECOND)
+        if "g" in node.log:
+            break
+    assert rooms(lives[0]) == [Space.FULL, Space.AMPLE]
+
+
+def rooms(scribe: Scribe) -> list[Space]:
+    return [event.space for event in scribe.heard if isinstance(event, Room)]
