@@ -39,6 +39,7 @@ from phalanx.errors import (
     Quota,
     Refused,
     StateLost,
+    StorageFull,
     TooLarge,
     Unavailable,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "Restored",
     "Sliced",
     "StateLost",
+    "StorageFull",
     "Store",
     "Timing",
     "TooLarge",

@@ -12,7 +12,7 @@ import typer
 from phalanx.api.hosted import Hosted
 from phalanx.api.process import Process, join
 from phalanx.errors import PhalanxError
-from phalanx.group.config import Timing
+from phalanx.group.config import Limits, Timing
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Address, Name
 from phalanx.runtime.descriptors import raise_limit
@@ -39,6 +39,9 @@ def serve(
         bool, typer.Option(help="Keep the store on disk, at every node: acknowledged means on all their disks.")
     ] = False,
     min_copies: Annotated[int, typer.Option(help="With --durable: take no writes with fewer hosts.", min=1)] = 1,
+    reserve_mib: Annotated[
+        int | None, typer.Option(help="MiB to keep free on the disk of --data; by default 256, or 5 % of it.", min=0)
+    ] = None,
     lease_ms: Annotated[int, typer.Option(help="Read leases of that length; 0: ask a quorum.", min=0)] = 0,
     verbose: Annotated[bool, typer.Option(help="Log every note of the machine.")] = False,
 ) -> None:
@@ -64,6 +67,7 @@ def serve(
             bootstrap=bootstrap,
             data=data,
             timing=_timing(suspect_after_ms),
+            limits=Limits() if reserve_mib is None else Limits(reserve=reserve_mib << 20),
             objects={"KV": Hosted(KV, lease_ms, durable, min_copies)},
         )
         raise_limit()

@@ -44,14 +44,15 @@ def status(
 
 
 def _show(answers: dict[str, Status | None]) -> None:
-    table = Table("address", "node", "state", "view", "members", "learners", "suspects", "survives")
+    table = Table("address", "node", "state", "view", "members", "learners", "suspects", "survives", "disk")
     groups = Table("group", "order", "hosts", "learners")
     seen: dict[str, tuple[str, str, str]] = {}
     waiting = Table("suspended group", "waits for one of")
     suspended: dict[str, str] = {}
+    refusals: set[str] = set()
     for address, s in answers.items():
         if s is None:
-            table.add_row(address, "-", "no answer", "", "", "", "", "")
+            table.add_row(address, "-", "no answer", "", "", "", "", "", "")
             continue
         rank0 = " (the eldest decides)" if s.eldest_decides else ""
         table.add_row(
@@ -63,7 +64,9 @@ def _show(answers: dict[str, Status | None]) -> None:
             " ".join(m.name for m in s.learners),
             " ".join(s.suspects),
             f"{s.survives}{rank0}",
+            s.disk,
         )
+        refusals |= {group.refuses_writes for group in s.groups if group.refuses_writes}
         for group in s.groups:
             order = f"{group.order}, durable" if group.durable else group.order
             seen[group.name] = (order, " ".join(group.hosts), " ".join(group.learners))
@@ -79,3 +82,5 @@ def _show(answers: dict[str, Status | None]) -> None:
         waiting.add_row(name, hosts)
     if suspended:
         console.print(waiting)
+    for refusal in sorted(refusals):
+        console.print(refusal, highlight=False, soft_wrap=True)
