@@ -87,6 +87,28 @@ def test_a_log_is_kept_short_by_snapshots_and_brings_back_everything() -> None:
     on_loop(story())
 
 
+def test_a_log_is_kept_short_at_nodes_that_never_live_long() -> None:
+    """Each process writes less than the limit, so none would shorten the log on its own account."""
+
+    async def story() -> None:
+        lives, puts = 8, 40
+        async with local(2, objects=STORE, timing=QUICK, limits=Limits(log=20_000)) as cluster:
+            for life in range(lives):
+                client = cluster.client(timeout_s=PATIENCE_S)
+                for n in range(puts):
+                    await client.kv().put(b"key %d" % (n % 5), b"%d/%d" % (life, n))
+                await client.close()
+                await kill_all(cluster)
+                for name in "ab":
+                    cluster.start(name)
+                await cluster.joined()
+            assert len(cluster._logs["a"].records) < lives * puts, "older ones are covered by snapshots"
+            again = cluster.client(timeout_s=PATIENCE_S)
+            assert await value_of(again.kv(), b"key 4") == b"%d/%d" % (lives - 1, puts - 1)
+
+    on_loop(story())
+
+
 def test_a_process_that_was_excluded_reads_its_log_again_and_returns() -> None:
     """It is the only host, so its log is all that there is of the group (counter-example 3)."""
 

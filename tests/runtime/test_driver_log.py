@@ -24,6 +24,9 @@ def appender(events: list[Any], output: Output, now: Instant) -> None:  # noqa: 
             case ("vote", record):
                 output.writes.append(record)
                 output.sends += say(f"voted {record}")
+            case ("apart", record):
+                output.apart = True
+                output.appends.append(record)
             case ("forget", number):
                 output.forget = number
             case "read":
@@ -99,6 +102,24 @@ def test_a_log_that_fails_stops_the_driver_and_no_vote_is_stored_after_it() -> N
         assert "voted v" not in [text for _, text in transport.sent]
         with pytest.raises(OSError, match="No space left"):
             await driver.close()
+
+    on_loop(work)
+
+
+def test_a_log_is_told_to_part_before_it_is_given_what_is_to_be_apart() -> None:
+    async def work() -> None:
+        machine, transport, log = Scripted(appender), Outbox(), ManualLog()
+        driver = Driver(machine, TEXT, transport, MemoryDisk(), print, log_disk=log)
+        driver.start()
+        await turns(machine, 1)
+        for number, event in enumerate((("log", "a"), ("log", "b"), ("apart", "c"), ("log", "d"))):
+            driver.submit(event)
+            await turns(machine, number + 2)
+        assert log.parted == [1], "with b still waiting: what comes before in the same append may go with c"
+        log.finish()
+        log.finish()
+        assert log.records == list("abcd")
+        await driver.close()
 
     on_loop(work)
 

@@ -191,4 +191,4 @@ def test_files_and_log_name_the_same_file(tmp_path: Path) -> None:
     os.fsync(files.descriptor(log.newest))
     log.synced(None)
     log.close()
-    assert Log(PosixFiles(tmp_path / "log")).recover().records == [b"record"]
+    assert list(Log(PosixFiles(tmp_path / "log")).recover().records) == [b"record"]

@@ -7,41 +7,13 @@ import pytest
 
 from phalanx.errors import TooLarge
 from phalanx.runtime.files import PosixFiles
-from phalanx.runtime.log import RECORD_BYTES_MAX, DamagedLog, Log, Recovery, read_segment
 from phalanx.runtime.logdisk import open_log
+from phalanx.runtime.segments import RECORD_BYTES_MAX, DamagedLog, read_segment
 from phalanx.wire.errors import CodecError
 from phalanx.wire.frame import Kind, encode_frame
+from tests.runtime.logs import FIRST, SECOND, contents, filled, opened, read, record
 from tests.runtime.power import PowerFiles
 from tests.runtime.toys import TEXT, Text
-
-FIRST, SECOND = "0000000000000001.log", "0000000000000002.log"
-
-
-def record(number: int) -> bytes:
-    return b"%d:" % number + bytes(number * 37 % 700)
-
-
-def opened(files: PowerFiles | PosixFiles, segment_bytes: int = 1000) -> tuple[Log, Recovery]:
-    log = Log(files, segment_bytes)
-    return log, log.recover()
-
-
-def filled(count: int, group: int = 3, segment_bytes: int = 1000) -> PowerFiles:
-    """A log of that many records, written a group at a time."""
-    files = PowerFiles()
-    log, _ = opened(files, segment_bytes)
-    for start in range(0, count, group):
-        log.append([record(n) for n in range(start, min(start + group, count))])
-    return files
-
-
-def read(files: dict[str, bytes] | PowerFiles) -> Recovery:
-    return opened(PowerFiles(files) if isinstance(files, dict) else files)[1]
-
-
-def contents(files: PowerFiles) -> dict[str, bytes]:
-    return {name: files.read(name) for name in files.names()}
-
 
 # --- a log on a good disk ---------------------------------------------------------------------------------------------
 
@@ -51,7 +23,7 @@ def test_a_log_gives_back_its_records_in_order_over_lives_and_segments(tmp_path:
     for life in range(4):
         files = PosixFiles(tmp_path / "data" / "log")
         log, found = opened(files)
-        assert (found.records, found.cuts, found.torn) == (expected, (), "")
+        assert (list(found.records), found.cuts, found.torn) == (expected, (), "")
         assert log.next == len(expected)
         for group in range(life * 3):
             records = [record(life * 100 + group * 10 + i) for i in range(3)]
@@ -75,18 +47,19 @@ def test_a_record_that_is_too_large_is_refused_and_nothing_is_written() -> None:
         log.append([b"small", bytes(RECORD_BYTES_MAX + 1)])
     assert contents(files) == before
     log.append([bytes(RECORD_BYTES_MAX)])
-    assert read(contents(files)).records == [bytes(RECORD_BYTES_MAX)]
+    assert list(read(contents(files)).records) == [bytes(RECORD_BYTES_MAX)]
 
 
 def test_segments_whose_records_are_not_needed_are_removed_the_oldest_first() -> None:
     files = filled(30)
     log, found = opened(files)
+    records = list(found.records)
     all_names = files.names()
     log.forget(0)
     assert files.names() == all_names
     log.forget(17)
-    left = read(contents(files)).records
-    assert left == found.records[-len(left) :]
+    left = list(read(contents(files)).records)
+    assert left == records[-len(left) :]
     assert 13 <= len(left) <= 17, "whole segments only"
     log.forget(10**9)
     assert files.names() == all_names[-1:], "the one that is written stays"
@@ -94,110 +67,57 @@ def test_segments_whose_records_are_not_needed_are_removed_the_oldest_first() ->
     assert opened(PowerFiles(contents(files)))[0].next == 31, "numbers go on"
 
 
-# --- crashes ----------------------------------------------------------------------------------------------------------
-
-
-def crashes(files: PowerFiles, acknowledged: list[int], life: int) -> None:
-    """After every operation, several ways of losing what was not synced: what was acknowledged by then is there.
-    `acknowledged[n]`: how many records were, after n operations."""
-    for count in range(len(files.done) + 1):
-        for luck in range(12):
-            left = files.after_power_cut(count, random.Random(f"{life}/{count}/{luck}"))
-            found = read(left)
-            sure = acknowledged[count]
-            assert found.records[:sure] == [record(n) for n in range(sure)], f"after {count} operations, luck {luck}"
-            assert found.records == [record(n) for n in range(len(found.records))], "and nothing that was not written"
-
-
-def test_what_was_acknowledged_survives_a_power_cut_after_any_operation() -> None:
-    """SCENARIOS 3, 5: every crash point of appends, switches of segments and a second life, 12 times each."""
+def test_what_is_apart_goes_into_a_file_of_its_own_so_that_all_before_it_can_go() -> None:
     files = PowerFiles()
-    acknowledged = [0]
-
-    def note(count: int) -> None:
-        acknowledged.extend([acknowledged[-1]] * (len(files.done) + 1 - len(acknowledged)))
-        acknowledged[-1] = count
-
-    log, _ = opened(files)
-    for start in range(0, 24, 3):
-        log.append([record(n) for n in range(start, start + 3)])
-        note(start + 3)
-    log, _ = opened(files)
-    note(24)
-    for start in range(24, 30, 2):
-        log.append([record(n) for n in range(start, start + 2)])
-        note(start + 2)
-    crashes(files, acknowledged, 1)
-
-
-def test_power_cuts_one_after_the_other_lose_nothing_that_was_acknowledged() -> None:
-    """SCENARIOS 1, 5: each life begins with what a cut in mid write left of the one before, and says so."""
-    for seed in range(150):
-        rng = random.Random(seed)
-        left: dict[str, bytes] = {}
-        sure: list[bytes] = []
-        for life in range(6):
-            files = PowerFiles(left)
-            log, found = opened(files)
-            assert found.records[: len(sure)] == sure
-            sure = found.records
-            assert not found.torn or found.cuts[-1] == len(sure)
-            for group in range(rng.randrange(5)):
-                records = [b"%d/%d/%d" % (life, group, i) + bytes(rng.randrange(600)) for i in range(rng.randint(1, 3))]
-                log.append(records)
-                sure = sure + records
-            done = len(files.done)
-            log.append([b"under way " * 90] * 3)
-            left = files.after_power_cut(rng.randint(done, len(files.done) - 1), rng)
+    log, _ = opened(files, 1 << 20)
+    log.part()
+    assert files.names() == [FIRST], "there is nothing before it yet"
+    for round_ in range(4):
+        for n in range(5):
+            log.append([record(n)])
+        log.part()
+        log.part()
+        start = log.next
+        log.append([b"begins round %d" % round_])
+        log.append([b"in it"])
+        assert len(files.names()) == 2
+        log.forget(start)
+        assert len(files.names()) == 1
+        assert list(read(contents(files)).records) == [b"begins round %d" % round_, b"in it"]
 
 
-def test_a_cut_stays_on_record_for_all_later_lives() -> None:
-    files = filled(4)
-    name = files.names()[-1]
-    files.files[name] = files.files[name][:-5]
-    log, found = opened(files)
-    assert found.torn.startswith(name)
-    assert (len(found.records), found.cuts) == (3, (3,))
-    log.append([b"later"])
+class Spied(PowerFiles):
+    """Notes which files are read."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        super().__init__(files)
+        self.reads: list[str] = []
+
+    def read(self, name: str) -> bytes:
+        self.reads.append(name)
+        return super().read(name)
+
+
+def test_records_are_read_a_file_at_a_time_and_as_often_as_wanted() -> None:
+    files = Spied(contents(filled(20)))
+    _, found = opened(files)
+    names = [name for name in files.names() if files.files[name]]
+    assert len(names) > 3
     for _ in range(2):
-        log, found = opened(files)
-        assert (found.records[3:], found.cuts, found.torn) == ([b"later"], (3,), "")
+        files.reads.clear()
+        seen = []
+        for n, data in enumerate(found.records):
+            assert data == record(n)
+            seen.append(files.reads[-1])
+        assert sorted(set(seen)) == files.reads == names, "none before the one in front of it was used up"
 
 
-class WithoutDirectorySync(PowerFiles):
-    """The planted bug."""
-
-    def sync_directory(self) -> None:
-        """Skipped."""
-
-
-def test_a_skipped_directory_fsync_is_noticed() -> None:
-    """The planted bug of SCENARIOS 5: the test above can fail."""
-    files = WithoutDirectorySync()
-    log, _ = opened(files)
-    acknowledged = [0]
-    for start in range(0, 24, 3):
-        log.append([record(n) for n in range(start, start + 3)])
-        acknowledged.extend([acknowledged[-1]] * (len(files.done) + 1 - len(acknowledged)))
-        acknowledged[-1] = start + 3
-    with pytest.raises((AssertionError, DamagedLog)):
-        crashes(files, acknowledged, 2)
-
-
-class WithoutSync(PowerFiles):
-    """Another."""
-
-    def sync(self, name: str) -> None:
-        """Skipped."""
-
-
-def test_a_skipped_fsync_is_noticed() -> None:
-    files = WithoutSync()
-    log, _ = opened(files)
-    log.append([record(0)])
-    log.append([record(1)])
-    with pytest.raises((AssertionError, DamagedLog)):
-        crashes(files, [0] * (len(files.done)) + [2], 3)
+def test_a_record_that_rots_while_the_log_is_read_is_reported() -> None:
+    files = filled(20)
+    _, found = opened(files)
+    files.files[SECOND][100] ^= 1
+    with pytest.raises(DamagedLog, match=f"{SECOND}.*sound before"):
+        list(found.records)
 
 
 # --- bad disks --------------------------------------------------------------------------------------------------------
@@ -207,7 +127,7 @@ def test_a_flipped_bit_is_reported_and_never_skipped() -> None:
     """SCENARIOS 6: in anything but the last write it is damage; there it is a record that is possibly lost."""
     files = filled(12, group=2)
     good = contents(files)
-    whole = read(good)
+    whole = list(read(good).records)
     for name in good:
         for at in range(0, len(good[name]), 7):
             bad = dict(good)
@@ -221,7 +141,7 @@ def test_a_flipped_bit_is_reported_and_never_skipped() -> None:
                 continue
             assert found.torn, f"{name} at {at}"
             assert found.cuts == (len(found.records),)
-            assert found.records == whole.records[: len(found.records)]
+            assert list(found.records) == whole[: len(found.records)]
             assert len(found.records) >= 10, "only the last write can pass for a torn one"
 
 
@@ -301,7 +221,7 @@ def test_random_bytes_are_no_log() -> None:
         rng = random.Random(seed)
         data = rng.randbytes(rng.randrange(300))
         try:
-            assert read({FIRST: data}).records == []
+            assert list(read({FIRST: data}).records) == []
         except DamagedLog:
             pass
 
@@ -314,7 +234,7 @@ def test_a_damaged_log_is_set_aside_and_its_successor_says_so(tmp_path: Path) ->
     for life in range(2):
         disk, journal = open_log(tmp_path / "log", TEXT)
         assert journal.lost == (life > 0)
-        assert journal.records == []
+        assert list(journal.records) == []
         disk.close()
         log, _ = opened(PosixFiles(tmp_path / "log"), 200)
         for n in range(6):

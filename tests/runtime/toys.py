@@ -72,11 +72,16 @@ class ManualLog:
         self.records: list[Any] = []
         self.reads = 0
         self.looks: list[Looked] = []
+        self.parted: list[int] = []
+        """How many records it had been given when it was told to part."""
         self.is_closed = False
 
     def append(self, records: Sequence[Any], forget: int | None, done: Stored) -> None:
         assert not self.under_way, "a driver has one append under way"
         self.under_way.append((list(records), forget, done))
+
+    def part(self) -> None:
+        self.parted.append(len(self.records) + sum(len(records) for records, _, _ in self.under_way))
 
     def read(self, done: Callable[[Journal | None, BaseException | None], None]) -> None:
         self.reads += 1

@@ -46,7 +46,7 @@ def open_storage(data: Path | str | None) -> Storage:
     try:
         record = file.load()
         log_disk, journal = open_log(Path(data) / "log", RECORDS, expected=record is not None)
-        if record is None and journal.records:
+        if record is None and any(True for _ in journal.records):
             raise ConfigurationError(f"{data} has a log and no votes: whose it is cannot be told; move the log away")
     except BaseException:
         file.close()

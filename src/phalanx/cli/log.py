@@ -1,6 +1,8 @@
 """`phalanx log`: look at a node's log, and repair one that is damaged.  Only for a node that is not running."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +13,8 @@ from phalanx.errors import PhalanxError
 from phalanx.group.messages import Ceiling, Chunk, Data, Record, Turned
 from phalanx.runtime.disk import DataDirectoryInUse, VoteFile
 from phalanx.runtime.files import PosixFiles
-from phalanx.runtime.log import DamagedLog, Recovery, look, repair
+from phalanx.runtime.log import look, repair
+from phalanx.runtime.segments import DamagedLog
 from phalanx.wire.errors import CodecError
 
 log_app = typer.Typer(no_args_is_help=True, help="Look at the log of a node that is not running, or repair it.")
@@ -27,8 +30,11 @@ _Data = Annotated[Path, typer.Argument(help="The node's data directory, or one s
 def verify(data: _Data) -> None:
     """Read the whole log.  Exit status 0: whole; 1: records are possibly lost at an end that was cut off; 2: damaged;
     3: not readable."""
-    found, records = _read(data)
-    typer.echo(f"{len(records)} records")
+    with _reading():
+        found = look(PosixFiles(_directory(data), make=False))
+        for record in found.records:
+            RECORDS.decode(record)
+    typer.echo(f"{len(found.records)} records")
     if found.lost:
         typer.echo("possibly lost: this log took the place of one that was damaged")
     for cut in found.cuts:
@@ -45,12 +51,15 @@ def dump(
     first: Annotated[int, typer.Option("--from", help="The first record to show, counted from 0.", min=0)] = 0,
 ) -> None:
     """Print what each record is.  Exit statuses as for `verify`; what can be read before a damage is not shown."""
-    found, records = _read(data)
-    for number, record in enumerate(records[first:], first):
-        if number in found.cuts:
-            typer.echo("{}" if as_json else "--- here something was cut off: records are possibly lost")
-        fields = {"record": number, **_describe(record)}
-        typer.echo(json.dumps(fields) if as_json else " ".join(f"{key}={value}" for key, value in fields.items()))
+    with _reading():
+        found = look(PosixFiles(_directory(data), make=False))
+        for number, record in enumerate(found.records):
+            if number < first:
+                continue
+            if number in found.cuts:
+                typer.echo("{}" if as_json else "--- here something was cut off: records are possibly lost")
+            fields = {"record": number, **_describe(RECORDS.decode(record))}
+            typer.echo(json.dumps(fields) if as_json else " ".join(f"{key}={value}" for key, value in fields.items()))
     raise typer.Exit(POSSIBLY_LOST if found.cuts or found.lost else WHOLE)
 
 
@@ -92,10 +101,11 @@ def _directory(data: Path) -> Path:
     return data / "log" if (data / "log").is_dir() else data
 
 
-def _read(data: Path) -> tuple[Recovery, list[Record]]:
+@contextmanager
+def _reading() -> Iterator[None]:
+    """A log is read, which may end the command."""
     try:
-        found = look(PosixFiles(_directory(data), make=False))
-        return found, [RECORDS.decode(record) for record in found.records]
+        yield
     except DamagedLog as error:
         typer.echo(f"damaged: {error}")
         raise typer.Exit(DAMAGED) from error

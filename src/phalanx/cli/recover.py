@@ -10,7 +10,7 @@ from phalanx.api.recovery import recover
 from phalanx.errors import PhalanxError
 from phalanx.group.lineage import Kept, Rescue
 from phalanx.model.view import Group
-from phalanx.runtime.log import DamagedLog
+from phalanx.runtime.segments import DamagedLog
 from phalanx.wire.errors import CodecError
 
 DONE, NOT_DONE, DAMAGED, UNREADABLE = range(4)

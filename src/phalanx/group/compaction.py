@@ -1,12 +1,12 @@
 """Keeping a node's log short: snapshots of its durable groups, and what the log needs no more (DESIGN section 8).
 
-Once the log has grown by `Limits.log`, or by the size of the last snapshots if that is more, a *round* begins: the log is
-told the present view again, and the batches that are received and not delivered; every application is asked for its
-state, while the groups go on.  The snapshots follow in chunks, a few at a time, so that batches need not wait for all of
-a large one; on a disk that runs short of room a round begins sooner; and a large state is asked for in slices, as the
-chunks become durable, so that no more than a few are ever in memory.  Only when all of that is durable is the log told
-what it may forget: everything before the round.  A round that a view change meets is given up, for its snapshots would be
-of the old view; what it has written is harmless.
+Once the log holds `Limits.log` besides the last snapshots, or as much as these have if that is more, a *round* begins,
+and with it a new file of the log: it is told the present view again, and the batches that are received and not
+delivered; every application is asked for its state, while the groups go on.  The snapshots follow in chunks, a few at a
+time, so that batches need not wait for all of a large one; on a disk that runs short of room a round begins sooner; and a
+large state is asked for in slices, as the chunks become durable, so that no more than a few are ever in memory.  Only
+when all of that is durable is the log told what it may forget: everything before the round.  A round that a view change
+meets is given up, for its snapshots would be of the old view; what it has written is harmless.
 """
 
 from phalanx.group.core import Core
@@ -83,8 +83,8 @@ class Compaction:
         if not self._writing and ledger.logged >= self._upto:
             core.note("log.shortened", self._written)
             core.out.forget = self._start
-            self._start, ledger.in_round = None, False
-            ledger.shortened(self._written)
+            self._start = None
+            ledger.shortened()
 
     def _write(self) -> None:
         core = self.core
@@ -120,7 +120,8 @@ class Compaction:
         ledger, made_by = core.ledger, core.votes.made_by
         assert core.view is not None and made_by is not None
         self._start, self._view, self._written = ledger.appended + 1, core.view.id, 0
-        ledger.in_round = True
+        ledger.begin_round()
+        core.out.apart = True
         ledger.former.clear()  # of groups that we do not host any more
         ledger.append(core.out, Turned(made_by))
         ledger.append(core.out, Ceiling(ledger.reserved))

@@ -29,6 +29,9 @@ CEILING_AHEAD: Stamp = 4_000 << COUNTER_BITS
 """Stamps that are reserved at a time: a record every two seconds while a durable group is hosted, and a clock that runs
 at most four seconds ahead after all nodes were restarted at once."""
 
+RECORD_OVERHEAD = 64
+"""What a record takes on the disk besides payloads and pieces of snapshots: frame, place, numbers."""
+
 EARLY_BYTES = 1 << 20
 """On a disk that runs short of room the log is shortened when it has grown by that much: less would hardly pay, and as
 much is left free beside the snapshots, which are taken to be no larger than the last ones and all that came since."""
@@ -81,10 +84,16 @@ class Ledger:
         """The ceiling that is on its way to the disk, or on it."""
         self.in_round = False
         """Snapshots are on their way, so that the log can be shortened."""
-        self._grown = 0
-        self._snapshots = 0
-        """Bytes of the last ones that this process has written."""
+        self._size = 0
+        """Bytes of the log, about, as far as they are needed."""
         self._enough = limits.log
+        """With so many it is long."""
+        self._states: dict[GroupId, int] = {}
+        """Bytes of each group's last snapshot that it holds."""
+        self._round_at = 0
+        """How large it was when the round began."""
+        self._written: dict[GroupId, int] = {}
+        """Bytes of each group's snapshot of the round."""
         self._unlogged: deque[tuple[int, Channel, Data]] = deque()
         self._reserving: tuple[int, Stamp] | None = None
         self._parts: dict[GroupId, tuple[int, Spool]] = {}
@@ -96,12 +105,14 @@ class Ledger:
     # --- reading it
 
     def _replay(self, journal: Journal) -> None:
-        cuts = set(journal.cuts)
-        for place, record in enumerate(journal.records):
+        cuts, place = set(journal.cuts), 0
+        for record in journal.records:
             if place in cuts:
                 self._doubt()
+            self._count(record)
             self._take(record)
-        if len(journal.records) in cuts:
+            place += 1
+        if place in cuts:
             self._doubt()
 
     def _doubt(self) -> None:
@@ -275,34 +286,61 @@ class Ledger:
         """Its number among what this process appends."""
         assert self.kept, "only a node with a log hosts durable groups"
         self.appended += 1
+        self._count(record)
         out.appends.append(record)
         return self.appended
 
     def append_fresh(self, out: Output, channel: Channel) -> None:
         """What has arrived in a durable group goes to the log, and counts as received once it is durable there."""
         for data in channel.fresh:
-            self._grown += size_of(data.payloads)
             self._unlogged.append((self.append(out, data), channel, data))
         channel.fresh.clear()
 
+    def _count(self, record: Record) -> None:
+        """It is in the log, or on its way there."""
+        if isinstance(record, Data):
+            self._size += size_of(record.payloads) + RECORD_OVERHEAD
+        elif not isinstance(record, Chunk):
+            self._size += RECORD_OVERHEAD
+        else:
+            self._size += len(record.data)
+            if record.digest and self.in_round:
+                self._written[record.group] = record.total
+            elif record.digest:  # what a learner was sent, perhaps only what it lacked: the state is no smaller
+                self._states[record.group] = max(record.total, self._states.get(record.group, 0))
+                self._judge()
+
+    def _judge(self) -> None:
+        states = sum(self._states.values())
+        self._enough = states + max(self._limits.log, states)
+
     @property
     def is_long(self) -> bool:
-        """It has grown so much that it is worth while to write snapshots and forget the rest."""
-        return self._grown >= self._enough and not self.in_round
+        """What it holds besides the last snapshots is so much that it is worth while to write new ones and forget the
+        rest.  That counts what former processes have written, and snapshots that are of no use any more: a node that is
+        killed again and again, or fetches the state again and again, keeps its log as short as any other."""
+        return self._size >= self._enough and not self.in_round
 
     def is_worth_shortening(self, free: int) -> bool:
         """With so little room left on the disk it is: it has grown, and there is room for the snapshots."""
-        need = self._snapshots + self._grown
-        return self._grown >= EARLY_BYTES and free >= need + EARLY_BYTES and not self.in_round
+        grown = self._size - sum(self._states.values())
+        return grown >= EARLY_BYTES and free >= self._size + EARLY_BYTES and not self.in_round
 
-    def shortened(self, snapshots: int) -> None:
-        """What remains of it is snapshots of that many bytes: they are not written again before it has doubled."""
-        self._grown, self._snapshots = 0, snapshots
-        self._enough = max(self._limits.log, snapshots)
+    def begin_round(self) -> None:
+        """Snapshots are on their way, so that what is before them can be forgotten."""
+        self.in_round, self._round_at = True, self._size
+        self._written.clear()
+
+    def shortened(self) -> None:
+        """It begins with the round now."""
+        self.in_round = False
+        self._size -= self._round_at
+        self._states = dict(self._written)
+        self._judge()
 
     def postpone(self) -> None:
         """It cannot be shortened now: not before it has grown as much again."""
-        self._enough = self._grown + self._limits.log
+        self._enough = self._size + self._limits.log
 
     def on_logged(self, count: int) -> None:
         """So many records are durable."""

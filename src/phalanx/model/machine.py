@@ -44,13 +44,15 @@ __all__ = [
 class Output:
     """What one step asks its driver to do.  Lists in order; see the module's text for when each is released."""
 
-    __slots__ = ("appends", "deliveries", "drops", "eager", "forget", "notes", "reread", "sends", "writes")
+    __slots__ = ("apart", "appends", "deliveries", "drops", "eager", "forget", "notes", "reread", "sends", "writes")
 
     def __init__(self) -> None:
         self.writes: list[Any] = []
         """The node's whole small durable state, as it shall be from now on (the last one of a batch suffices)."""
         self.appends: list[Any] = []
         """Records for the log, in order."""
+        self.apart = False
+        """What is appended from this output on is to be kept when all before is forgotten: a log may begin a new file."""
         self.forget: int | None = None
         """Log records with lower numbers are needed no more.  A machine counts what it appends from 1; what was in the
         log at its start has the numbers up to 0, the last of them 0."""

@@ -4,7 +4,7 @@ See `phalanx.model.machine` for the contract.  Structs are made several times as
 takes a handful of them on its way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -41,7 +41,8 @@ class Drop(msgspec.Struct, frozen=True, gc=False):
 class Journal(msgspec.Struct, frozen=True):
     """A node's log as it is found when a process starts, or asks for it."""
 
-    records: Sequence[Any] = ()
+    records: Iterable[Any] = ()
+    """Oldest first; they may be read from the disk while they are iterated."""
     cuts: Sequence[int] = ()
     """Places in `records` before which a torn tail was cut off: records are possibly lost there."""
     lost: bool = False

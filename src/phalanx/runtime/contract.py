@@ -64,6 +64,10 @@ class LogDisk(Protocol):
         needed no more (the first one that this process appended has the number 1; those that it found when it began end
         with 0)."""
 
+    def part(self) -> None:
+        """Records that are appended from now on are to be kept when all before are forgotten: a hint, for a log that is
+        kept in files, to begin a new one before the next append."""
+
     def read(self, done: Callable[[Journal | None, BaseException | None], None]) -> None:
         """Call `done` with all that the log holds, or with why it cannot be read.  Not with an `append` under way."""
 

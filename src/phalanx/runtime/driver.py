@@ -170,7 +170,7 @@ class Driver:
         for drop in output.drops:
             self._transport.drop(drop.source, drop.reason)
         if output.appends:
-            self._appends.append(output.appends)
+            self._appends.append(output.appends, apart=output.apart)
         if output.forget is not None:
             self._appends.forget(output.forget)
         if output.reread:

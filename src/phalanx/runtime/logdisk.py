@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from phalanx.model.machine import Journal
 from phalanx.runtime.contract import LogDisk, Stored
 from phalanx.runtime.files import PosixFiles
 from phalanx.runtime.kernelsync import kernel_sync
-from phalanx.runtime.log import DamagedLog, Log, Recovery
+from phalanx.runtime.log import Log, Recovery
+from phalanx.runtime.segments import DamagedLog, Records
 from phalanx.runtime.space import RETRY_S, Left, Looked, NoRoom
 from phalanx.wire.codec import Codec
 
@@ -50,9 +51,12 @@ class GroupCommit:
         self._retry: asyncio.TimerHandle | None = None
         """Set while what waits was refused for want of room."""
 
-    def append(self, records: Sequence[Any]) -> None:
-        """Have them appended, from the next `begin` on."""
+    def append(self, records: Sequence[Any], *, apart: bool = False) -> None:
+        """Have them appended, from the next `begin` on.  apart: these and what follows are to be kept when all before is
+        forgotten."""
         assert self._disk is not None, "a machine that appends has a log"
+        if apart:
+            self._disk.part()
         self._waiting += records
         self.appended += len(records)
 
@@ -183,6 +187,9 @@ class FileLog:
         future = asyncio.get_running_loop().run_in_executor(self._thread, work)
         future.add_done_callback(lambda finished: done(finished.exception()))
 
+    def part(self) -> None:
+        self._log.part()
+
     def read(self, done: Callable[[Journal | None, BaseException | None], None]) -> None:
         def finished(future: asyncio.Future[Journal]) -> None:
             error = future.exception()
@@ -191,7 +198,8 @@ class FileLog:
         asyncio.get_running_loop().run_in_executor(self._thread, self._read).add_done_callback(finished)
 
     def _read(self) -> Journal:
-        return _journal(self._log.reread(), self._codec)
+        found = self._log.reread()
+        return _journal(found, [self._codec.decode(record) for record in found.records])
 
     def close(self) -> None:
         if self._kernel is not None:
@@ -220,6 +228,9 @@ class MemoryLog:
             self._base -= gone
         asyncio.get_running_loop().call_soon(done, None)
 
+    def part(self) -> None:
+        """It forgets records one by one."""
+
     def read(self, done: Callable[[Journal | None, BaseException | None], None]) -> None:
         asyncio.get_running_loop().call_soon(done, Journal(tuple(self.records)), None)
 
@@ -236,7 +247,10 @@ def open_log(directory: Path, codec: Codec[Any], *, expected: bool = False) -> t
     One that is damaged is set aside beside it, with a warning, and a new one is begun that says so: what its groups had
     must come from their other hosts, or an operator repairs it.
 
-    Raises OSError, and CodecError for records of another version.
+    The journal's records are read and decoded whenever it is iterated, which is to be done before anything is appended:
+    what a machine makes of them need not be in memory beside them.
+
+    Raises OSError, and CodecError for records of another version, as may iterating.
     """
     files = PosixFiles(directory)
     log = Log(files, lost=expected)
@@ -259,12 +273,26 @@ def open_log(directory: Path, codec: Codec[Any], *, expected: bool = False) -> t
     if found.torn:
         logger.warning("possibly lost: %s. What was acknowledged last may be known to the other hosts only", found.torn)
     try:
-        journal = _journal(found, codec)
+        for record in found.records:
+            codec.decode(record)
+            break
     except BaseException:
         log.close()
         raise
-    return FileLog(log, files, codec), journal
+    return FileLog(log, files, codec), _journal(found, Decoded(found.records, codec))
 
 
-def _journal(found: Recovery, codec: Codec[Any]) -> Journal:
-    return Journal([codec.decode(record) for record in found.records], found.cuts, found.lost)
+def _journal(found: Recovery, records: Iterable[Any]) -> Journal:
+    return Journal(records, found.cuts, found.lost)
+
+
+class Decoded:
+    """What a log holds, decoded one by one whenever it is iterated.  Raises what iterating `Records` does, and
+    CodecError."""
+
+    def __init__(self, records: Records, codec: Codec[Any]) -> None:
+        self._records = records
+        self._codec = codec
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._codec.decode, self._records)

@@ -9,5 +9,9 @@ class FrameError(WireError):
     """Not a sequence of frames: garbage, another version, an excessive length, or a checksum that does not match."""
 
 
+class TornFrame(FrameError):
+    """The bytes end inside a frame, as after a crash in the middle of an append."""
+
+
 class CodecError(WireError):
     """A sound frame whose body is no message of the expected types."""

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import google_crc32c
 
 from phalanx.errors import TooLarge
-from phalanx.wire.errors import FrameError
+from phalanx.wire.errors import FrameError, TornFrame
 
 FORMAT_VERSION: Final = 1
 MAGIC: Final = 0x5850  # b"PX"
@@ -182,20 +182,27 @@ class Scan(NamedTuple):
     is damage, and what follows it may have been durable: it must never be cut off silently."""
 
 
+def read_frame(data: bytes, at: int, limit: int = BODY_BYTES_MAX) -> tuple[Frame, int]:
+    """The frame at that offset of a file, and where it ends.  Raises TornFrame if the data ends inside it, and FrameError
+    if it is none."""
+    left = len(data) - at
+    if left < HEADER_SIZE:
+        raise TornFrame("the data ends inside a header")
+    size = _frame_size(data, at, limit)
+    if left < size:
+        raise TornFrame(f"the data ends inside a frame of {size} bytes")
+    (checksum,) = _CHECKSUM.unpack_from(data, at)
+    return _checked_frame(checksum, data[at + _CHECKSUM_SIZE : at + size]), at + size
+
+
 def scan(data: bytes, limit: int = BODY_BYTES_MAX) -> Scan:
     """Read a file of frames up to its end or to the first thing that is no frame."""
     frames: list[Frame] = []
     at = 0
     while at < len(data):
-        if len(data) - at < HEADER_SIZE:
-            return Scan(frames, at, "the data ends inside a header", True)
         try:
-            size = _frame_size(data, at, limit)
-            if len(data) - at < size:
-                return Scan(frames, at, f"the data ends inside a frame of {size} bytes", True)
-            (checksum,) = _CHECKSUM.unpack_from(data, at)
-            frames.append(_checked_frame(checksum, data[at + _CHECKSUM.size : at + size]))
+            frame, at = read_frame(data, at, limit)
         except FrameError as error:
-            return Scan(frames, at, str(error), False)
-        at += size
+            return Scan(frames, at, str(error), isinstance(error, TornFrame))
+        frames.append(frame)
     return Scan(frames, at, "", False)

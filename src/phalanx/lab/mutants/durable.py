@@ -71,7 +71,7 @@ _replay = Ledger._replay
 
 def _replay_behind_the_cut(self: Ledger, journal: Journal) -> None:
     last = max(journal.cuts, default=0)
-    _replay(self, Journal(journal.records[last:]))
+    _replay(self, Journal(tuple(journal.records)[last:]))
 
 
 mutant("the wrong end of a torn log is cut off", 12, (Ledger, "_replay", _replay_behind_the_cut))

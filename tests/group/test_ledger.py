@@ -1,0 +1,103 @@
+"""When a node's log is so long that snapshots are worth while (group/ledger.py, group/compaction.py)."""
+
+from phalanx.group.config import Limits
+from phalanx.group.ledger import RECORD_OVERHEAD, Ledger
+from phalanx.group.messages import Ceiling, Chunk, Data, Record
+from phalanx.model.machine import Journal, Output
+
+LIMIT = 10_000
+BATCH = Data(1, 1 << 16, 1, 1, 10, 1, 0, (), [bytes(984)])
+BATCHES = LIMIT // (1000 + RECORD_OVERHEAD) + 1
+"""So many are more than the limit."""
+
+
+def is_long(log: Ledger) -> bool:
+    """Now."""
+    return log.is_long
+
+
+def ledger(*records: Record) -> Ledger:
+    return Ledger("a", Limits(log=LIMIT), Journal(records))
+
+
+def written(log: Ledger, *records: Record) -> None:
+    for record in records:
+        log.append(Output(), record)
+
+
+def snapshot(size: int, token: int = 1, group: int = 1 << 16) -> list[Record]:
+    """In two chunks."""
+    half = size // 2
+    return [
+        Chunk(group, token, 1, (0,), b"", 0, 0, bytes(half)),
+        Chunk(group, token, 1, (0,), b"digest", half, size, bytes(size - half)),
+    ]
+
+
+def test_a_log_is_long_once_it_holds_the_limit_of_batches() -> None:
+    log = ledger()
+    written(log, *[BATCH] * (BATCHES - 1))
+    assert not is_long(log)
+    written(log, BATCH)
+    assert is_long(log)
+
+
+def test_small_records_count_for_what_they_take() -> None:
+    log = ledger()
+    written(log, *[Ceiling(1)] * (LIMIT // RECORD_OVERHEAD + 1))
+    assert is_long(log)
+
+
+def test_what_former_processes_have_written_counts() -> None:
+    """Found by the soak: a node that was killed every few seconds never shortened its log."""
+    lives: list[Record] = []
+    for _ in range(BATCHES):
+        assert not is_long(ledger(*lives))
+        lives.append(BATCH)
+    assert is_long(ledger(*lives))
+
+
+def test_as_much_as_the_snapshots_have_may_follow_them() -> None:
+    log = ledger()
+    written(log, *snapshot(3 * LIMIT))
+    written(log, *[BATCH] * 2 * BATCHES)
+    assert not is_long(log)
+    written(log, *[BATCH] * BATCHES)
+    assert is_long(log)
+    again = ledger(*snapshot(3 * LIMIT), *[BATCH] * 2 * BATCHES)
+    assert not is_long(again), "and the same is said by a process that reads it"
+
+
+def test_snapshots_of_no_use_any_more_count() -> None:
+    """Found by the soak: a node that fetched the state again and again kept each in its log."""
+    log = ledger()
+    written(log, *snapshot(3 * LIMIT, 1))
+    written(log, *snapshot(2 * LIMIT, 2))
+    assert not is_long(log)
+    written(log, *snapshot(2 * LIMIT, 3))
+    assert is_long(log)
+
+
+def test_after_a_round_only_what_it_wrote_and_what_followed_counts() -> None:
+    log = ledger()
+    written(log, *snapshot(5 * LIMIT), *[BATCH] * 5 * BATCHES)
+    assert is_long(log)
+    log.begin_round()
+    assert not is_long(log), "one at a time"
+    written(log, *snapshot(LIMIT // 2), *[BATCH] * (BATCHES - 1))
+    log.shortened()
+    assert not is_long(log), "the state has become small, and so does the log"
+    written(log, BATCH)
+    assert is_long(log)
+
+
+def test_what_cannot_be_shortened_now_is_tried_again_after_the_limit_of_batches() -> None:
+    log = ledger()
+    written(log, *[BATCH] * BATCHES)
+    log.begin_round()
+    log.postpone()
+    log.in_round = False
+    written(log, *[BATCH] * (BATCHES - 1))
+    assert not is_long(log)
+    written(log, BATCH)
+    assert is_long(log)
