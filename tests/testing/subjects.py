@@ -279,3 +279,26 @@ class Twins:
     def add(self, value: int) -> int:
         self.left.append(value)
         return len(self.right)
+
+
+class Limiter:
+    """Wrong: whom it let pass lately is not in its snapshot.  Alone it is asked once in a second, so nothing shows."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.lately: list[int] = []
+
+    @command
+    def ask(self, *, context: Context = OUTSIDE) -> bool:
+        self.lately = [time_ms for time_ms in self.lately if time_ms > context.time_ms - 900]
+        if len(self.lately) >= 3:
+            return False
+        self.lately.append(context.time_ms)
+        self.passed += 1
+        return True
+
+    def snapshot(self) -> bytes:
+        return msgspec.msgpack.encode(self.passed)
+
+    def restore(self, data: bytes) -> None:
+        self.passed = msgspec.msgpack.decode(data)

@@ -5,6 +5,10 @@ must have come to its end, every client must be served, and all replicas must be
 
 An object that lives in memory begins anew if all its hosts fail, and then nothing is promised of what was before.  Such a
 run is judged by progress alone; the note `sim.state_lost` counts them.
+
+A durable one never begins anew.  Disks of a minority may lose what was durable; then acknowledgements stand for more
+disks than the bad ones twice over, and if all that is left of the object was on bad ones, it may wait for an operator
+(see `lab.durable`).
 """
 
 import random
@@ -20,7 +24,7 @@ from phalanx.model.events import Installed
 from phalanx.model.history import Operation, Outcome
 from phalanx.model.machine import Machine
 from phalanx.model.replicated import Kind
-from phalanx.model.view import GroupId, GroupSpec, Name
+from phalanx.model.view import GroupId, GroupSpec, Name, View
 from phalanx.node.node import Message
 from phalanx.node.node import Node as Machinery
 from phalanx.replication.calls import Call as CommandCall
@@ -29,7 +33,7 @@ from phalanx.replication.client import ClientMachine
 from phalanx.replication.inflight import SLICE_BYTES, ReplicaDiverged, SnapshotUnfaithful
 from phalanx.replication.objects import Invocation, ObjectType
 from phalanx.replication.replica import Replica
-from phalanx.sim.faults import CrashAll
+from phalanx.sim.faults import CrashAll, Spoiling
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.run import Scenario
 from phalanx.sim.swarm import Swarm
@@ -63,6 +67,8 @@ class ObjectScenario(Scenario):
     fingerprint = staticmethod(repr)
     object_name: str
     """Of the object's group."""
+    durable = False
+    """It outlives its hosts."""
 
     def __init__(self) -> None:
         self._token = 0
@@ -105,7 +111,13 @@ class ObjectScenario(Scenario):
         rng = random.Random(f"{self.plan.seed}/service")
         lease_ms = rng.choice((0, 0, 300))
         contract = self.kind(None).contract
-        self.spec = GroupSpec(self.object_name, lease_ms=lease_ms, contract=contract)
+        names = self.plan.names
+        spoiled = {f.node for f in self.plan.faults if isinstance(f, Spoiling) and f.node < len(names)}
+        self._bad = {names[node] for node in spoiled}
+        copies = 2 * len(spoiled) + 1 if self.durable else 1
+        self.spec = GroupSpec(
+            self.object_name, lease_ms=lease_ms, contract=contract, durable=self.durable, min_copies=copies
+        )
         self.clients = tuple(f"~{number}" for number in range(rng.choice((1, 2, 3, 4))))
         super().build()
         for name in self.clients:
@@ -118,7 +130,8 @@ class ObjectScenario(Scenario):
         peers = tuple((name, name) for name in names)
         config = Config(setup.name, setup.address, (), peers, (), TIMING, LIMITS)
         objects = {self.object_name: (self.kind(setup), self.spec)}
-        return Machinery(config, setup.durable, setup.rng, setup.now, objects)
+        journal = setup.journal if self.durable else None
+        return Machinery(config, setup.durable, setup.rng, setup.now, objects, journal)
 
     def deliver(self, node: Node, delivery: Any) -> Iterable[Any] | None:
         match delivery:
@@ -127,6 +140,10 @@ class ObjectScenario(Scenario):
             case Installed(view) if (group := view.group_named(self.object_name)) is not None:
                 if self._groups and group.id not in self._groups:
                     self.world.tell("state_lost")
+                    if self.durable:
+                        self.world.fail(
+                            "state lost", f"{node.name} is in view {view.id}, in which the object began anew"
+                        )
                 self._groups.add(group.id)
             case ReplicaDiverged() | SnapshotUnfaithful():
                 self.world.fail("replica", str(delivery))
@@ -180,6 +197,8 @@ class ObjectScenario(Scenario):
         if view is None or any(v != view for v in views) or len(view.members) != self.plan.nodes or self.under_way:
             return False
         group = view.group_named(self.object_name)
+        if group is None and self._waits_for_operator(view):
+            return True
         if group is None or len(group.hosts) != self.plan.nodes:
             return False
         if self._probes is None:
@@ -196,6 +215,11 @@ class ObjectScenario(Scenario):
         if len(states) != 1:
             self.world.fail("replica", f"{len(states)} states at position {positions.pop()}")
         return True
+
+    def _waits_for_operator(self, view: View) -> bool:
+        """All that is left of the object was on disks that lost it."""
+        waits = next((s for s in view.suspended if s.group.spec.name == self.object_name), None)
+        return waits is not None and set(waits.group.hosts) <= self._bad
 
     def state_of(self, replica: Replica[Any]) -> bytes:
         """What must be equal at all replicas in the end."""

@@ -52,9 +52,13 @@ class Watcher:
         if not same:
             self.fail("order", f"one place in the order, two commands: {first.call} and {execution.call}")
         elif told(first.outcome) != told(execution.outcome):
-            self.fail("divergence", self._story("was answered differently by two replicas", first, execution))
+            where = "by two replicas" if first.node != execution.node else _again(first.node)
+            self.fail("divergence", self._story(f"was answered differently {where}", first, execution))
         elif first.digest != execution.digest:
-            self.fail("divergence", self._story("left two replicas in different states", first, execution))
+            what = "left two replicas in different states"
+            if first.node == execution.node:
+                what = f"left another state {_again(first.node)}"
+            self.fail("divergence", self._story(what, first, execution))
 
     def _story(self, what: str, *executions: Execution) -> str:
         lines = [f"{executions[0].call} {what} (position {executions[0].context.position} of the order)"]
@@ -62,6 +66,10 @@ class Watcher:
             lines.append(f"  at {each.node} it {outcome_text(each.outcome)}")
             lines.append(f"    and the state is {each.state}")
         return "\n".join(lines)
+
+
+def _again(node: Name) -> str:
+    return f"when {node} ran it again, restarted from its log"
 
 
 def observed(cls: type, node: Name, watcher: Watcher) -> ObjectType[Any]:

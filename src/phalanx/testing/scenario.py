@@ -19,6 +19,7 @@ from phalanx.replication.objects import Invocation, ObjectType
 from phalanx.replication.replica import Replica
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.run import Call
+from phalanx.sim.swarm import Swarm
 from phalanx.testing.observed import Watcher, observed
 from phalanx.testing.subject import call_key, call_text, meant, outcome_text
 from phalanx.testing.witness import Agreed, Demand
@@ -30,12 +31,20 @@ CALLS = (10, 30, 60)
 """Calls of one run: one of these."""
 
 
+DURABLE = msgspec.structs.replace(
+    ObjectScenario.swarm, faults=("CrashAll", "CrashAll", "CrashInWrite", "Crash", *Swarm().faults), bad_disks=0.3
+)
+"""What befalls a durable object: power cuts of all nodes, deaths in mid write and bad disks besides."""
+
+
 class Subject(NamedTuple):
-    """What is simulated: the class as callers know it, how calls are drawn, and how large clusters are."""
+    """What is simulated: the class as callers know it, how calls are drawn, how large clusters are, and whether what the
+    object holds is durable."""
 
     kind: ObjectType[Any]
     draw: Callable[[random.Random], Invocation[Any]]
     sizes: tuple[int, ...]
+    durable: bool = False
 
 
 class ClassScenario(ObjectScenario):
@@ -46,7 +55,8 @@ class ClassScenario(ObjectScenario):
     def __init__(self, subject: Subject) -> None:
         super().__init__()
         self._subject = subject
-        self.swarm = msgspec.structs.replace(ObjectScenario.swarm, sizes=subject.sizes)
+        self.durable = subject.durable
+        self.swarm = msgspec.structs.replace(DURABLE if subject.durable else ObjectScenario.swarm, sizes=subject.sizes)
         self._watcher = Watcher(lambda kind, text: self.world.fail(kind, text))
         self._demands: dict[int | str, Demand] = {}
         self._arguments: dict[bytes, bytes] = {}

@@ -63,10 +63,12 @@ class Report:
 
     seeds: the simulated disasters that were run.  calls: how many calls clients made in them.  skipped: what could not
     be checked, and why.  undecided: histories that were too hard to judge.  coverage: how often each thing happened.
+    durable: as it was asked for.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, durable: bool = False) -> None:
         self.name = name
+        self.durable = durable
         self.findings: list[Finding] = []
         self.seeds: list[int] = []
         self.calls = 0
@@ -93,7 +95,8 @@ class Report:
             where = "" if finding.seed is None else f" (seed {finding.seed})"
             lines += ["", f"{number}. {finding.kind}{where}: {finding.text}"]
             if finding.plan is not None:
-                lines.append(f"replay: phalanx.testing.simulate({self.name}, plan={finding.plan!r})")
+                durable = ", durable=True" if self.durable else ""
+                lines.append(f"replay: phalanx.testing.simulate({self.name}{durable}, plan={finding.plan!r})")
         return "\n".join(lines)
 
 
@@ -111,6 +114,7 @@ def simulate(
     seeds: int | Iterable[int] = SEEDS,
     calls: Draw | None = None,
     nodes: int | Sequence[int] = SIZES,
+    durable: bool = False,
     plan: str | None = None,
     check: bool = True,
 ) -> Report:
@@ -129,6 +133,9 @@ def simulate(
     calls: draws a client's next call from a `random.Random`, as `phalanx.testing.call(Bank.deposit, "ann", 3)`.  None:
         methods are drawn with arguments of their annotated types, from small pools of values.
     nodes: how many nodes a cluster has; of several numbers each seed draws one.
+    durable: simulate an object that is hosted with `durable=True`.  Then the disasters are also power cuts of all nodes
+        at once, deaths in the middle of a write, and disks of a minority that tear, lose, misplace or flip what was on
+        them; nodes come back with their logs and the snapshots in these, and nothing that was answered may be lost.
     plan: run just this one, from an earlier finding, instead of all else.
     check: raise what was found.  False: only return it.
 
@@ -141,7 +148,7 @@ def simulate(
     if not sizes or not all(1 <= size <= NODES_MAX for size in sizes):
         raise ConfigurationError(f"a simulated cluster has 1 to {NODES_MAX} nodes, not {nodes}")
     kind = describe(cls)
-    simulation = _Simulation(Subject(kind, drawing(kind, calls), sizes))
+    simulation = _Simulation(Subject(kind, drawing(kind, calls), sizes, durable))
     before = random.getstate()  # runs seed the module's own generator, so that they can be replayed
     try:
         if plan is not None:
@@ -171,7 +178,7 @@ class _Simulation:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._scenario = ClassScenario(subject)
-        self.report = Report(subject.kind.cls.__name__)
+        self.report = Report(subject.kind.cls.__name__, durable=subject.durable)
 
     def _fresh(self) -> ClassScenario:
         self._scenario = ClassScenario(self._subject)
