@@ -16,6 +16,15 @@ def opened(files: PowerFiles | PosixFiles, segment_bytes: int = 1000) -> tuple[L
     return log, log.recover()
 
 
+def append(log: Log, files: PowerFiles, records: list[bytes]) -> None:
+    """As a node does where the kernel syncs."""
+    if log.write(records):
+        files.sync(log.newest)
+        log.synced(None)
+    else:
+        log.append(records)
+
+
 def filled(count: int, group: int = 3, segment_bytes: int = 1000) -> PowerFiles:
     """A log of that many records, written a group at a time."""
     files = PowerFiles()

@@ -1,17 +1,19 @@
 """runtime.log: what was acknowledged is there after any crash, or the log says that it may not be (SCENARIOS 3 to 6)."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from phalanx.errors import TooLarge
 from phalanx.runtime.files import PosixFiles
+from phalanx.runtime.log import Log
 from phalanx.runtime.logdisk import open_log
 from phalanx.runtime.segments import RECORD_BYTES_MAX, DamagedLog, read_segment
 from phalanx.wire.errors import CodecError
 from phalanx.wire.frame import Kind, encode_frame
-from tests.runtime.logs import FIRST, SECOND, contents, filled, opened, read, record
+from tests.runtime.logs import FIRST, SECOND, append, contents, filled, opened, read, record
 from tests.runtime.power import PowerFiles
 from tests.runtime.toys import TEXT, Text
 
@@ -67,19 +69,22 @@ def test_segments_whose_records_are_not_needed_are_removed_the_oldest_first() ->
     assert opened(PowerFiles(contents(files)))[0].next == 31, "numbers go on"
 
 
-def test_what_is_apart_goes_into_a_file_of_its_own_so_that_all_before_it_can_go() -> None:
+@pytest.mark.parametrize("by", [append, lambda log, _, records: log.append(records)], ids=["halves", "whole"])
+def test_what_is_apart_goes_into_a_file_of_its_own_so_that_all_before_it_can_go(
+    by: Callable[[Log, PowerFiles, list[bytes]], None],
+) -> None:
     files = PowerFiles()
     log, _ = opened(files, 1 << 20)
     log.part()
     assert files.names() == [FIRST], "there is nothing before it yet"
     for round_ in range(4):
         for n in range(5):
-            log.append([record(n)])
+            by(log, files, [record(n)])
         log.part()
         log.part()
         start = log.next
-        log.append([b"begins round %d" % round_])
-        log.append([b"in it"])
+        by(log, files, [b"begins round %d" % round_])
+        by(log, files, [b"in it"])
         assert len(files.names()) == 2
         log.forget(start)
         assert len(files.names()) == 1
