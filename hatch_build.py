@@ -29,6 +29,7 @@ COMPILED = (
     "services/store/index.py",
     "services/store/limits.py",
     "services/store/loading.py",
+    "services/store/shards.py",
     "services/store/txn.py",
     "node/node.py",
     "runtime/driver.py",

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from heapq import merge
 from typing import TYPE_CHECKING
 
-from sortedcontainers import SortedDict
-
+from phalanx.services.store.shards import Shards
 from phalanx.services.store.values import Event, Versioned
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ ITEM_BYTES = 128
 class Frozen:
     """See the module's text.  To be closed when it is needed no more."""
 
-    def __init__(self, index: "Index", live: "SortedDict[bytes, Versioned]", log: list[Event]) -> None:
+    def __init__(self, index: "Index", live: Shards[Versioned], log: list[Event]) -> None:
         self.revision = index.revision
         self.compacted = index.compacted
         self.loaded = index.loaded
@@ -38,7 +37,7 @@ class Frozen:
         self._log = log
         self._read: bytes | None = None
         """The last key that was read."""
-        self._before: SortedDict[bytes, Versioned | None] = SortedDict()
+        self._before: Shards[Versioned | None] = Shards()
         """Keys beyond it that have been changed since: what they were."""
 
     def keep(self, key: bytes, was: Versioned | None) -> None:
@@ -54,21 +53,24 @@ class Frozen:
     def _next(self, size: int) -> list[tuple[bytes, Versioned]]:
         items: list[tuple[bytes, Versioned]] = []
         live, before, last = self._live, self._before, None
-        beyond = {"minimum": self._read, "inclusive": (False, True)}
-        keys = live.irange(**beyond)
-        for key in merge(keys, before.irange(**beyond)) if before else keys:
+        any_before = len(before) > 0
+        keys = live.keys_after(self._read)
+        if any_before:
+            keys = merge(keys, before.keys_after(self._read))
+        for key in keys:
             if key == last:
                 continue
             last = key
-            item = before[key] if key in before else live[key]
+            item = before[key] if any_before and key in before else live[key]
             if item is not None:
                 items.append((key, item))
                 size -= len(key) + len(item.value) + ITEM_BYTES
                 if size <= 0:
                     break
-        self._read = last if last is not None else self._read
-        for key in list(before.irange(None, self._read)) if last is not None else ():
-            del before[key]
+        if last is not None:
+            self._read = last
+            for key in list(before.keys(b"", last + b"\0")):  # it included
+                del before[key]
         return items
 
     def log(self, size: int) -> Iterator[list[Change]]:

@@ -17,15 +17,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from heapq import merge
 from operator import attrgetter
-from typing import Any
 
 import msgspec
-from sortedcontainers import SortedDict
 from xxhash import xxh3_128_intdigest
 
 from phalanx.errors import Compacted, Refused
 from phalanx.services.store import limits
 from phalanx.services.store.frozen import Change, Frozen
+from phalanx.services.store.shards import Shards
 from phalanx.services.store.values import INDEX_BITS, Event, Feed, Range, Versioned, position_after, position_of
 
 _SUM_BYTES = 24  # of as many hashes of 16 bytes as there will ever be
@@ -36,6 +35,8 @@ _time = attrgetter("time_ms")
 
 TRIM = 4_096
 """Forgotten entries that the log's list carries along before it is cut."""
+
+_FORGOTTEN = Event(b"", 0, 0, 0, None, None)
 
 
 class Index:
@@ -52,10 +53,11 @@ class Index:
         """Present keys and values."""
         self.history_bytes = 0
         """Keys and superseded values of the retained changes."""
-        self._live: SortedDict[bytes, Versioned] = SortedDict()
+        self._live: Shards[Versioned] = Shards()
         self._log: list[Event] = []
         self._gone = 0  # entries at the beginning of the log that are forgotten
-        self._changes: SortedDict[bytes, list[Event]] = SortedDict()
+        self._changes: Shards[Event | list[Event]] = Shards()
+        """A list only of several: the garbage collector counts and looks through lists, and most keys change once."""
         self._live_sum = 0
         self._log_sum = 0
         self._index = -1
@@ -76,7 +78,7 @@ class Index:
     def put(self, key: bytes, value: bytes, lease: int) -> Versioned:
         """Set the key; what it has now."""
         revision = self._next()
-        found: Versioned | None = self._live.get(key)
+        found = self._live.get(key)
         for frozen in self._frozen:
             frozen.keep(key, found)
         if found is None:
@@ -86,10 +88,7 @@ class Index:
             item = Versioned(value, found.created, revision, found.version + 1, lease)
             self.bytes += len(value) - len(found.value)
             self._live_sum -= _hash(key, found)
-        if found is None:
-            self._live[key] = item
-        else:
-            dict.__setitem__(self._live, key, item)  # its place in the order is known
+        self._live[key] = item
         mark = _hash(key, item)
         self._live_sum += mark
         self._log_sum += mark
@@ -99,7 +98,7 @@ class Index:
     def remove(self, key: bytes) -> None:
         """Remove a key that is present."""
         revision = self._next()
-        found: Versioned = self._live[key]
+        found = self._live[key]
         for frozen in self._frozen:
             frozen.keep(key, found)
         del self._live[key]
@@ -116,11 +115,13 @@ class Index:
 
     def _record(self, event: Event) -> None:
         self._log.append(event)
-        changes: list[Event] | None = self._changes.get(event.key)
-        if changes is None:
-            self._changes[event.key] = [event]
+        known = self._changes.get(event.key)
+        if known is None:
+            self._changes[event.key] = event
+        elif isinstance(known, list):
+            known.append(event)
         else:
-            changes.append(event)
+            self._changes[event.key] = [known, event]
         self.history_bytes += _weight(event)
 
     # --- reads ----------------------------------------------------------------------------------------------------
@@ -128,22 +129,19 @@ class Index:
     @property
     def last(self) -> bytes | None:
         """The last key that is present."""
-        key: bytes | None = self._live.peekitem(-1)[0] if self._live else None
-        return key
+        return self._live.last
 
     def get(self, key: bytes, at: int | None = None) -> Versioned | None:
         """What the key is, or was at a revision.  Raises `Compacted`, and `Refused` for a revision to come."""
         if at is None:
-            found: Versioned | None = self._live.get(key)
-            return found
+            return self._live.get(key)
         self._check(at)
         return self._at(key, at)
 
     def items(self, start: bytes, end: bytes | None, at: int | None = None) -> Iterator[tuple[bytes, Versioned]]:
         """Keys from `start` up to but without `end` (None: to the last), in order.  Raises as `get`."""
         if at is None:
-            live = self._live
-            return ((key, live[key]) for key in self._keys(live, start, end))
+            return self._live.items(start, end)
         self._check(at)
         return self._items_at(start, end, at)
 
@@ -164,18 +162,20 @@ class Index:
         """How many keys there are.  Costs O(log keys), and of the past O(changed keys in the range).  Raises as `get`."""
         if end is not None and end <= start:
             return 0
-        past_last = len(self._live) if end is None else self._live.bisect_left(end)
-        present: int = past_last - self._live.bisect_left(start)
+        present = self._live.before(end) - self._live.before(start)
         if at is None:
             return present
         self._check(at)
-        for key in self._keys(self._changes, start, end):
+        for key in self._changes.keys(start, end):
             present += (self._at(key, at) is not None) - (key in self._live)
         return present
 
     def history(self, key: bytes) -> list[Event]:
         """The retained changes of a key, oldest first."""
-        return list(self._changes.get(key, ()))
+        known = self._changes.get(key)
+        if isinstance(known, list):
+            return known.copy()
+        return [known] if known is not None else []
 
     def revision_at(self, time_ms: int) -> int:
         """The last revision whose changes were not ordered after that time.  The retained changes are the map from times
@@ -194,23 +194,17 @@ class Index:
             raise Refused(f"revision {at} is to come; the store is at {self.revision}")
 
     def _at(self, key: bytes, at: int) -> Versioned | None:
-        changes: list[Event] | None = self._changes.get(key)
-        if changes is None:
-            found: Versioned | None = self._live.get(key)
-            return found
-        after = bisect_right(changes, at, key=_revision)
-        return changes[after - 1].item if after else changes[0].previous
-
-    @staticmethod
-    def _keys(of: "SortedDict[bytes, Any]", start: bytes, end: bytes | None) -> Iterator[bytes]:
-        if end is not None and end <= start:
-            return iter(())
-        keys: Iterator[bytes] = of.irange(start, end, inclusive=(True, False))
-        return keys
+        known = self._changes.get(key)
+        if known is None:
+            return self._live.get(key)
+        if not isinstance(known, list):
+            return known.item if known.revision <= at else known.previous
+        after = bisect_right(known, at, key=_revision)
+        return known[after - 1].item if after else known[0].previous
 
     def _items_at(self, start: bytes, end: bytes | None, at: int) -> Iterator[tuple[bytes, Versioned]]:
         last = None
-        for key in merge(self._keys(self._live, start, end), self._keys(self._changes, start, end)):
+        for key in merge(self._live.keys(start, end), self._changes.keys(start, end)):
             if key != last and (item := self._at(key, at)) is not None:
                 yield key, item
             last = key
@@ -251,13 +245,14 @@ class Index:
         until = bisect_left(self._log, revision, lo=self._gone, key=_revision)
         for n in range(self._gone, until):
             event = self._log[n]
+            self._log[n] = _FORGOTTEN  # so its values go one by one, not all when the list is cut
             self.history_bytes -= _weight(event)
             self._log_sum -= _mark(event)
-            changes = self._changes[event.key]
-            if len(changes) == 1:
-                del self._changes[event.key]
+            known = self._changes[event.key]
+            if isinstance(known, list) and len(known) > 1:
+                del known[0]
             else:
-                del changes[0]
+                del self._changes[event.key]
         self._gone = until
         if self._gone > TRIM and 2 * self._gone > len(self._log):
             del self._log[: self._gone]
@@ -315,16 +310,22 @@ class Index:
         for key, revision, number, time_ms, deleted, previous in changes:
             known = self._changes.get(key)
             if known is not None:
-                self._amend(known, msgspec.structs.replace(known[-1], item=previous))
+                self._amend(known, previous)
             now = None if deleted else self._live.get(key)
             self._record(Event(key, revision, number, time_ms, now, previous))
             self._log_sum += _mark(self._log[-1])
 
-    def _amend(self, known: list[Event], event: Event) -> None:
+    def _amend(self, known: Event | list[Event], item: Versioned | None) -> None:
         """What that key's last change made of it has turned out."""
+        last = known[-1] if isinstance(known, list) else known
+        event = msgspec.structs.replace(last, item=item)
         at = bisect_left(self._log, position_of(event), lo=self._gone, key=position_of)
-        self._log_sum += _mark(event) - _mark(known[-1])
-        self._log[at] = known[-1] = event
+        self._log_sum += _mark(event) - _mark(last)
+        self._log[at] = event
+        if isinstance(known, list):
+            known[-1] = event
+        else:
+            self._changes[event.key] = event
 
 
 def _weight(event: Event) -> int:
