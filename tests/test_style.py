@@ -5,6 +5,7 @@ whoever shrinks a function lowers its entry or deletes it, and nothing on a list
 """
 
 import ast
+import fnmatch
 import importlib.metadata
 import io
 import re
@@ -118,6 +119,27 @@ def sleeps_in(module: Module) -> list[str]:
     ]
 
 
+def compiled_modules() -> list[Module]:
+    """Those that hatch_build.py has compiled."""
+    tree = ast.parse((ROOT / "hatch_build.py").read_text(encoding="utf-8"))
+    [patterns] = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMPILED"
+    ]
+    names = [name.removesuffix(".py").replace("/", ".") for name in patterns]
+    return [m for m in package_modules() if any(fnmatch.fnmatchcase(m.name, f"phalanx.{name}") for name in names)]
+
+
+def handed_on_expressions(module: Module) -> list[str]:
+    """Generator expressions that a function returns.  Compiled ones are lists, so all of them is worked out at once."""
+    return [
+        f"{module.name}:{node.lineno}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.GeneratorExp)
+    ]
+
+
 def unreached(package: Iterable[Module], others: Iterable[Module]) -> set[str]:
     """Modules of the package to which no import leads from its face, its commands, or `others`.  Tests are no reason
     for a module to exist, so they are not asked."""
@@ -175,6 +197,14 @@ def test_a_check_is_switched_off_only_with_a_reason() -> None:
 def test_tests_do_not_sleep() -> None:
     wrong = [line for module in companions() if module.name.startswith("tests") for line in sleeps_in(module)]
     assert not wrong, f"wait for the event, or use virtual time: {wrong}"
+
+
+def test_compiled_functions_return_no_generator_expressions() -> None:
+    """A page of a range once cost as much as the whole range, where it was compiled."""
+    modules = compiled_modules()
+    assert {"phalanx.services.store.index", "phalanx.group.machine"} <= {module.name for module in modules}
+    wrong = [line for module in modules for line in handed_on_expressions(module)]
+    assert not wrong, f"use `yield`, or say that it is a list: {wrong}"
 
 
 def test_no_module_is_dead() -> None:
@@ -277,6 +307,14 @@ def test_an_ignore_needs_its_code_and_its_reason(comment: str, explained: bool) 
 )
 def test_a_sleep_is_found(call: str, count: int) -> None:
     assert len(sleeps_in(Module("tests.planted", f"async def f():\n    {call}\n"))) == count
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [("return (n for n in range(9))", 1), ("return [n for n in range(9)]", 0), ("yield from (n for n in x)", 0)],
+)
+def test_a_generator_expression_that_is_returned_is_found(body: str, count: int) -> None:
+    assert len(handed_on_expressions(Module("planted", f"def f():\n    {body}\n"))) == count
 
 
 def test_a_dead_module_is_found() -> None:

@@ -109,5 +109,5 @@ def total_order(run: Observed) -> Iterator[Violation]:
             yield Violation("total_order", text, (logs[0].held[longest[at]], log.held[sequence[at]]))
 
 
-def _ordered(run: Observed, *orders: Order) -> Iterator[GroupId]:
-    return (group for group, spec in run.specs.items() if spec.order in orders)
+def _ordered(run: Observed, *orders: Order) -> list[GroupId]:
+    return [group for group, spec in run.specs.items() if spec.order in orders]

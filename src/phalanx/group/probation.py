@@ -5,8 +5,6 @@ since a member that is slow again and again costs all others a lag and two view 
 same account from the same views, so a new coordinator goes on with it; a new incarnation begins with none.
 """
 
-from collections.abc import Iterator
-
 from phalanx.group.config import Timing
 from phalanx.model.view import Member, View
 
@@ -53,6 +51,6 @@ class Probation:
         """When its wait is over; 0 if it has none."""
         return self._terms.get(member, (0, 0))[1]
 
-    def ends(self) -> Iterator[int]:
+    def ends(self) -> list[int]:
         """When the waits end."""
-        return (until for _, until in self._terms.values())
+        return [until for _, until in self._terms.values()]

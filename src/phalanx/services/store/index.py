@@ -212,12 +212,14 @@ class Index:
     # --- the log --------------------------------------------------------------------------------------------------
 
     def events_after(self, position: int) -> Iterator[Event]:
-        """Retained changes beyond that position of a watch.  Raises `Compacted` if some that follow are forgotten."""
+        """Retained changes beyond that position of a watch.  Raises `Compacted`, when the first is taken, if some that
+        follow are forgotten."""
         wanted = (position + 1) >> INDEX_BITS  # the first revision of which something is wanted
         if wanted < self.compacted or wanted <= self.loaded > 0:
             raise Compacted(wanted, max(self.compacted, self.loaded + 1))
         at = bisect_left(self._log, position + 1, lo=self._gone, key=position_of)
-        return (self._log[n] for n in range(at, len(self._log)))
+        for n in range(at, len(self._log)):
+            yield self._log[n]
 
     def feed(self, position: int, start: bytes, end: bytes | None, puts: bool, deletes: bool, previous: bool) -> Feed:
         """What `KV.watch` answers.  Raises `Compacted`."""
