@@ -217,8 +217,9 @@ def test_drawn_arguments_have_their_types_and_keep_their_bounds() -> None:
     seen = set()
     for _ in range(500):
         invocation = draw(rng)
-        arguments = invocation.operation.decode(invocation.arguments)  # validates
-        seen |= {(name, str(value)) for name, value in arguments.items() if name in ("level", "loud")}
+        operation = invocation.operation
+        arguments = zip(operation.parameters, operation.decode(invocation.arguments), strict=True)  # validates
+        seen |= {(name, str(value)) for (name, _), value in arguments if name in ("level", "loud")}
     assert seen == {("level", "3"), ("level", "6"), ("level", "9"), ("loud", "True"), ("loud", "False")}
 
 

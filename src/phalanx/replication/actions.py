@@ -1,5 +1,7 @@
 """What a replica asks its node to do: answers to hand out, messages to send, findings to tell."""
 
+from typing import final
+
 import msgspec
 
 from phalanx.model.view import Member
@@ -8,6 +10,7 @@ from phalanx.replication.messages import Reason
 from phalanx.replication.outcome import Outcome
 
 
+@final
 class Refusal(msgspec.Struct, frozen=True, gc=False):
     """The entry was not applied, by every replica alike."""
 

@@ -67,7 +67,7 @@ class _Watch:
         request: int,
         group: GroupId,
         operation: Operation,
-        arguments: dict[str, Any],
+        arguments: tuple[Any, ...],
         position: int,
         credit: int,
     ) -> None:
@@ -80,6 +80,11 @@ class _Watch:
         self.position = self.told = position
         self.credit = min(credit, CREDIT_MAX)
         self.behind = True
+
+    @property
+    def interest(self) -> tuple[bytes, bytes | None]:
+        """The range of keys: the first arguments of every feed."""
+        return self.arguments[0], self.arguments[1]
 
 
 class _Followed:
@@ -131,7 +136,7 @@ class Feeds:
         self._watches[source, asked.request] = watch
         self._of_client.setdefault(source, set()).add(asked.request)
         followed.watches[watch.number] = watch
-        followed.interests.add(watch.number, arguments["start"], arguments["end"])
+        followed.interests.add(watch.number, *watch.interest)
         if watch.credit > 0:
             followed.ready[watch.number] = None
             self._told_at[watch.number] = (watch, now - PROGRESS_NS)  # it is told at once where it is
@@ -158,7 +163,7 @@ class Feeds:
         if not self._of_client[source]:
             del self._of_client[source]
         followed = self._followed[watch.group]
-        followed.interests.remove(watch.number, watch.arguments["start"], watch.arguments["end"])
+        followed.interests.remove(watch.number, *watch.interest)
         del followed.watches[watch.number]
         followed.ready.pop(watch.number, None)
         self._told_at.pop(watch.number, None)

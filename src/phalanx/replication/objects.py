@@ -14,6 +14,7 @@ and callers send the fingerprint of the one operation that they call.
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator
+from types import GenericAlias
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast, get_type_hints
 
 import msgspec
@@ -37,7 +38,7 @@ class UnencodableResult(Exception):
     its changes stand: it did return."""
 
 
-Watcher: TypeAlias = "Callable[[Operation | TickHook, Any, dict[str, Any], Context], Returned]"
+Watcher: TypeAlias = "Callable[[Operation | TickHook, Any, tuple[Any, ...], Context], Returned]"
 """Is given what `run` is."""
 
 
@@ -53,6 +54,8 @@ class Operation:
         self.when_full = mark.when_full
         self.function = function
         self._context = ""
+        self._by_position = 0
+        """So many of the arguments come first, and may be passed without their names, which is faster."""
         self._feeds = mark.kind is Kind.FEED
         self._signature, hints = self._read(function)
         self._names = tuple(self._signature.parameters)
@@ -66,8 +69,8 @@ class Operation:
         """Fingerprint of the names and types of the arguments and the type of the result."""
         self.watcher: Watcher | None = None
         """Runs it instead, by `perform`, and looks on; for tests of users' classes."""
-        self._arguments = contract.struct("Arguments", fields)
-        self._arguments_decoder = msgspec.msgpack.Decoder(self._arguments)
+        arguments: Any = GenericAlias(tuple, tuple(hint for _, hint in fields))
+        self._arguments_decoder = msgspec.msgpack.Decoder(arguments)
         self._result_decoder = msgspec.msgpack.Decoder(hints["return"])
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
@@ -78,30 +81,33 @@ class Operation:
             args = tuple(bound.arguments.values())
         return _ENCODER.encode(args)
 
-    def decode(self, arguments: bytes) -> dict[str, Any]:
-        """Arguments for `run`.  Raises `msgspec.DecodeError` if they do not fit (`ValidationError` is one)."""
-        values = self._arguments_decoder.decode(arguments)
-        return {name: getattr(values, name) for name in self._names}
+    def decode(self, arguments: bytes) -> tuple[Any, ...]:
+        """Arguments for `run`, in the order of `parameters`.  Raises `msgspec.DecodeError` if they do not fit
+        (`ValidationError` is one)."""
+        values: tuple[Any, ...] = self._arguments_decoder.decode(arguments)
+        return values
 
-    def feed(self, instance: Any, arguments: dict[str, Any], position: int) -> Any:
+    def feed(self, instance: Any, arguments: tuple[Any, ...], position: int) -> Any:
         """Call a feed from that position on; what it returned, as it is.  Raises whatever it raises."""
-        return self.function(instance, position, **arguments)
+        return self.function(instance, position, **dict(zip(self._names, arguments, strict=True)))
 
     def read(self, data: bytes) -> Any:
         """Decode what a feed returned.  Raises `msgspec.DecodeError`."""
         return self._result_decoder.decode(data)
 
-    def run(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
+    def run(self, instance: Any, arguments: tuple[Any, ...], context: Context) -> Returned:
         """Call the method.  Raises whatever it raises, and `UnencodableResult`."""
         if self.watcher is not None:
             return self.watcher(self, instance, arguments, context)
         return self.perform(instance, arguments, context)
 
-    def perform(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
+    def perform(self, instance: Any, arguments: tuple[Any, ...], context: Context) -> Returned:
         """As `run`, unwatched.  The context is added to the arguments."""
-        if self._context:
-            arguments[self._context] = context
-        result = self.function(instance, **arguments)
+        named: dict[str, Any] = {self._context: context} if self._context else {}
+        if self._by_position < len(arguments):
+            named.update(zip(self._names[self._by_position :], arguments[self._by_position :], strict=True))
+            arguments = arguments[: self._by_position]
+        result = self.function(instance, *arguments, **named)
         try:
             return Returned(_ENCODER.encode(result))
         except Exception as error:
@@ -122,6 +128,7 @@ class Operation:
         except NameError as error:
             raise ConfigurationError(f"{self.where}: an annotation cannot be resolved: {error}") from error
         parameters = []
+        follows = False  # one that must be passed by its name, or the context
         everything = list(inspect.signature(function).parameters.values())
         if self._feeds and [p.name for p in everything[1:4]] != ["position", "start", "end"]:
             raise ConfigurationError(f"{self.where}: a feed's parameters begin with position, start and end")
@@ -131,12 +138,15 @@ class Operation:
                 if parameter.default is parameter.empty or self._context:
                     raise ConfigurationError(f"{self.where}: one parameter may be a Context, with the default OUTSIDE")
                 self._context = name
+                follows = True
                 continue
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
                 raise ConfigurationError(f"{self.where}: parameter {name!r} must be passable by its name")
             if name not in hints:
                 raise ConfigurationError(f"{self.where}: parameter {name!r} needs a type annotation")
             parameters.append(parameter)
+            follows |= parameter.kind is parameter.KEYWORD_ONLY
+            self._by_position += not follows
         if "return" not in hints:
             raise ConfigurationError(f"{self.where}: the result needs a type annotation")
         return inspect.Signature(parameters), hints
@@ -149,20 +159,20 @@ class TickHook:
         self.watcher: Watcher | None = None
         """As `Operation.watcher`."""
 
-    def decode(self, arguments: bytes) -> dict[str, Any]:
+    def decode(self, arguments: bytes) -> tuple[Any, ...]:
         """It has no arguments."""
         assert not arguments
-        return {}
+        return ()
 
-    def run(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
+    def run(self, instance: Any, arguments: tuple[Any, ...], context: Context) -> Returned:
         """Raises whatever the hook raises."""
         if self.watcher is not None:
             return self.watcher(self, instance, arguments, context)
         return self.perform(instance, arguments, context)
 
-    def perform(self, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
+    def perform(self, instance: Any, arguments: tuple[Any, ...], context: Context) -> Returned:
         """As `run`, unwatched."""
-        instance.tick(context, **arguments)
+        instance.tick(context, *arguments)
         return Returned(b"")
 
 

@@ -4,7 +4,7 @@ Exceptions are rebuilt from their class's name and their `args`, for the classes
 standard ones listed here.  Nothing else is ever instantiated from what came over a wire.
 """
 
-from typing import Any
+from typing import Any, final
 
 import msgspec
 
@@ -35,12 +35,14 @@ STANDARD: dict[str, type[Exception]] = {
 """Exceptions that every caller knows without a declaration."""
 
 
+@final
 class Returned(msgspec.Struct, frozen=True, array_like=True, tag="=", gc=False):
     """The method returned: `value` is its encoded result."""
 
     value: bytes
 
 
+@final
 class Raised(msgspec.Struct, frozen=True, array_like=True, tag="!", gc=False):
     """The method raised and changed nothing.  `args` are the exception's, encoded, or empty if they are not plain."""
 

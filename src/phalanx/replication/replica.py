@@ -41,7 +41,7 @@ from phalanx.replication.objects import ObjectType, Operation, UnencodableResult
 from phalanx.replication.outcome import Outcome, Returned, raised
 from phalanx.replication.saving import Counters, Restoration
 from phalanx.replication.session import LIMITS, Limits
-from phalanx.replication.sessions import FRESH, Fresh, Sessions, Verdict
+from phalanx.replication.sessions import FRESH, Sessions, Verdict
 from phalanx.replication.state import DIGEST_BYTES
 from phalanx.replication.undo import Undo
 
@@ -158,24 +158,24 @@ class Replica(Generic[T]):
         return Touched() if known else Refusal(Reason.EXPIRED, "the group does not know the session")
 
     def _once(self, entry: Run, sender: str) -> Outcome | Refusal:
-        verdict = self._sessions.begin(entry.session, entry.number, entry.low)
+        session, number = entry.session, entry.number
+        verdict = self._sessions.begin(session, number, entry.low)
         if verdict is not FRESH:
             if isinstance(verdict, Verdict):
-                return Refusal(_REASONS[verdict], f"command {entry.number}: {verdict.value}")
-            assert not isinstance(verdict, Fresh)
+                return Refusal(_REASONS[verdict], f"command {number}: {verdict.value}")
             return verdict
         if self._audit.stopped:
             return Refusal(Reason.DIVERGED, "the replicas have diverged and there is no majority: writes are stopped")
         found = self._find(entry.operation, entry.types, Kind.COMMAND)
-        if isinstance(found, Refusal):
+        if type(found) is Refusal:  # rather than isinstance: their metaclass makes that slow
             return found
         outcome = self._run(found, entry.arguments, self._context(sender))
-        if isinstance(outcome, Refusal):
+        if type(outcome) is Refusal:
             return outcome
         # The text of an exception may hold an address or depend on Python's version: it is no part of what must agree.
-        told = outcome.value if isinstance(outcome, Returned) else outcome.type_name.encode()
+        told = outcome.value if type(outcome) is Returned else outcome.type_name.encode()
         self._replies = zlib.crc32(told, self._replies)
-        self._sessions.record(entry.session, entry.number, outcome)
+        self._sessions.record(session, number, outcome)
         return outcome
 
     def _context(self, sender: str) -> Context:
@@ -223,7 +223,7 @@ class Replica(Generic[T]):
         self._token = max(self._token + 1, self.stamp)
         context = self._context("")
         try:
-            hook.run(self._object, {}, context)
+            hook.run(self._object, (), context)
         except MemoryError:
             raise
         except Exception as error:
@@ -252,7 +252,7 @@ class Replica(Generic[T]):
         except Exception as error:
             return raised(error)
 
-    def feed(self, operation_id: str, types: int, encoded: bytes) -> tuple[Operation, dict[str, Any]] | Refusal:
+    def feed(self, operation_id: str, types: int, encoded: bytes) -> tuple[Operation, tuple[Any, ...]] | Refusal:
         """What a watch is to be fed with: the operation and its arguments."""
         found = self._find(operation_id, types, Kind.FEED)
         if isinstance(found, Refusal):

@@ -15,7 +15,7 @@ from phalanx.errors import Diverged
 from phalanx.model.clock import Stamp
 from phalanx.replication.audit import Audit
 from phalanx.replication.objects import ObjectType
-from phalanx.replication.session import SESSION_BYTES, Limits, Session
+from phalanx.replication.session import SESSION_BYTES, Limits, SavedSession
 from phalanx.replication.sessions import Sessions
 
 T = TypeVar("T")
@@ -35,14 +35,14 @@ class Saved(msgspec.Struct, array_like=True, tag="saved"):
     digest: bytes
     time_ms: int
     stamped_ms: int
-    sessions: list[Session]
+    sessions: list[SavedSession]
     state: list[bytes]
 
 
 class More(msgspec.Struct, array_like=True, tag="more"):
     """A further slice: sessions, least recently active first, and after them slices of the object's state."""
 
-    sessions: list[Session]
+    sessions: list[SavedSession]
     state: list[bytes]
 
 

@@ -21,14 +21,14 @@ SESSION_BYTES = 128
 """What a session counts in a slice of a snapshot, besides its outcomes."""
 
 
-class Session(msgspec.Struct, array_like=True):
-    """One client's row.  `outcomes` by number; `size` is their bytes."""
+class SavedSession(msgspec.Struct, array_like=True):
+    """One client's row as it travels.  `outcomes` by number; `size` is their bytes."""
 
     id: int
     active_ms: int
-    low: int = 1
-    size: int = 0
-    outcomes: dict[int, Outcome] = msgspec.field(default_factory=dict)
+    low: int
+    size: int
+    outcomes: dict[int, Outcome]
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -15,11 +15,10 @@ Source: Ongaro, "Consensus: Bridging Theory and Practice" (2014), section 6.3, w
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from enum import Enum
-
-import msgspec
+from typing import Final
 
 from phalanx.replication.outcome import Outcome, Returned
-from phalanx.replication.session import LIMITS, SESSION_BYTES, Limits, Session
+from phalanx.replication.session import LIMITS, SESSION_BYTES, Limits, SavedSession
 
 
 class Verdict(Enum):
@@ -36,7 +35,24 @@ class Fresh(Enum):
     FRESH = "fresh"
 
 
-FRESH = Fresh.FRESH
+FRESH: Final = Fresh.FRESH
+
+
+class Session:
+    """One client's row: see `SavedSession`."""
+
+    __slots__ = ("active_ms", "id", "low", "outcomes", "size")
+
+    def __init__(self, session_id: int, active_ms: int, low: int, size: int, outcomes: dict[int, Outcome]) -> None:
+        self.id = session_id
+        self.active_ms = active_ms
+        self.low = low
+        self.size = size
+        self.outcomes = outcomes
+
+    def copy(self) -> "Session":
+        """One that does not change with this one."""
+        return Session(self.id, self.active_ms, self.low, self.size, self.outcomes.copy())
 
 
 class Frozen:
@@ -50,17 +66,16 @@ class Frozen:
     def keep(self, session: Session) -> None:
         """It is about to change."""
         if self._unread.get(session.id) is session:
-            kept = msgspec.structs.replace(session, outcomes=session.outcomes.copy())
-            self._unread[session.id] = kept
+            self._unread[session.id] = session.copy()
 
-    def slices(self, size: int) -> Iterator[list[Session]]:
+    def slices(self, size: int) -> Iterator[list[SavedSession]]:
         """In slices of about so many bytes.  What one has is to be encoded before anything else happens."""
-        found: list[Session] = []
+        found: list[SavedSession] = []
         room = size
         for session_id in list(self._unread):
-            session = self._unread.pop(session_id)
-            found.append(session)
-            room -= session.size + SESSION_BYTES
+            each = self._unread.pop(session_id)
+            found.append(SavedSession(each.id, each.active_ms, each.low, each.size, each.outcomes))
+            room -= each.size + SESSION_BYTES
             if room <= 0:
                 yield found
                 found, room = [], size
@@ -92,9 +107,10 @@ class Sessions:
         """It is not read any more."""
         self._frozen.remove(frozen)
 
-    def restore(self, sessions: Iterable[Session]) -> None:
+    def restore(self, sessions: Iterable[SavedSession]) -> None:
         """Some sessions of the table that this one is to become, in their order."""
-        self._by_id.update((session.id, session) for session in sessions)
+        for each in sessions:
+            self._by_id[each.id] = Session(each.id, each.active_ms, each.low, each.size, each.outcomes)
 
     def advance(self, stamped_ms: int) -> None:
         """An ordered message carries this time: forget the sessions that were idle for too long."""
@@ -113,7 +129,7 @@ class Sessions:
         assert session_id not in self._by_id
         if len(self._by_id) >= self._limits.sessions:
             return False
-        self._by_id[session_id] = Session(session_id, self._time_ms)
+        self._by_id[session_id] = Session(session_id, self._time_ms, 1, 0, {})
         return True
 
     def close(self, session_id: int) -> bool:
@@ -155,18 +171,23 @@ class Sessions:
         session = self._by_id[session_id]
         for frozen in self._frozen:
             frozen.keep(session)
-        assert number >= session.low and number not in session.outcomes
-        session.outcomes[number] = outcome
+        outcomes = session.outcomes
+        assert number >= session.low and number not in outcomes
+        outcomes[number] = outcome
         session.size += _size(outcome)
 
     @staticmethod
     def _settle(session: Session, low: int) -> None:
-        settled = range(session.low, low) if low - session.low < len(session.outcomes) else list(session.outcomes)
-        for number in settled:
-            if number < low and (outcome := session.outcomes.pop(number, None)) is not None:
-                session.size -= _size(outcome)
+        outcomes = session.outcomes
+        if low - session.low < len(outcomes):
+            for number in range(session.low, low):
+                if number in outcomes:
+                    session.size -= _size(outcomes.pop(number))
+        else:
+            for number in [known for known in outcomes if known < low]:
+                session.size -= _size(outcomes.pop(number))
         session.low = low
 
 
 def _size(outcome: Outcome) -> int:
-    return len(outcome.value) if isinstance(outcome, Returned) else len(outcome.args) + len(outcome.text)
+    return len(outcome.value) if type(outcome) is Returned else len(outcome.args) + len(outcome.text)

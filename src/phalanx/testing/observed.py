@@ -90,13 +90,13 @@ class _Observer:
         self._watcher = watcher
 
     def run(
-        self, operation: Operation | TickHook, instance: Any, arguments: dict[str, Any], context: Context
+        self, operation: Operation | TickHook, instance: Any, arguments: tuple[Any, ...], context: Context
     ) -> Returned:
         assert isinstance(operation, Operation)
         state: StateCodec[Any] = self._kind.state
         fail = self._watcher.fail
         before = state.digest(instance).value, state.snapshot(instance)
-        encoded = operation.encode((), arguments)  # now: a command may keep what it is given, and change it
+        encoded = operation.encode(arguments, {})  # now: a command may keep what it is given, and change it
         called = call_text(operation, encoded)
         try:
             returned = operation.perform(instance, arguments, context)
@@ -124,7 +124,7 @@ class _Observer:
             fail("result", f"{called} returned what its annotation does not allow: {error}")
         return returned
 
-    def tick(self, hook: Operation | TickHook, instance: Any, arguments: dict[str, Any], context: Context) -> Returned:
+    def tick(self, hook: Operation | TickHook, instance: Any, arguments: tuple[Any, ...], context: Context) -> Returned:
         before = self._kind.state.snapshot(instance)
         try:
             returned = hook.perform(instance, arguments, context)

@@ -39,7 +39,7 @@ def state_text(instance: Any) -> str:
 def call_text(operation: Operation, arguments: bytes) -> str:
     """The call for a reader."""
     values = operation.decode(arguments)
-    return clipped(f"{operation.function.__name__}({', '.join(map(repr, values.values()))})")
+    return clipped(f"{operation.function.__name__}({', '.join(map(repr, values))})")
 
 
 def call_key(operation: Operation, arguments: bytes) -> bytes:
