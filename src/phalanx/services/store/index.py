@@ -19,17 +19,16 @@ from heapq import merge
 from operator import attrgetter
 
 import msgspec
-from xxhash import xxh3_128_intdigest
+from xxhash import xxh3_64_intdigest
 
 from phalanx.errors import Compacted, Refused
 from phalanx.services.store import limits
 from phalanx.services.store.frozen import Change, Frozen
-from phalanx.services.store.shards import Shards
+from phalanx.services.store.shards import MARK_MAX, Shards, mark_of
 from phalanx.services.store.values import INDEX_BITS, Event, Feed, Range, Versioned, position_after, position_of
 
-_SUM_BYTES = 24  # of as many hashes of 16 bytes as there will ever be
+_SUM_BYTES = 8
 
-_encode = msgspec.msgpack.Encoder().encode
 _revision = attrgetter("revision")
 _time = attrgetter("time_ms")
 
@@ -75,24 +74,47 @@ class Index:
         self._index = -1
         self._time_ms = time_ms
 
+    def put_plainly(self, key: bytes, value: bytes, time_ms: int, retain_ms: int) -> int:
+        """`begin`, `put` and `shed` in one call for the most frequent change: of a key that is under no lease and
+        stays so, well within the limits.  The new revision; 0 if it is not as simple as that, and nothing was done."""
+        if (
+            len(key) > limits.KEY_BYTES_MAX
+            or len(value) > limits.VALUE_BYTES_MAX
+            or self.bytes + len(key) + len(value) > limits.STORE_BYTES_MAX
+            or len(self._live) >= limits.KEYS_MAX
+        ):
+            return 0
+        mark = mark_of(key)
+        found = self._live.shard(mark).get(key)
+        if found is not None and found.lease:
+            return 0
+        self.begin(time_ms)
+        self._put(key, mark, found, value, 0)
+        self.shed(time_ms - retain_ms)
+        return self.revision
+
     def put(self, key: bytes, value: bytes, lease: int) -> Versioned:
         """Set the key; what it has now."""
+        mark = mark_of(key)
+        return self._put(key, mark, self._live.shard(mark).get(key), value, lease)
+
+    def _put(self, key: bytes, mark: int, found: Versioned | None, value: bytes, lease: int) -> Versioned:
         revision = self._next()
-        found = self._live.get(key)
         for frozen in self._frozen:
             frozen.keep(key, found)
         if found is None:
             item = Versioned(value, revision, revision, 1, lease)
             self.bytes += len(key) + len(value)
+            self._live[key] = item
         else:
             item = Versioned(value, found.created, revision, found.version + 1, lease)
             self.bytes += len(value) - len(found.value)
-            self._live_sum -= _hash(key, found)
-        self._live[key] = item
-        mark = _hash(key, item)
-        self._live_sum += mark
-        self._log_sum += mark
-        self._record(Event(key, revision, self._index, self._time_ms, item, found))
+            self._live_sum = (self._live_sum - _item_mark(mark, found)) & MARK_MAX
+            self._live.shard(mark)[key] = item
+        item_mark = _item_mark(mark, item)
+        self._live_sum = (self._live_sum + item_mark) & MARK_MAX
+        self._log_sum = (self._log_sum + item_mark) & MARK_MAX
+        self._record(Event(key, revision, self._index, self._time_ms, item, found), mark)
         return item
 
     def remove(self, key: bytes) -> None:
@@ -103,9 +125,11 @@ class Index:
             frozen.keep(key, found)
         del self._live[key]
         self.bytes -= len(key) + len(found.value)
-        self._live_sum -= _hash(key, found)
-        self._log_sum += _hash(key, revision)
-        self._record(Event(key, revision, self._index, self._time_ms, None, found))
+        mark = mark_of(key)
+        self._live_sum = (self._live_sum - _item_mark(mark, found)) & MARK_MAX
+        event = Event(key, revision, self._index, self._time_ms, None, found)
+        self._log_sum = (self._log_sum + _event_mark(event)) & MARK_MAX
+        self._record(event, mark)
 
     def _next(self) -> int:
         if self._index < 0:
@@ -113,15 +137,18 @@ class Index:
         self._index += 1
         return self.revision
 
-    def _record(self, event: Event) -> None:
+    def _record(self, event: Event, mark: int) -> None:
+        """mark: of its key."""
         self._log.append(event)
-        known = self._changes.get(event.key)
+        key = event.key
+        changes = self._changes.shard(mark)
+        known = changes.get(key)
         if known is None:
-            self._changes[event.key] = event
+            self._changes[key] = event
         elif isinstance(known, list):
             known.append(event)
         else:
-            self._changes[event.key] = [known, event]
+            changes[key] = [known, event]
         self.history_bytes += _weight(event)
 
     # --- reads ----------------------------------------------------------------------------------------------------
@@ -249,7 +276,7 @@ class Index:
             event = self._log[n]
             self._log[n] = _FORGOTTEN  # so its values go one by one, not all when the list is cut
             self.history_bytes -= _weight(event)
-            self._log_sum -= _mark(event)
+            self._log_sum = (self._log_sum - _event_mark(event)) & MARK_MAX
             known = self._changes[event.key]
             if isinstance(known, list) and len(known) > 1:
                 del known[0]
@@ -304,7 +331,7 @@ class Index:
                 frozen.keep(key, None)
             live[key] = item
             self.bytes += len(key) + len(item.value)
-            self._live_sum += _hash(key, item)
+            self._live_sum = (self._live_sum + _item_mark(mark_of(key), item)) & MARK_MAX
 
     def restore_log(self, changes: list[Change]) -> None:
         """Retained changes, oldest first.  Each is taken for the last of its key until another comes, which says what
@@ -314,15 +341,16 @@ class Index:
             if known is not None:
                 self._amend(known, previous)
             now = None if deleted else self._live.get(key)
-            self._record(Event(key, revision, number, time_ms, now, previous))
-            self._log_sum += _mark(self._log[-1])
+            event = Event(key, revision, number, time_ms, now, previous)
+            self._record(event, mark_of(key))
+            self._log_sum = (self._log_sum + _event_mark(event)) & MARK_MAX
 
     def _amend(self, known: Event | list[Event], item: Versioned | None) -> None:
         """What that key's last change made of it has turned out."""
         last = known[-1] if isinstance(known, list) else known
         event = msgspec.structs.replace(last, item=item)
         at = bisect_left(self._log, position_of(event), lo=self._gone, key=position_of)
-        self._log_sum += _mark(event) - _mark(last)
+        self._log_sum = (self._log_sum + _event_mark(event) - _event_mark(last)) & MARK_MAX
         self._log[at] = event
         if isinstance(known, list):
             known[-1] = event
@@ -334,11 +362,17 @@ def _weight(event: Event) -> int:
     return len(event.key) + (len(event.previous.value) if event.previous is not None else 0)
 
 
-def _mark(event: Event) -> int:
-    return _hash(event.key, event.revision if event.item is None else event.item)
+def _event_mark(event: Event) -> int:
+    """Revisions are unique, so they stand for the order of changes."""
+    if event.item is not None:
+        return _item_mark(mark_of(event.key), event.item)
+    found: int = xxh3_64_intdigest(event.key, event.revision)
+    return found & MARK_MAX
 
 
-def _hash(key: bytes, what: Versioned | int) -> int:
-    """Revisions are unique, so they stand for the order of changes; the value is hashed too, for values may diverge.  An
-    integer stands for the deletion of the key in that revision."""
-    return xxh3_128_intdigest(_encode((key, what)))
+def _item_mark(mark: int, item: Versioned) -> int:
+    """Of a key with that mark and what it has: all of it, since any of it may diverge.  The numbers are weighed so that
+    nothing but chance makes two that differ alike, and their sum is a small integer to compiled code."""
+    numbers = item.modified * 1_000_003 + item.created * 536_870_909 + item.version * 65_537 + item.lease * 31
+    found: int = xxh3_64_intdigest(item.value, mark + numbers)
+    return found & MARK_MAX

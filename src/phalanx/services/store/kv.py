@@ -63,14 +63,11 @@ class KV:
         """Set the key, under a lease if one is named (else under none, whatever it was under); the new revision.
         Raises `TooLarge`, `Quota`, or `LeaseLost` if the lease is unknown."""
         index = self._index
-        if (
-            lease
-            or len(key) > limits.KEY_BYTES_MAX
-            or len(value) > limits.VALUE_BYTES_MAX
-            or index.bytes + len(key) + len(value) > limits.STORE_BYTES_MAX
-            or len(index) >= limits.KEYS_MAX
-        ):  # else it is clear without a closer look, for this is the most frequent command
-            txn.check_changes(index, self._leases, [Put(key, value, lease)], [])
+        if not lease and self._origin and self._loading is None:
+            revision = index.put_plainly(key, value, context.time_ms, self._retain_ms)
+            if revision:
+                return revision
+        txn.check_changes(index, self._leases, [Put(key, value, lease)], [])
         self._begin(context)
         self._set(key, value, lease)
         return self._end(context)

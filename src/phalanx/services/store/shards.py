@@ -10,7 +10,7 @@ Passive.
 """
 
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from sortedcontainers import SortedList
 from xxhash import xxh3_64_intdigest as _hash
@@ -21,7 +21,16 @@ one shard gets the pauses of one dictionary, not those of a chain: inside, Pytho
 
 _LOW = SHARDS - 1
 
+MARK_MAX: Final = (1 << 61) - 1
+"""Marks, and sums of two, are small integers to compiled code."""
+
 T = TypeVar("T")
+
+
+def mark_of(key: bytes) -> int:
+    """A hash of the key, the same everywhere, up to `MARK_MAX`."""
+    found: int = _hash(key)
+    return found & MARK_MAX
 
 
 class Shards(Generic[T]):
@@ -52,6 +61,11 @@ class Shards(Generic[T]):
         if key not in shard:
             self._keys.add(key)
         shard[key] = value
+
+    def shard(self, mark: int) -> dict[bytes, T]:
+        """The dictionary of the keys with that mark, for whoever needs a key more than once.  Keys that are there may be
+        given other values in it, others must not be added."""
+        return self._shards[mark & _LOW]
 
     def __delitem__(self, key: bytes) -> None:
         del self._shards[_hash(key) & _LOW][key]
