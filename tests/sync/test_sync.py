@@ -292,6 +292,15 @@ def test_whatever_a_block_raises_leaves_it_and_gives_up_what_it_held(store: sync
         pass
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Shells start what runs in the background with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_a_wait_can_be_interrupted_and_leaves_nothing_behind(store: sync.Store) -> None:
     main = threading.get_ident()
@@ -311,6 +320,7 @@ def test_a_wait_can_be_interrupted_and_leaves_nothing_behind(store: sync.Store) 
             assert next(changes).key != held.key, "the interrupted one has left the line"
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_that_does_not_wake_the_thread_is_noticed_all_the_same() -> None:
     """As when a signal comes in the moment before the thread begins to wait: it is pending, and wakes nobody."""
 
