@@ -1,14 +1,9 @@
 """The synchronous interface: the same as the asynchronous one, for threads; nothing leaks, all can be interrupted."""
 
-import _thread
-import asyncio
 import inspect
-import signal
-import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from typing import Any, assert_type
 
 import pytest
@@ -19,7 +14,7 @@ from phalanx.api import recipes as aio_recipes
 from phalanx.errors import Fenced, LeaseLost, NotHappened, OutcomeUnknown, Refused, TooLarge, Unavailable
 from phalanx.services.store.values import Versioned
 from phalanx.sync import recipes
-from phalanx.sync.background import Background, Block
+from phalanx.sync.background import Background
 from tests.api.cluster import PATIENCE_S, TIMING
 
 
@@ -243,7 +238,7 @@ def test_many_threads_share_a_client(store: sync.Store) -> None:
     assert counter.value() == 40
 
 
-# --- loss, interrupts, the end ----------------------------------------------------------------------------------------
+# --- loss, the end ---------------------------------------------------------------------------------------------------
 
 
 def test_a_lost_lock_is_told_to_whoever_asks_and_at_the_end(store: sync.Store) -> None:
@@ -290,61 +285,6 @@ def test_whatever_a_block_raises_leaves_it_and_gives_up_what_it_held(store: sync
     assert caught.value is error
     with recipes.lock(store, b"door").within(PATIENCE_S):
         pass
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Shells start what runs in the background with interrupts ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
-@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_a_wait_can_be_interrupted_and_leaves_nothing_behind(store: sync.Store) -> None:
-    main = threading.get_ident()
-    with recipes.lock(store, b"door") as held:
-        line = held.key.rpartition(b"/")[0] + b"/"
-
-        def interrupt() -> None:
-            with store.watch(line, prefix=True, after=held.created) as changes:
-                next(changes)  # the other stands in the line now
-            signal.pthread_kill(main, signal.SIGINT)
-
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(interrupt)
-            with pytest.raises(KeyboardInterrupt), recipes.lock(store, b"door"):
-                raise AssertionError("it was held")
-        with store.watch(line, prefix=True, after=held.created, puts=False) as changes:
-            assert next(changes).key != held.key, "the interrupted one has left the line"
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_that_does_not_wake_the_thread_is_noticed_all_the_same() -> None:
-    """As when a signal comes in the moment before the thread begins to wait: it is pending, and wakes nobody."""
-
-    async def interrupted() -> None:
-        _thread.interrupt_main()
-        await asyncio.Event().wait()
-
-    background = Background()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            background.call(interrupted())
-        with pytest.raises(KeyboardInterrupt), a_block(background, interrupted):
-            raise AssertionError("it never begins")
-    finally:
-        background.close()
-
-
-def a_block(background: Background, begin: Callable[[], Coroutine[Any, Any, None]]) -> Block[None, None]:
-    @asynccontextmanager
-    async def block() -> AsyncIterator[None]:
-        await begin()
-        yield
-
-    return Block(background, block, lambda _: None)
 
 
 def test_threads_end_with_their_blocks() -> None:

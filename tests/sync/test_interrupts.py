@@ -1,0 +1,77 @@
+"""A thread that waits in the synchronous interface can be interrupted, whenever it is."""
+
+import _thread
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+import phalanx
+from phalanx import sync
+from phalanx.sync import recipes
+from phalanx.sync.background import Background, Block
+from tests.api.cluster import PATIENCE_S, TIMING
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Shells start what runs in the background with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_wait_can_be_interrupted_and_leaves_nothing_behind() -> None:
+    with sync.local(3, objects={"KV": (phalanx.KV, 0)}, timing=TIMING) as cluster:
+        interrupt_a_wait(cluster.client(PATIENCE_S).kv())
+
+
+def interrupt_a_wait(store: sync.Store) -> None:
+    main = threading.get_ident()
+    with recipes.lock(store, b"door") as held:
+        line = held.key.rpartition(b"/")[0] + b"/"
+
+        def interrupt() -> None:
+            with store.watch(line, prefix=True, after=held.created) as changes:
+                next(changes)  # the other stands in the line now
+            signal.pthread_kill(main, signal.SIGINT)
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(interrupt)
+            with pytest.raises(KeyboardInterrupt), recipes.lock(store, b"door"):
+                raise AssertionError("it was held")
+        with store.watch(line, prefix=True, after=held.created, puts=False) as changes:
+            assert next(changes).key != held.key, "the interrupted one has left the line"
+
+
+def test_an_interrupt_that_does_not_wake_the_thread_is_noticed_all_the_same() -> None:
+    """As when a signal comes in the moment before the thread begins to wait: it is pending, and wakes nobody."""
+
+    async def interrupted() -> None:
+        _thread.interrupt_main()
+        await asyncio.Event().wait()
+
+    background = Background()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            background.call(interrupted())
+        with pytest.raises(KeyboardInterrupt), a_block(background, interrupted):
+            raise AssertionError("it never begins")
+    finally:
+        background.close()
+
+
+def a_block(background: Background, begin: Callable[[], Coroutine[Any, Any, None]]) -> Block[None, None]:
+    @asynccontextmanager
+    async def block() -> AsyncIterator[None]:
+        await begin()
+        yield
+
+    return Block(background, block, lambda _: None)
