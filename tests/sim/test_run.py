@@ -109,8 +109,8 @@ def test_a_trace_keeps_its_last_lines_and_shortens_long_values() -> None:
     """A limit on everything (STYLE 10): LINES_MAX, VALUE_MAX."""
     trace = Trace(lines_max=3)
     for number in range(5):
-        trace.say(number * SECOND + 1_500, f"line {number}")
-    assert str(trace) == "   2.000001 line 2\n   3.000001 line 3\n   4.000001 line 4"
+        trace.tell(number * SECOND + 1_500, "line", (number,))
+    assert str(trace) == "   2.000001 --- line 2\n   3.000001 --- line 3\n   4.000001 --- line 4"
     assert len(show("x" * 1_000)) == VALUE_MAX
 
 

@@ -140,6 +140,12 @@ class GroupMachine:
         """This node holds the group's state."""
         return self._core.is_synced(group)
 
+    def stable(self, group: int) -> tuple[int, ...]:
+        """Of each host of the group in the present view, up to which of its batches all full hosts are known to hold
+        them; empty if this node does not take part in it."""
+        channel = self._core.channels.get(group)
+        return tuple(channel.matrix.stable_all()) if channel is not None else ()
+
     # --- the contract
 
     def step(self, events: Iterable[Any], now: Instant) -> Output:

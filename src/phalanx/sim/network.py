@@ -52,6 +52,7 @@ class Network:
         self._conditions = conditions
         self._codec = codec
         self._fingerprint = fingerprint
+        self._recording = world.recording
         self._pipes: dict[tuple[Name, Name], Pipe] = {}
         self._nodes: dict[Address, Node] = {}
         self._connections = 0
@@ -108,14 +109,20 @@ class Network:
             if pipe is None:
                 pipe = self._look_up(node, address)
                 if pipe is None:
+                    if self._recording is not None:
+                        self._recording.sent(node, "", address, received)
+                        self._recording.lost(self._world.now, "", received, "nobody is there")
                     continue
             self.sent += 1
             if self._codec is not None:
-                self._post(pipe, Received(pipe.called, self._codec(message)))
+                came = Received(pipe.called, self._codec(message))
             elif pipe.called != own:
-                self._post(pipe, Received(pipe.called, message))
+                came = Received(pipe.called, message)
             else:
-                self._post(pipe, received)
+                came = received
+            if self._recording is not None:
+                self._recording.sent(node, pipe.target.name, address, came)
+            self._post(pipe, came)
 
     def _look_up(self, node: Node, address: Address) -> Pipe | None:
         if address[:1] == "~":
@@ -127,6 +134,7 @@ class Network:
             return None
         pipe = self.pipe(node, target)
         if pipe.target_address != address:  # it came back at another address
+            self._give_up(pipe, "the target has moved")
             pipe.hang_up()
             pipe.target_address = address
         node.links[address] = pipe
@@ -142,6 +150,7 @@ class Network:
         stream = pipe.stream
         if stream is None:
             if pipe.target_address[:1] == "~":
+                self._lost(pipe.target, received, "the client's connection is gone")
                 return
             if not pipe.dialling:
                 self._dial(pipe)
@@ -171,12 +180,17 @@ class Network:
 
     def _post_datagram(self, pipe: Pipe, received: Received) -> None:
         if pipe.blocked:
+            self._lost(pipe.target, received, "cut off")
             self._watch(pipe)
             return
         rand, conditions = self._random, self._conditions
         if rand() < self.loss:
+            self._lost(pipe.target, received, "lost on the way")
             return
-        for _ in range(2 if rand() < self.duplicate else 1):
+        copies = 2 if rand() < self.duplicate else 1
+        if copies > 1 and self._recording is not None:
+            self._recording.doubled(pipe.target.name, received)
+        for _ in range(copies):
             delay = self._delay() + pipe.slow_ns
             if rand() < conditions.late:
                 delay += int(conditions.late_ns * rand())
@@ -188,7 +202,13 @@ class Network:
 
     def _arrive(self, target: Node, stream: Stream | None, received: Received) -> None:
         if stream is None or self._world.now <= stream.cut:
+            if self._recording is not None and target.machine is not None:
+                self._recording.arrived(self._world.now, target.name, received)
+            elif self._recording is not None:
+                self._recording.lost(self._world.now, target.name, received, "its receiver is down")
             self._world.arrive(target, received)
+        else:
+            self._lost(target, received, "the connection broke")
 
     def _arrive_checked(self, target: Node, stream: Stream | None, received: Received, checksum: Any) -> None:
         assert self._fingerprint is not None
@@ -201,11 +221,22 @@ class Network:
 
     def _hold(self, pipe: Pipe, received: Received) -> None:
         if len(pipe.waiting) >= WAITING_MAX:
+            self._lost(pipe.target, received, "too many wait")
             if pipe.stream is not None:
                 self._break(pipe)
             return
         pipe.waiting.append(received)
         self._watch(pipe)
+
+    def _give_up(self, pipe: Pipe, why: str) -> None:
+        """What waits will not go."""
+        for received in pipe.waiting:
+            self._lost(pipe.target, received, why)
+        pipe.waiting.clear()
+
+    def _lost(self, target: Node, received: Received, why: str) -> None:
+        if self._recording is not None:
+            self._recording.lost(self._world.now, target.name, received, why)
 
     def _flush(self, pipe: Pipe) -> None:
         waiting, pipe.waiting = pipe.waiting, []
@@ -232,7 +263,7 @@ class Network:
             if target.machine is not None and target.address == pipe.target_address:
                 self._establish(pipe)
                 return
-            pipe.waiting.clear()
+            self._give_up(pipe, "refused: nobody listens")
             self._world.arrive(source, Refused(pipe.target_address))
         wait = pipe.backoff_ns
         pipe.backoff_ns = min(2 * wait, self._conditions.backoff_max_ns)
@@ -260,7 +291,7 @@ class Network:
             if self._random() < self._conditions.keep_unsent:
                 self._flush(way)
             else:
-                way.waiting.clear()
+                self._give_up(way, "not sent before the connection was made")
 
     def _watch(self, pipe: Pipe) -> None:
         """Break the connection if what waits on it does not get through in time."""
@@ -303,7 +334,7 @@ class Network:
         if pipe.stream is not stream:
             return
         pipe.stream = None
-        pipe.waiting.clear()
+        self._give_up(pipe, "the connection broke")
         pipe.timing_out = False
         if pipe.target_address[:1] == "~":
             pipe.source.links.pop(pipe.target_address, None)
@@ -328,6 +359,7 @@ class Network:
                 back.stream.cut = min(back.stream.cut, now)
                 wait = self._patience() if host or pipe.blocked else self._delay()
                 self._world.schedule(max(wait, rest - now + 1), self._lose, back, back.stream)
+            self._give_up(pipe, "its sender ended")
             pipe.hang_up()
             if pipe.target_address[:1] == "~":
                 node.links.pop(pipe.target_address, None)

@@ -9,6 +9,7 @@ from phalanx.model.machine import Machine, Output
 from phalanx.model.view import Name
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.plan import Plan
+from phalanx.sim.recording import Recording
 from phalanx.sim.storm import Storm
 from phalanx.sim.swarm import Swarm, draw
 from phalanx.sim.trace import Trace
@@ -121,19 +122,25 @@ class Result(NamedTuple):
         return f"seed={self.seed} steps={self.steps} virtual={seconds:.1f}s {'; '.join(wrong) or 'ok'}"
 
 
-def run_seed(factory: Callable[[], Scenario], seed: int, *, trace: bool = False) -> Result:
+def run_seed(
+    factory: Callable[[], Scenario], seed: int, *, trace: bool = False, recording: Recording | None = None
+) -> Result:
     """Run the plan that the scenario's swarm draws for the seed."""
     scenario = factory()
-    return run(scenario, draw(seed, scenario.swarm), trace=trace)
+    return run(scenario, draw(seed, scenario.swarm), trace=trace, recording=recording)
 
 
-def replay(factory: Callable[[], Scenario], plan: Plan, *, trace: bool = True) -> Result:
+def replay(
+    factory: Callable[[], Scenario], plan: Plan, *, trace: bool = True, recording: Recording | None = None
+) -> Result:
     """Run that very plan, one from `shrink` for example."""
-    return run(factory(), plan, trace=trace)
+    return run(factory(), plan, trace=trace, recording=recording)
 
 
-def run(scenario: Scenario, plan: Plan, *, trace: bool = False) -> Result:
-    """Storm, heal, then demand progress.  The scenario must be a fresh one."""
+def run(scenario: Scenario, plan: Plan, *, trace: bool = False, recording: Recording | None = None) -> Result:
+    """Storm, heal, then demand progress.  The scenario must be a fresh one, and so must the recording, if one is to be
+    made: it needs the trace."""
+    assert trace or recording is None, "a recording refers to the lines of the trace"
     world = scenario.world = World(
         f"{plan.seed}/{plan.luck}" if plan.luck else plan.seed,
         scenario.start,
@@ -142,7 +149,7 @@ def run(scenario: Scenario, plan: Plan, *, trace: bool = False) -> Result:
         conditions=plan.conditions,
         codec=scenario.codec,
         fingerprint=scenario.fingerprint,
-        trace=Trace() if trace else None,
+        trace=Trace(recording=recording) if trace else None,
     )
     scenario.plan = plan
     scenario.build()

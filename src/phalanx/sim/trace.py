@@ -8,7 +8,9 @@ from typing import Any
 
 from phalanx.model.clock import SECOND
 from phalanx.model.machine import LinkDown, LinkUp, Output, Received, Refused, Send
+from phalanx.model.view import Name
 from phalanx.sim.node import Node
+from phalanx.sim.recording import Recording
 
 LINES_MAX = 200_000
 """Lines that a trace keeps by default; the oldest go first, since the end of a failed run is what one reads."""
@@ -22,16 +24,28 @@ class Trace:
 
     `!` marks eager sends; sends and deliveries of a step that wrote, or that wait for an earlier write, are shown where
     they are asked for, and a line `durable` says when they left.
+
+    recording: gets the same as values.
     """
 
-    def __init__(self, lines_max: int = LINES_MAX) -> None:
+    def __init__(self, lines_max: int = LINES_MAX, recording: Recording | None = None) -> None:
         self.lines: deque[str] = deque(maxlen=lines_max)
+        self.recording = recording
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
 
-    def say(self, now_ns: int, text: str) -> None:
-        self.lines.append(f"{_time(now_ns)} {text}")
+    def tell(self, now_ns: int, what: str, detail: tuple[Any, ...]) -> None:
+        """The world's doing."""
+        self._add(now_ns, " ".join(("---", what, *map(str, detail))))
+        if self.recording is not None:
+            self.recording.told(what, detail)
+
+    def fail(self, now_ns: int, kind: str, text: str) -> None:
+        """Something that must never happen."""
+        self._add(now_ns, f"FAILURE {kind}: {text}")
+        if self.recording is not None:
+            self.recording.failed(kind, text)
 
     def step(self, now_ns: int, node: Node, events: Sequence[Any], output: Output) -> None:
         came = ", ".join(map(show, events)) or "tick"
@@ -40,12 +54,21 @@ class Trace:
         did += [_sent("send", send) for send in output.sends]
         did += [f"deliver {show(delivery)}" for delivery in output.deliveries]
         did += [f"note {note}" for note in output.notes]
-        self.lines.append(f"{_time(now_ns)} {node.name:<4} {came} -> {'; '.join(did) or 'nothing'}")
+        self._add(now_ns, f"{came} -> {'; '.join(did) or 'nothing'}", node.name)
+        if self.recording is not None:
+            self.recording.stepped(node, events, output)
 
     def release(self, now_ns: int, node: Node, output: Output) -> None:
         left = len(output.sends) + len(output.deliveries)
         if output.writes or left:
-            self.lines.append(f"{_time(now_ns)} {node.name:<4} durable, released {left}")
+            self._add(now_ns, f"durable, released {left}", node.name)
+        if self.recording is not None:
+            self.recording.released(node, output)
+
+    def _add(self, now_ns: int, text: str, name: Name = "") -> None:
+        self.lines.append(f"{_time(now_ns)} {name:<4} {text}" if name else f"{_time(now_ns)} {text}")
+        if self.recording is not None:
+            self.recording.wrote(now_ns, name, text)
 
 
 def _time(now_ns: int) -> str:

@@ -77,6 +77,7 @@ class World:
         self.failures: list[Failure] = []
         self.steps = 0
         self.trace = trace
+        self.recording = trace.recording if trace is not None else None
         self._start = start
         self._deliver = deliver
         self._after_step = after_step
@@ -122,13 +123,13 @@ class World:
         """End the run."""
         self.failures.append(Failure(kind, text))
         if self.trace is not None:
-            self.trace.say(self.now, f"FAILURE {kind}: {text}")
+            self.trace.fail(self.now, kind, text)
 
     def tell(self, what: str, *detail: Any) -> None:
         """Something that the world does: counted with the notes as `sim.<what>`, and traced."""
         self.notes[f"sim.{what}"] += 1
         if self.trace is not None:
-            self.trace.say(self.now, " ".join(("---", what, *map(str, detail))))
+            self.trace.tell(self.now, what, detail)
 
     # --- processes ------------------------------------------------------------------------------------------------
 
@@ -356,6 +357,8 @@ class World:
             self.network.send(node, send)
         if output.deliveries and self._deliver is not None:
             for delivery in output.deliveries:
+                if self.recording is not None:
+                    self.recording.handed_over(self.now, node, delivery)
                 try:
                     requests = self._deliver(node, delivery)
                 except Exception as error:
