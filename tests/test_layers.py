@@ -58,6 +58,7 @@ LIBRARIES = {
 """Where a library may be imported.  One that is not listed may not be imported at all."""
 
 EXCEPTIONS = {
+    ("phalanx.diagram.page", "importlib"): "reads its own script and style, which are part of the package",
     ("phalanx.sim.campaign", "multiprocessing"): "drives worker processes; each runs whole worlds in virtual time",
     ("phalanx.sim.campaign", "os"): "counts the cores for its workers",
     ("phalanx.sim.campaign", "time"): "stops starting worlds when the time it was given is used up",

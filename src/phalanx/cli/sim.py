@@ -1,5 +1,6 @@
-"""`phalanx sim`: run the product's own code under simulated disasters, check, shrink, replay."""
+"""`phalanx sim`: run the product's own code under simulated disasters, check, shrink, replay, draw."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -7,14 +8,21 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from phalanx.diagram import page, svg
+from phalanx.diagram.layout import lay_out
+from phalanx.diagram.model import Diagram
+from phalanx.errors import ConfigurationError
+from phalanx.lab.depict import depict, look
 from phalanx.lab.durable import DurableScenario
 from phalanx.lab.groups import GroupScenario
 from phalanx.lab.mutants import MUTANTS, planted
 from phalanx.lab.service import ServiceScenario
 from phalanx.lab.store import StoreScenario
+from phalanx.model.clock import SECOND
 from phalanx.runtime.compiled import run_from_source
 from phalanx.sim.campaign import Summary, survey
 from phalanx.sim.plan import Plan
+from phalanx.sim.recording import Recording
 from phalanx.sim.run import Result, Scenario, replay, run_seed
 from phalanx.sim.shrink import shrink
 
@@ -38,6 +46,14 @@ def sim(
     smaller: Annotated[
         bool, typer.Option("--shrink", help="With --replay: look for a smaller plan that fails.")
     ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="With --replay or --plan: write a diagram to explore, one HTML file.")
+    ] = None,
+    svg_file: Annotated[
+        Path | None, typer.Option("--svg", help="With --replay or --plan: write a diagram to print.")
+    ] = None,
+    span: Annotated[str | None, typer.Option(help="Draw only this part of the run: FROM:TO, in seconds.")] = None,
+    hide: Annotated[list[str] | None, typer.Option(help="Do not draw this kind of message, such as Row.")] = None,
     coverage: Annotated[bool, typer.Option(help="Print how often each thing happened.")] = False,
     without: Annotated[
         list[str] | None, typer.Option(help="Take this rule out of the code first, to see it missed (one process).")
@@ -52,11 +68,13 @@ def sim(
         raise typer.BadParameter(f"{scenario!r} is none of {', '.join(SCENARIOS)}", param_hint="--scenario")
     if without:
         run_from_source()  # compiled classes cannot be changed
+    drawing = _Drawing.asked_for(html, svg_file, span, hide, scenario, one_run=seed is not None or plan is not None)
     if plan is not None:
         try:
-            _tell(replay(factory, Plan.load(plan.read_text())))
+            wanted = Plan.load(plan.read_text())
         except (OSError, ValueError) as error:
             raise typer.BadParameter(f"{plan}: {error}", param_hint="--plan") from error
+        _tell(replay(factory, wanted), factory, drawing)
         return
     unknown = set(without or ()) - set(MUTANTS)
     if unknown:
@@ -64,22 +82,94 @@ def sim(
         raise typer.BadParameter(f"no rule {', '.join(sorted(unknown))}; there are:{known}", param_hint="--without")
     with planted(*(without or ())):
         if seed is not None:
-            _replay(factory, seed, smaller)
+            _replay(factory, seed, smaller, drawing)
         else:
             _survey(factory, scenario, first, seeds, 1 if without else jobs, time_s, coverage)
 
 
-def _replay(factory: type[Scenario], seed: int, smaller: bool) -> None:
+class _Drawing:
+    """What of a run is to be drawn, and where to."""
+
+    def __init__(self, scenario: str, since_ns: int, until_ns: int | None, hidden: list[str]) -> None:
+        self._scenario = scenario
+        self._since_ns, self._until_ns = since_ns, until_ns
+        self._hidden = hidden
+        self._files: list[tuple[Path, Callable[[Diagram], str]]] = []
+
+    @classmethod
+    def asked_for(
+        cls,
+        html: Path | None,
+        svg_file: Path | None,
+        span: str | None,
+        hide: list[str] | None,
+        scenario: str,
+        one_run: bool,
+    ) -> "_Drawing | None":
+        """None if no file is asked for."""
+        if html is None and svg_file is None:
+            if span is not None or hide:
+                raise typer.BadParameter("say where to draw to, with --html or --svg", param_hint="--span and --hide")
+            return None
+        if not one_run:
+            raise typer.BadParameter("say which run to draw, with --replay or --plan", param_hint="--html and --svg")
+        drawing = cls(scenario, *_span(span), hide or [])
+        if html is not None:
+            drawing._files.append((html, page.render))
+        if svg_file is not None:
+            drawing._files.append((svg_file, svg.render))
+        return drawing
+
+    def draw(self, factory: type[Scenario], plan: Plan) -> None:
+        """Run the plan again, with a recording, and write the files.  Says on standard error what is in them."""
+        recording = Recording(look)
+        result = replay(factory, plan, recording=recording)
+        try:
+            chronicle = depict(recording, result, self._scenario)
+            diagram = lay_out(chronicle, since_ns=self._since_ns, until_ns=self._until_ns, hidden=self._hidden)
+        except ConfigurationError as error:
+            raise typer.BadParameter(str(error), param_hint="--span") from error
+        for path, render in self._files:
+            try:
+                path.write_text(render(diagram), encoding="utf-8")
+            except OSError as error:
+                raise typer.BadParameter(f"cannot write it: {error}", param_hint="--html and --svg") from error
+            typer.echo(f"{path}: {len(diagram.arrows)} messages, {len(diagram.lines)} events", err=True)
+        if recording.full:
+            typer.echo(
+                f"the run is longer than a recording: only its first {len(recording.lines)} lines are drawn",
+                err=True,
+            )
+
+
+def _span(text: str | None) -> tuple[int, int | None]:
+    if text is None:
+        return 0, None
+    since, colon, until = text.partition(":")
+    try:
+        begin, end = float(since or 0), float(until) if until else None
+    except ValueError:
+        colon = ""
+    if not colon:
+        raise typer.BadParameter(f"{text!r} is no FROM:TO in seconds, such as 0.5:1.25", param_hint="--span")
+    return int(begin * SECOND), None if end is None else int(end * SECOND)
+
+
+def _replay(factory: type[Scenario], seed: int, smaller: bool, drawing: _Drawing | None) -> None:
     result = run_seed(factory, seed, trace=not smaller)
     if smaller and not result.ok:
         shrunk = shrink(factory, result.plan)
         typer.echo(shrunk.result.trace)
         typer.echo(str(shrunk))
+        if drawing is not None:
+            drawing.draw(factory, shrunk.plan)
         raise typer.Exit(1)
-    _tell(result)
+    _tell(result, factory, drawing)
 
 
-def _tell(result: Result) -> None:
+def _tell(result: Result, factory: type[Scenario], drawing: _Drawing | None) -> None:
+    if drawing is not None:
+        drawing.draw(factory, result.plan)
     if result.trace:
         typer.echo(result.trace)
     typer.echo(result.plan.describe())

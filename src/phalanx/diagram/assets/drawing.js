@@ -1,0 +1,503 @@
+// The diagram on its canvas: from the model and a window of time to lines.  Knows nothing of the mouse.
+
+const canvas = document.getElementById("canvas");
+const overview = document.getElementById("overview");
+const LEFT = 74, RIGHT = 14, AXIS = 24, TRACK = 15;
+const CROWD = 2500; // from so many arrows on they are drawn fainter, and without heads
+
+let colours = {};
+function readColours() {
+  // Resolved by a real element, since canvas does not know light-dark().
+  const probe = document.createElement("i");
+  document.body.append(probe);
+  const names = "ground raised rule ink soft faint accent data row membership transfer client other lost warn side0 side1 side2 side3";
+  colours = Object.fromEntries(names.split(" ").map((name) => {
+    probe.style.color = `var(--${name})`;
+    return [name, getComputedStyle(probe).color];
+  }));
+  probe.remove();
+  const style = getComputedStyle(document.documentElement);
+  colours.sans = style.getPropertyValue("--sans");
+}
+
+// The window: from which unit to which of the scale, and what is selected and pointed at.
+const shown = { scale: timeScale, low: timeScale.begin, high: timeScale.end, line: -1, arrow: null, drawn: 0, millis: 0 };
+const rowsOfTroubles = data.troubles.reduce((most, trouble) => Math.max(most, trouble.row + 1), 0);
+const TRACKS_MAX = 4;
+const tracks = Math.min(rowsOfTroubles, TRACKS_MAX);
+const headroom = AXIS + tracks * TRACK + 22;
+
+let width = 0, height = 0;
+const laneY = new Float64Array(data.lanes.length);
+
+function fitCanvas(target) {
+  const ratio = window.devicePixelRatio || 1;
+  const wide = target.clientWidth, high = target.clientHeight;
+  if (target.width !== Math.round(wide * ratio) || target.height !== Math.round(high * ratio)) {
+    target.width = Math.round(wide * ratio);
+    target.height = Math.round(high * ratio);
+  }
+  const context = target.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, wide, high);
+  return [context, wide, high];
+}
+
+function layLanes() {
+  const room = height - headroom - 26;
+  const gap = room / Math.max(seen.lanes.length, 1);
+  seen.lanes.forEach((lane, row) => { laneY[lane] = headroom + gap * (row + 0.5); });
+}
+
+const perUnit = () => (width - LEFT - RIGHT) / (shown.high - shown.low);
+const unitX = (unit) => LEFT + (unit - shown.low) * perUnit();
+const timeX = (at) => unitX(shown.scale.to(at));
+const xUnit = (x) => shown.low + (x - LEFT) / perUnit();
+const clampX = (x) => Math.min(Math.max(x, LEFT - 20), width + 20);
+
+// Where an arrow is drawn.  One that did not come ends short of its target.
+function geometry(arrow, begin, end) {
+  const x0 = unitX(begin), y0 = laneY[arrow.source];
+  let x1 = unitX(end), y1 = arrow.target < 0 ? y0 + 18 : laneY[arrow.target];
+  if (arrow.fate !== "arrived") {
+    const share = arrow.fate === "lost" ? 0.62 : 0.85;
+    y1 = y0 + (y1 - y0) * share;
+    x1 = Math.max(x1, x0 + 5);
+  }
+  return [x0, y0, x1, y1];
+}
+
+function head(context, x0, y0, x1, y1, size) {
+  const angle = Math.atan2(y1 - y0, x1 - x0);
+  context.moveTo(x1, y1);
+  context.lineTo(x1 - size * Math.cos(angle - 0.38), y1 - size * Math.sin(angle - 0.38));
+  context.lineTo(x1 - size * Math.cos(angle + 0.38), y1 - size * Math.sin(angle + 0.38));
+  context.closePath();
+}
+
+function cross(context, x, y, size) {
+  context.moveTo(x - size, y - size);
+  context.lineTo(x + size, y + size);
+  context.moveTo(x + size, y - size);
+  context.lineTo(x - size, y + size);
+}
+
+function drawSides(context) {
+  for (const trouble of data.troubles) {
+    const x0 = clampX(timeX(trouble.begin_ns)), x1 = clampX(timeX(trouble.end_ns));
+    if (x1 < LEFT || x0 > width) continue;
+    const gap = seen.lanes.length > 1 ? Math.abs(laneY[seen.lanes[1]] - laneY[seen.lanes[0]]) : 60;
+    const half = Math.min(gap / 2, 40);
+    trouble.sides.forEach((side, number) => {
+      context.fillStyle = colours[`side${number % 4}`];
+      for (const lane of side) {
+        if (!laneShown(lane)) continue;
+        // One that is on two sides has half of each colour.
+        const both = trouble.sides.filter((other) => other.includes(lane)).length > 1;
+        const first = trouble.sides.findIndex((other) => other.includes(lane)) === number;
+        const top = both && !first ? laneY[lane] : laneY[lane] - half;
+        context.globalAlpha = 0.6;
+        context.fillRect(x0, top, Math.max(x1 - x0, 1), both ? half : 2 * half);
+        context.globalAlpha = 1;
+      }
+    });
+    context.fillStyle = colours.warn;
+    context.globalAlpha = 0.22;
+    for (const lane of trouble.lanes) if (laneShown(lane)) context.fillRect(x0, laneY[lane] - 5, Math.max(x1 - x0, 1), 10);
+    context.globalAlpha = 1;
+  }
+}
+
+function drawTracks(context) {
+  context.font = `11px ${colours.sans}`;
+  context.textBaseline = "middle";
+  for (const trouble of data.troubles) {
+    if (trouble.row >= TRACKS_MAX) continue;
+    const x0 = clampX(timeX(trouble.begin_ns)), x1 = clampX(timeX(trouble.end_ns));
+    if (x1 < LEFT || x0 > width) continue;
+    const y = AXIS + trouble.row * TRACK + 2, long = Math.max(x1 - x0, 2);
+    context.fillStyle = colours.warn;
+    context.globalAlpha = 0.28;
+    context.fillRect(x0, y, long, TRACK - 3);
+    context.globalAlpha = 1;
+    context.fillRect(x0, y, 2, TRACK - 3);
+    const from = Math.max(x0, LEFT);
+    const label = data.texts[trouble.text].split(":")[0];
+    const fits = long - (from - x0) - 10;
+    if (fits > 30) {
+      context.save();
+      context.beginPath();
+      context.rect(from, y, fits + 8, TRACK);
+      context.clip();
+      context.fillStyle = colours.ink;
+      context.fillText(label, from + 6, y + (TRACK - 3) / 2 + 0.5);
+      context.restore();
+    }
+  }
+}
+
+function ticks() {
+  if (shown.scale.name === "order") {
+    const found = [];
+    for (let x = LEFT; x < width - RIGHT; x += 110) found.push([x, seconds(shown.scale.from(xUnit(x))) + " s"]);
+    return found;
+  }
+  const wanted = (shown.high - shown.low) / Math.max((width - LEFT) / 110, 1);
+  const power = 10 ** Math.floor(Math.log10(wanted));
+  const step = Math.max([1, 2, 5, 10].find((factor) => factor * power >= wanted) * power, 1);
+  const digits = Math.min(Math.max(9 - Math.floor(Math.log10(step) + 1e-9), 0), 9);
+  const found = [];
+  for (let at = Math.ceil(shown.low / step) * step; at <= shown.high; at += step) {
+    found.push([unitX(at), `${(at / 1e9).toFixed(digits)} s`]);
+  }
+  return found;
+}
+
+function drawAxis(context) {
+  context.font = `11px ${colours.sans}`;
+  context.textBaseline = "middle";
+  context.lineWidth = 1;
+  for (const [x, label] of ticks()) {
+    context.strokeStyle = colours.rule;
+    context.beginPath();
+    context.moveTo(Math.round(x) + 0.5, AXIS - 5);
+    context.lineTo(Math.round(x) + 0.5, height);
+    context.stroke();
+    context.fillStyle = colours.soft;
+    context.fillText(label, x + 4, AXIS / 2);
+  }
+}
+
+const STATUS = { member: ["ink", 2], learner: ["ink", 1], fenced: ["warn", 2], out: ["faint", 2] };
+
+// A process's line while it runs, in pieces of equal state.
+function drawLane(context, lane) {
+  const y = laneY[lane];
+  context.strokeStyle = colours.faint;
+  context.lineWidth = 1;
+  context.setLineDash([1, 4]);
+  context.beginPath();
+  context.moveTo(LEFT, y);
+  context.lineTo(width - RIGHT, y);
+  context.stroke();
+  context.setLineDash([]);
+  const stroke = (from, to, colour, thick) => {
+    const x0 = Math.max(timeX(from), LEFT), x1 = Math.min(timeX(to), width - RIGHT);
+    if (x1 < x0) return;
+    context.strokeStyle = colours[colour];
+    context.lineWidth = thick;
+    context.beginPath();
+    context.moveTo(x0, y);
+    context.lineTo(Math.max(x1, x0 + 1), y);
+    context.stroke();
+  };
+  for (const life of data.lanes[lane].lives) {
+    const states = statesOf[lane];
+    let at = life.begin_ns;
+    let style = states.length ? STATUS.out : STATUS.member;
+    const before = stateOf(lane, at);
+    if (before) style = STATUS[before.status] || STATUS.member;
+    for (let n = place(states, at, (state) => state.at_ns, true); n < states.length && states[n].at_ns < life.end_ns; n += 1) {
+      stroke(at, states[n].at_ns, ...style);
+      at = states[n].at_ns;
+      style = STATUS[states[n].status] || STATUS.member;
+    }
+    stroke(at, life.end_ns, ...style);
+  }
+  for (const pause of data.lanes[lane].pauses) {
+    const x0 = timeX(pause.begin_ns), x1 = timeX(pause.end_ns);
+    if (x1 < LEFT || x0 > width) continue;
+    context.fillStyle = colours.ground;
+    context.fillRect(clampX(x0), y - 2, clampX(x1) - clampX(x0), 4);
+    context.strokeStyle = colours.warn;
+    context.lineWidth = 3;
+    context.setLineDash([2, 3]);
+    context.beginPath();
+    context.moveTo(clampX(x0), y);
+    context.lineTo(clampX(x1), y);
+    context.stroke();
+    context.setLineDash([]);
+  }
+}
+
+function drawArrows(context) {
+  const byFamily = new Map();
+  const lost = [], waiting = [];
+  let count = 0;
+  eachArrow(shown.low, shown.high, (arrow, begin, end) => {
+    if (arrow.source === arrow.target) return;
+    count += 1;
+    const item = [arrow, ...geometry(arrow, begin, end)];
+    if (arrow.fate === "lost") lost.push(item);
+    else if (arrow.fate === "under way" || arrow.copy) waiting.push(item);
+    else {
+      const family = data.kinds[arrow.kind].family;
+      if (!byFamily.has(family)) byFamily.set(family, []);
+      byFamily.get(family).push(item);
+    }
+  });
+  const alpha = Math.min(1, Math.max(0.16, 900 / Math.max(count, 1)));
+  const heads = count <= CROWD;
+  const stroke = (items, colour, dash, thick, faint) => {
+    context.strokeStyle = context.fillStyle = colour;
+    context.lineWidth = thick;
+    context.globalAlpha = faint;
+    context.setLineDash(dash);
+    context.beginPath();
+    for (const [, x0, y0, x1, y1] of items) { context.moveTo(x0, y0); context.lineTo(x1, y1); }
+    context.stroke();
+    context.setLineDash([]);
+  };
+  const point = (items) => {
+    context.beginPath();
+    for (const [, x0, y0, x1, y1] of items) head(context, x0, y0, x1, y1, 7);
+    context.fill();
+  };
+  for (const family of ["row", "other", "client", "transfer", "membership", "data"]) {
+    const items = byFamily.get(family);
+    if (!items) continue;
+    stroke(items, colours[family], [], family === "row" ? 0.8 : 1.2, family === "row" ? alpha * 0.8 : alpha);
+    if (heads) point(items);
+  }
+  for (const item of waiting) {
+    stroke([item], colours[data.kinds[item[0].kind].family], item[0].copy ? [6, 2] : [2, 3], 1.2, alpha);
+    if (heads && item[0].copy) point([item]);
+  }
+  stroke(lost, colours.lost, [4, 3], 1.1, Math.max(alpha, 0.45));
+  if (lost.length <= CROWD) {
+    context.lineWidth = 1.6;
+    context.beginPath();
+    for (const [, , , x1, y1] of lost) cross(context, x1, y1, 3);
+    context.stroke();
+  }
+  context.globalAlpha = 1;
+  shown.drawn = count;
+}
+
+function drawCuts(context) {
+  let free = -Infinity;
+  context.font = `600 12px ${colours.sans}`;
+  context.textBaseline = "middle";
+  for (const cut of seen.cuts) {
+    const points = cut.points.filter((point) => laneShown(point.lane));
+    const xs = points.map((point) => timeX(point.at_ns));
+    if (Math.max(...xs) < LEFT - 40 || Math.min(...xs) > width + 40) continue;
+    context.strokeStyle = colours.ink;
+    context.lineWidth = 1.4;
+    context.lineJoin = "round";
+    context.globalAlpha = 0.85;
+    context.beginPath();
+    const top = laneY[points[0].lane] - 16;
+    context.moveTo(xs[0], top);
+    let previous = [xs[0], top];
+    points.forEach((point, n) => {
+      const y = laneY[point.lane];
+      const middle = (previous[1] + y) / 2;
+      context.bezierCurveTo(previous[0], middle, xs[n], middle, xs[n], y);
+      previous = [xs[n], y];
+    });
+    context.lineTo(previous[0], previous[1] + 12);
+    context.stroke();
+    context.globalAlpha = 1;
+    const wide = context.measureText(cut.label).width;
+    if (xs[0] - wide / 2 > free && xs[0] > LEFT - 10) {
+      context.fillStyle = colours.ink;
+      context.textAlign = "center";
+      context.fillText(cut.label, xs[0], Math.min(top - 7, headroom - 8 + (top - headroom + 16)));
+      context.textAlign = "left";
+      free = xs[0] + wide / 2 + 6;
+    }
+  }
+}
+
+// The signs.  Each is drawn at a point of a lane.
+const SIGNS = {
+  deliver(context, x, y) { context.fillStyle = colours.data; context.beginPath(); context.arc(x, y, 3.4, 0, 7); context.fill(); },
+  stable(context, x, y) {
+    context.strokeStyle = colours.data; context.lineWidth = 1.3; context.beginPath();
+    context.moveTo(x, y + 5.5); context.lineTo(x + 3.2, y + 9); context.lineTo(x, y + 12.5); context.lineTo(x - 3.2, y + 9);
+    context.closePath(); context.stroke();
+  },
+  install(context, x, y) { context.fillStyle = colours.ink; context.fillRect(x - 2.6, y - 2.6, 5.2, 5.2); },
+  state(context, x, y) { context.fillStyle = colours.transfer; context.fillRect(x - 3.5, y - 3.5, 7, 7); },
+  call(context, x, y) {
+    context.fillStyle = colours.client; context.beginPath();
+    context.moveTo(x, y - 4); context.lineTo(x + 3.4, y - 10); context.lineTo(x - 3.4, y - 10); context.fill();
+  },
+  start(context, x, y) {
+    context.fillStyle = colours.ink; context.beginPath();
+    context.moveTo(x, y - 5); context.lineTo(x + 7, y); context.lineTo(x, y + 5); context.fill();
+  },
+  crash(context, x, y) { context.strokeStyle = colours.lost; context.lineWidth = 2.4; context.beginPath(); cross(context, x, y, 5.5); context.stroke(); },
+  pause(context, x, y) { context.fillStyle = colours.warn; context.fillRect(x - 3, y - 6, 2.4, 12); context.fillRect(x + 1, y - 6, 2.4, 12); },
+  resume(context, x, y) {
+    context.fillStyle = colours.warn; context.beginPath();
+    context.moveTo(x, y - 5); context.lineTo(x + 7, y); context.lineTo(x, y + 5); context.fill();
+  },
+  out(context, x, y) {
+    context.strokeStyle = colours.lost; context.lineWidth = 1.8; context.beginPath(); context.arc(x, y, 4.6, 0, 7);
+    context.moveTo(x - 3.2, y + 3.2); context.lineTo(x + 3.2, y - 3.2); context.stroke();
+  },
+  note(context, x, y) { context.strokeStyle = colours.soft; context.lineWidth = 1.4; context.beginPath(); context.arc(x, y - 9, 2.6, 0, 7); context.stroke(); },
+  failure(context, x, y) {
+    context.fillStyle = colours.lost; context.beginPath(); context.arc(x, y, 7, 0, 7); context.fill();
+    context.fillStyle = colours.ground; context.fillRect(x - 1, y - 4, 2, 5); context.fillRect(x - 1, y + 2.2, 2, 2);
+  },
+};
+const WEIGHTY = new Set(["crash", "start", "pause", "resume", "out", "failure", "install", "state"]);
+
+function drawMarks(context) {
+  const from = place(seen.marks, shown.scale.from(shown.low), (mark) => mark.at_ns);
+  const until = shown.scale.from(shown.high);
+  const taken = new Set();
+  const heavy = [];
+  for (let n = from; n < seen.marks.length && seen.marks[n].at_ns <= until; n += 1) {
+    const mark = seen.marks[n];
+    const x = timeX(mark.at_ns), y = mark.lane < 0 ? headroom - 8 : laneY[mark.lane];
+    const key = `${mark.sort} ${mark.lane} ${Math.round(x / 2)}`;
+    if (taken.has(key)) continue; // one sign for what is too close to be told apart
+    taken.add(key);
+    if (WEIGHTY.has(mark.sort)) heavy.push([mark.sort, x, y]);
+    else SIGNS[mark.sort](context, x, y);
+  }
+  for (const [sort, x, y] of heavy) SIGNS[sort](context, x, y);
+}
+
+function drawChosen(context) {
+  const chosen = new Map();
+  if (shown.line >= 0) {
+    const line = data.lines[shown.line];
+    const x = Math.round(timeX(line.at_ns)) + 0.5;
+    context.strokeStyle = colours.accent;
+    context.lineWidth = 1;
+    context.globalAlpha = 0.55;
+    context.beginPath();
+    context.moveTo(x, AXIS);
+    context.lineTo(x, height);
+    context.stroke();
+    context.globalAlpha = 1;
+    for (const arrow of [...sentAt[shown.line], ...takenAt[shown.line]]) if (arrowShown(arrow)) chosen.set(arrow.number, arrow);
+    if (line.lane >= 0 && laneShown(line.lane)) {
+      context.lineWidth = 2;
+      context.beginPath();
+      context.arc(x, laneY[line.lane], 9, 0, 7);
+      context.stroke();
+    }
+  }
+  if (shown.arrow) chosen.set(shown.arrow.number, shown.arrow);
+  for (const arrow of chosen.values()) {
+    if (arrow.source === arrow.target) continue;
+    const [x0, y0, x1, y1] = geometry(arrow, shown.scale.to(arrow.begin_ns), shown.scale.to(arrow.end_ns));
+    const colour = arrow.fate === "lost" ? colours.lost : colours[data.kinds[arrow.kind].family];
+    for (const [stroke, thick] of [[colours.ground, 5], [colour, 2.2]]) {
+      context.strokeStyle = context.fillStyle = stroke;
+      context.lineWidth = thick;
+      context.beginPath();
+      context.moveTo(x0, y0);
+      context.lineTo(x1, y1);
+      context.stroke();
+    }
+    context.beginPath();
+    if (arrow.fate === "lost") { cross(context, x1, y1, 4); context.stroke(); } else { head(context, x0, y0, x1, y1, 10); context.fill(); }
+    context.font = `11px ${colours.sans}`;
+    const label = data.kinds[arrow.kind].name;
+    const x = (Math.max(x0, LEFT) + Math.min(x1, width)) / 2, y = (y0 + y1) / 2;
+    if (chosen.size <= 14 && Math.abs(y1 - y0) > 12) {
+      const wide = context.measureText(label).width;
+      context.fillStyle = colours.ground;
+      context.globalAlpha = 0.85;
+      context.fillRect(x + 5, y - 8, wide + 6, 15);
+      context.globalAlpha = 1;
+      context.fillStyle = colour;
+      context.textBaseline = "middle";
+      context.fillText(label, x + 8, y);
+    }
+  }
+}
+
+function drawNames(context) {
+  context.fillStyle = colours.ground;
+  context.fillRect(0, 0, LEFT - 1, height);
+  context.textBaseline = "middle";
+  const at = shown.line >= 0 ? data.lines[shown.line].at_ns : null;
+  for (const lane of seen.lanes) {
+    const state = at === null ? null : stateOf(lane, at);
+    const dead = at !== null && !isAlive(lane, at);
+    context.font = `600 13px ${colours.sans}`;
+    context.fillStyle = dead ? colours.faint : colours.ink;
+    context.fillText(data.lanes[lane].name, 16, laneY[lane] - (state ? 5 : 0), LEFT - 20);
+    if (state) {
+      context.font = `11px ${colours.sans}`;
+      context.fillStyle = colours.soft;
+      context.fillText(dead ? "down" : [state.view, state.status === "member" ? "" : state.status].filter(Boolean).join(" "), 16, laneY[lane] + 9, LEFT - 20);
+    }
+  }
+}
+
+function draw() {
+  const begun = performance.now();
+  let context;
+  [context, width, height] = fitCanvas(canvas);
+  layLanes();
+  context.save();
+  context.beginPath();
+  context.rect(LEFT - 10, 0, width, height);
+  context.clip();
+  drawSides(context);
+  drawAxis(context);
+  drawTracks(context);
+  for (const lane of seen.lanes) drawLane(context, lane);
+  drawArrows(context);
+  drawCuts(context);
+  drawMarks(context);
+  drawChosen(context);
+  context.restore();
+  drawNames(context);
+  drawOverview();
+  shown.millis = performance.now() - begun;
+}
+
+// How much happens when, in the whole run, and where the window is.  Drawn anew only if what is to be seen has changed.
+let strip = null;
+function drawOverview() {
+  const [context, wide, high] = fitCanvas(overview);
+  const scale = shown.scale;
+  const room = wide - LEFT - RIGHT;
+  const toX = (unit) => LEFT + ((unit - scale.begin) / (scale.end - scale.begin)) * room;
+  const key = [wide, scale.name, seen.arrows.length, seen.marks.length, seen.lanes.length].join(" ");
+  if (!strip || strip.key !== key) {
+    const counts = new Float64Array(Math.max(Math.floor(room / 2), 1));
+    seen.begins.forEach((begin) => {
+      const slot = Math.floor(((begin - scale.begin) / (scale.end - scale.begin)) * counts.length);
+      counts[Math.min(Math.max(slot, 0), counts.length - 1)] += 1;
+    });
+    strip = { key, counts, most: Math.max(1, ...counts) };
+  }
+  context.fillStyle = colours.faint;
+  strip.counts.forEach((count, slot) => {
+    const tall = Math.sqrt(count / strip.most) * (high - 14);
+    context.fillRect(LEFT + slot * 2, high - 4 - tall, 1.5, tall);
+  });
+  context.fillStyle = colours.warn;
+  for (const trouble of data.troubles) {
+    const x0 = toX(scale.to(trouble.begin_ns));
+    context.fillRect(x0, 3, Math.max(toX(scale.to(trouble.end_ns)) - x0, 1), 2);
+  }
+  for (const cut of seen.cuts) {
+    context.fillStyle = colours.ink;
+    context.fillRect(toX(scale.to(cut.points[0].at_ns)) - 0.5, 7, 1, high - 11);
+  }
+  context.strokeStyle = colours.lost;
+  context.lineWidth = 1.6;
+  context.beginPath();
+  for (const mark of seen.marks) if (mark.sort === "crash" || mark.sort === "failure") cross(context, toX(scale.to(mark.at_ns)), 10, 2.5);
+  context.stroke();
+  const x0 = toX(Math.max(shown.low, scale.begin)), x1 = toX(Math.min(shown.high, scale.end));
+  context.fillStyle = colours.accent;
+  context.globalAlpha = 0.12;
+  context.fillRect(x0, 0, Math.max(x1 - x0, 2), high);
+  context.globalAlpha = 1;
+  context.strokeStyle = colours.accent;
+  context.lineWidth = 1;
+  context.strokeRect(x0 + 0.5, 0.5, Math.max(x1 - x0, 2) - 1, high - 1);
+}
