@@ -81,9 +81,11 @@ class Browser:
     def press(self, key: str, *, shift: bool = False) -> None:
         """A key, as its name in DOM events says."""
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        code = {"Enter": 13, "Escape": 27}.get(key, 0)
         for kind in ("keyDown", "keyUp"):
             shown = {"text": text} if text and kind == "keyDown" else {}
-            self._ask("Input.dispatchKeyEvent", type=kind, key=key, modifiers=8 if shift else 0, **shown)
+            held = 8 if shift else 0
+            self._ask("Input.dispatchKeyEvent", type=kind, key=key, modifiers=held, windowsVirtualKeyCode=code, **shown)
 
     def type(self, text: str) -> None:
         self._ask("Input.insertText", text=text)

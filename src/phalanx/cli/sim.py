@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from phalanx.diagram import page, svg
+from phalanx.diagram.chronicle import Message
 from phalanx.diagram.layout import lay_out
 from phalanx.diagram.model import Diagram
 from phalanx.errors import ConfigurationError
@@ -129,6 +130,9 @@ class _Drawing:
             diagram = lay_out(chronicle, since_ns=self._since_ns, until_ns=self._until_ns, hidden=self._hidden)
         except ConfigurationError as error:
             raise typer.BadParameter(str(error), param_hint="--span") from error
+        absent = set(self._hidden) - {each.kind for each in chronicle.happenings if isinstance(each, Message)}
+        if absent:
+            typer.echo(f"nothing to hide: this run has no message of the kind {', '.join(sorted(absent))}", err=True)
         for path, render in self._files:
             try:
                 path.write_text(render(diagram), encoding="utf-8")
@@ -147,12 +151,12 @@ def _span(text: str | None) -> tuple[int, int | None]:
         return 0, None
     since, colon, until = text.partition(":")
     try:
-        begin, end = float(since or 0), float(until) if until else None
-    except ValueError:
+        begin, end = int(float(since or 0) * SECOND), int(float(until) * SECOND) if until else None
+    except (ValueError, OverflowError):
         colon = ""
     if not colon:
         raise typer.BadParameter(f"{text!r} is no FROM:TO in seconds, such as 0.5:1.25", param_hint="--span")
-    return int(begin * SECOND), None if end is None else int(end * SECOND)
+    return begin, end
 
 
 def _replay(factory: type[Scenario], seed: int, smaller: bool, drawing: _Drawing | None) -> None:

@@ -16,6 +16,7 @@ function drawCounts() {
   inSight.marks = place(seen.marks, until, (mark) => mark.at_ns, true) - place(seen.marks, from, (mark) => mark.at_ns);
   inSight.lines = place(seen.lines, until, (line) => data.lines[line].at_ns, true) - place(seen.lines, from, (line) => data.lines[line].at_ns);
   const number = (count) => count.toLocaleString("en").replaceAll(",", "\u2009");
+  Object.assign(by("counts").dataset, { ...inSight, messages: shown.drawn, from: Math.round(from), until: Math.round(until) });
   by("counts").textContent =
     `${number(shown.drawn)} of ${number(data.arrows.length)} messages and ${number(inSight.lines)} of ${number(data.lines.length)} events in sight, ` +
     `${seconds(Math.max(from, data.since_ns))} to ${seconds(Math.min(until, data.until_ns))} s`;

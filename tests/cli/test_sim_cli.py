@@ -1,0 +1,113 @@
+"""`phalanx sim`: what is printed does not depend on what is drawn, and options that make no sense are refused."""
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from typer.testing import CliRunner
+
+from phalanx.cli import sim as sim_module
+from phalanx.cli.main import app
+from phalanx.sim.recording import Recording
+from phalanx.sim.run import run_seed
+from tests.sim.toys import AskingScenario, GossipScenario, HastyStoreScenario
+
+
+@pytest.fixture(autouse=True)
+def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, factory in (("gossip", GossipScenario), ("hasty", HastyStoreScenario), ("asking", AskingScenario)):
+        monkeypatch.setitem(sim_module.SCENARIOS, name, factory)
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["sim", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result.exit_code, result.stdout, result.stderr
+
+
+def data_of(page: Path) -> dict[str, list[list[object]]]:
+    found = re.search(
+        r'<script type="application/json" id="data">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL
+    )
+    assert found is not None
+    diagram: dict[str, list[list[object]]] = json.loads(found[1])["diagram"]
+    return diagram
+
+
+def test_a_replayed_run_is_drawn_and_what_is_printed_stays_the_same(tmp_path: Path) -> None:
+    page, drawing = tmp_path / "run.html", tmp_path / "run.svg"
+    plain = run("--scenario", "gossip", "--replay", "8")
+    drawn = run("--scenario", "gossip", "--replay", "8", "--html", page, "--svg", drawing)
+    assert drawn[:2] == plain[:2]
+    assert plain[0] == 0
+    result = run_seed(GossipScenario, 8)
+    assert len(data_of(page)["arrows"]) >= result.sent
+    assert f"{page}: {len(data_of(page)['arrows'])} messages" in drawn[2].replace("\n", "")
+    assert ElementTree.fromstring(drawing.read_text(encoding="utf-8")).tag.endswith("svg")
+
+
+def test_a_part_of_a_run_is_drawn_without_some_kinds(tmp_path: Path) -> None:
+    whole, part = tmp_path / "whole.html", tmp_path / "part.html"
+    run("--replay", "5", "--html", whole)
+    assert run("--replay", "5", "--html", part, "--span", "1:2", "--hide", "Row", "--hide", "Alive")[0] == 0
+    lines = data_of(part)["lines"]
+    assert 0 < len(lines) < len(data_of(whole)["lines"])
+    assert all(isinstance(at, int) and 1e9 <= at <= 2e9 for at, *_ in lines)
+    assert not {"Row", "Alive"} & {str(kind[0]) for kind in data_of(part)["kinds"]}
+
+
+def test_a_kind_that_the_run_does_not_have_is_named(tmp_path: Path) -> None:
+    said = run(
+        "--scenario", "gossip", "--replay", "8", "--svg", tmp_path / "x.svg", "--hide", "tuple", "--hide", "Rwo"
+    )[2]
+    assert "no message of the kind Rwo\n" in said
+
+
+def test_the_run_of_a_plan_is_drawn(tmp_path: Path) -> None:
+    plan, page = tmp_path / "plan.json", tmp_path / "run.html"
+    plan.write_text(run_seed(GossipScenario, 8).plan.dump())
+    assert run("--scenario", "gossip", "--plan", plan, "--html", page)[0] == 0
+    assert data_of(page)["arrows"]
+
+
+def test_of_a_run_that_is_shrunk_the_smallest_is_drawn(tmp_path: Path) -> None:
+    seed = next(seed for seed in range(30) if not run_seed(HastyStoreScenario, seed).ok)
+    page = tmp_path / "run.html"
+    status, printed, _ = run("--scenario", "hasty", "--replay", str(seed), "--shrink", "--html", page)
+    assert status == 1
+    assert "judge lost after" in printed
+    whole = tmp_path / "whole.html"
+    run("--scenario", "hasty", "--replay", str(seed), "--html", whole)
+    assert 0 < len(data_of(page)["lines"]) < len(data_of(whole)["lines"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--html", "x.html"), "which run to draw"),
+        (("--replay", "5", "--span", "0:1"), "where to draw to"),
+        (("--replay", "5", "--hide", "Row"), "where to draw to"),
+        (("--replay", "5", "--svg", "x.svg", "--span", "later"), "no FROM:TO"),
+        (("--replay", "5", "--svg", "x.svg", "--span", "1"), "no FROM:TO"),
+        (("--replay", "5", "--svg", "x.svg", "--span", "nan:1"), "no FROM:TO"),
+        (("--replay", "5", "--svg", "x.svg", "--span", "2:1"), "there is no time"),
+        (("--replay", "5", "--svg", "nowhere/x.svg"), "cannot write it"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    arguments: tuple[str, ...], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, said = run("--scenario", "gossip", *arguments)
+    assert status == 2
+    assert complaint in " ".join(re.sub("[│╭╮╰╯─]", " ", said).split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_longer_than_a_recording_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sim_module, "Recording", lambda look: Recording(look, entries_max=50))
+    status, _, said = run("--scenario", "gossip", "--replay", "8", "--html", tmp_path / "x.html")
+    assert status == 0
+    assert "only its first 50 lines are drawn" in said
