@@ -51,17 +51,25 @@ class Browser:
         self._heard = b""
         self._count = 0
         self._session: str | None = None
+        self._target: str | None = None
         self.errors: list[str] = []
         self._loaded = False
 
-    def open(self, path: Path) -> None:
-        """Load a file."""
-        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+    def greet(self) -> str:
+        """Who it is, as soon as it has started.  Raises EOFError if it ends instead."""
+        version: str = self._ask("Browser.getVersion")["product"]
+        return version
+
+    def open(self, path: Path, fragment: str = "") -> None:
+        """Load a file, in place of the one before."""
+        before, self._target = self._target, self._ask("Target.createTarget", url="about:blank")["targetId"]
+        if before is not None:
+            self._ask("Target.closeTarget", targetId=before)
+        self._session = self._ask("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self._ask(f"{domain}.enable")
         self._loaded = False
-        self._ask("Page.navigate", url=path.as_uri())
+        self._ask("Page.navigate", url=path.as_uri() + fragment)
         while not self._loaded:
             self._hear()
 
@@ -108,7 +116,10 @@ class Browser:
         request: dict[str, Any] = {"id": wanted, "method": method, "params": parameters}
         if self._session is not None and not method.startswith("Target."):
             request["sessionId"] = self._session
-        os.write(self._to, json.dumps(request).encode() + b"\0")
+        try:
+            os.write(self._to, json.dumps(request).encode() + b"\0")
+        except BrokenPipeError:
+            raise EOFError("the browser ended") from None
         while True:
             heard = self._hear()
             if heard.get("id") == wanted:
@@ -121,7 +132,8 @@ class Browser:
         while b"\0" not in self._heard:
             assert select.select([self._from], [], [], max(0, end - time.monotonic()))[0], "the browser says nothing"
             more = os.read(self._from, 1 << 20)
-            assert more, "the browser ended"
+            if not more:
+                raise EOFError("the browser ended")
             self._heard += more
         text, _, self._heard = self._heard.partition(b"\0")
         heard: dict[str, Any] = json.loads(text)
@@ -139,7 +151,8 @@ class Browser:
 
 @contextlib.contextmanager
 def browser(place: Path) -> Iterator[Browser]:
-    """A browser that keeps its things in that directory.  Skips the test where there is none."""
+    """A browser that keeps its things in that directory.  Skips the test where there is none, or one that does not start:
+    a name in PATH may be a stand-in that only tells how to install it."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         pytest.skip(f"no browser is installed: none of {', '.join(BROWSERS)} is in PATH (Debian: apt install chromium)")
@@ -149,13 +162,21 @@ def browser(place: Path) -> Iterator[Browser]:
     for fd in (theirs_in, theirs_out):
         os.close(fd)
     command = [sys.executable, "-c", _RENUMBER, *map(str, passed), program, *FLAGS, f"--user-data-dir={place}"]
-    process = subprocess.Popen(
-        command, pass_fds=passed, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    complaints = place / "stderr"
+    with complaints.open("wb") as stderr:
+        process = subprocess.Popen(
+            command, pass_fds=passed, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+        )
     for fd in passed:
         os.close(fd)
     try:
-        yield Browser(ours_out, ours_in)
+        found = Browser(ours_out, ours_in)
+        try:
+            found.greet()
+        except EOFError:
+            said = complaints.read_text(encoding="utf-8", errors="replace").strip()
+            pytest.skip(f"{program} does not start: {said[-500:] or 'it says nothing'}")
+        yield found
     finally:
         process.terminate()
         try:

@@ -1,120 +1,18 @@
 """The page in a real browser: what it shows, and what it does when it is used (diagram/assets)."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from phalanx.diagram.layout import lay_out
 from phalanx.diagram.model import Diagram
-from phalanx.diagram.page import render
-from phalanx.lab.depict import depict, look
-from phalanx.lab.groups import GroupScenario
 from phalanx.model.clock import SECOND
-from phalanx.sim.recording import Recording
-from phalanx.sim.run import run_seed
-from phalanx.sim.swarm import Swarm
-from tests.diagram.browser import Browser, browser
+from tests.diagram.browser import Browser
 from tests.diagram.chronicles import STORY
 from tests.diagram.hostile import HOSTILE
+from tests.diagram.opened import Page
 
 pytestmark = pytest.mark.real
-
-
-class Seven(GroupScenario):
-    """Seven processes for long enough that there are more than 5,000 events."""
-
-    swarm = Swarm(sizes=(7,), storm_ns=9 * SECOND, calm_ns=120 * SECOND)
-
-
-@pytest.fixture(scope="module")
-def seven() -> Diagram:
-    recording = Recording(look)
-    result = run_seed(Seven, 1, trace=True, recording=recording)
-    diagram = lay_out(depict(recording, result, "groups"))
-    assert len(diagram.lanes) == 7
-    assert len(diagram.lines) > 5_000
-    return diagram
-
-
-class Page:
-    """A diagram that is open."""
-
-    def __init__(self, used: Browser, diagram: Diagram, place: Path) -> None:
-        self.browser = used
-        self.diagram = diagram
-        path = place / "diagram.html"
-        path.write_text(render(diagram), encoding="utf-8")
-        used.open(path)
-        used.size(1500, 900)
-        self.settle()
-
-    def settle(self) -> None:
-        """Until what was asked for is drawn."""
-        self.browser.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
-
-    def counts(self) -> dict[str, int]:
-        self.settle()
-        return {
-            name: int(value) for name, value in self.ask("({...document.getElementById('counts').dataset})").items()
-        }
-
-    def ask(self, expression: str) -> Any:
-        return self.browser.run(expression)
-
-    def press(self, *keys: str, shift: bool = False) -> None:
-        for key in keys:
-            self.browser.press(key, shift=shift)
-        self.settle()
-
-    def click(self, selector: str) -> None:
-        x, y, width, height = self.box(selector)
-        self.browser.click(x + width / 2, y + height / 2)
-        self.settle()
-
-    def box(self, selector: str) -> list[float]:
-        """Where an element is: x, y, width, height."""
-        element = f"document.querySelector({json.dumps(selector)})"
-        found: list[float] = self.ask(f"(b => [b.x, b.y, b.width, b.height])({element}.getBoundingClientRect())")
-        return found
-
-    def tick(self, box: str, label: str) -> None:
-        """Click a check box of the filter."""
-        self.ask(f"document.querySelector({json.dumps(f'#{box} input[data-key={json.dumps(label)}]')}).click()")
-        self.settle()
-
-    def heading(self) -> str:
-        text: str = self.ask("document.querySelector('#details h2').textContent")
-        return text
-
-    def selected(self) -> int | None:
-        """The line that is marked in the trace, counted from 0."""
-        found: str | None = self.ask("document.querySelector('.row.selected')?.dataset.line")
-        return None if found is None else int(found)
-
-    def ink(self) -> int:
-        """How many pixels of the diagram differ from the first, which is empty."""
-        found: int = self.ask(
-            "(() => { const c = document.getElementById('canvas');"
-            "const p = c.getContext('2d').getImageData(80, 0, c.width - 80, c.height).data.buffer;"
-            "return new Uint32Array(p).filter((v, _, all) => v !== all[0]).length; })()"
-        )
-        return found
-
-
-@pytest.fixture(scope="module")
-def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("browser")) as found:
-        yield found
-
-
-@pytest.fixture
-def page(used: Browser, seven: Diagram, tmp_path: Path) -> Iterator[Page]:
-    used.errors.clear()
-    yield Page(used, seven, tmp_path)
-    assert used.errors == []
 
 
 def drawable(diagram: Diagram) -> int:
@@ -226,16 +124,22 @@ def test_steps_go_forward_and_back_and_stay_at_a_process(page: Page) -> None:
     assert page.selected() is None
 
 
-def test_a_message_is_followed_to_its_other_end(page: Page) -> None:
-    arrow = next(a for a in page.diagram.arrows if page.diagram.kinds[a.kind].name == "Data" and a.taken >= 0)
-    others = [a.taken for a in page.diagram.arrows if a.asked == arrow.asked and a.taken >= 0]
-    page.ask(f"location.hash = '#line={arrow.asked + 1}'")
-    page.browser.run("location.reload()")
-    page.ask("new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', done))")
-    page.settle()
-    assert page.selected() == arrow.asked
+def test_a_message_is_followed_to_its_other_end(used: Browser, seven: Diagram, tmp_path: Path) -> None:
+    used.errors.clear()
+    arrow = next(a for a in seven.arrows if seven.kinds[a.kind].name == "Data" and a.taken >= 0)
+    others = [a.taken for a in seven.arrows if a.asked == arrow.asked and a.taken >= 0]
+    page = Page(used, seven, tmp_path, f"#line={arrow.asked + 1}")
+    assert page.selected() == arrow.asked, "a link to a line selects it"
     page.press("Enter")
-    assert page.selected() in others
+    there = page.selected()
+    assert there is not None
+    assert there in others
+    page.press("Home")
+    page.ask(f"location.hash = '#line={there + 1}'")
+    page.settle()
+    assert page.selected() == there
+    assert page.ask("document.querySelector('#details h2 a').href").endswith(f"#line={there + 1}")
+    assert used.errors == []
 
 
 def test_the_selected_event_shows_its_line_its_messages_and_all_states(page: Page) -> None:
@@ -277,6 +181,10 @@ def test_the_pointer_shows_what_is_under_it(page: Page) -> None:
             shown.add(page.ask("document.getElementById('hint').textContent"))
     assert len(shown) > 5
     assert any(" → " in text and "sent at" in text for text in shown)
+    assert any(" in view " in text for text in shown), "the state of a process"
+    page.browser.mouse("mouseMoved", 421, 200)
+    page.press("]")
+    assert page.ask("document.getElementById('hint').hidden"), "what was under the pointer has moved away"
 
 
 def test_text_is_found_in_the_trace_and_in_messages(page: Page) -> None:

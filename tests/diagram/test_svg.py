@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 import pytest
 
 from phalanx.diagram import svg
-from phalanx.diagram.chronicle import Chronicle
+from phalanx.diagram.chronicle import Chronicle, Installed
 from phalanx.diagram.layout import lay_out
 from phalanx.diagram.model import SORTS
 from phalanx.diagram.svg import SIGNS, WIDTH, render, sign
-from tests.diagram.chronicles import MS, STORY
+from tests.diagram.chronicles import MS, STORY, chronicle
 from tests.diagram.hostile import EVIL, HOSTILE
 
 NAMES = {"s": "http://www.w3.org/2000/svg"}
@@ -71,6 +71,37 @@ def test_a_crowd_is_drawn_without_heads(monkeypatch: pytest.MonkeyPatch) -> None
     assert heads() == 3
     monkeypatch.setattr(svg, "CROWD", 4)
     assert heads() == 0
+
+
+def test_names_of_views_leave_out_those_without_room() -> None:
+    views = [Installed((10 + n) * MS, n, "a", f"x.{n}", f"V{n}", "") for n in range(60)]
+    near, far = chronicle(*views, Installed(900 * MS, 0, "a", "x.99", "V99", "")), chronicle(*views[::12])
+    assert [text for text in named(far) if text.startswith("V")] == ["V0", "V12", "V24", "V36", "V48"]
+    found = [text for text in named(near) if text.startswith("V")]
+    assert found[0] == "V0"
+    assert found[-1] == "V99"
+    assert len(found) < 10
+    assert classes(parsed(near))["view"] == 61
+
+
+def named(told: Chronicle) -> list[str]:
+    return [text.text or "" for text in parsed(told).findall(".//s:text", NAMES)]
+
+
+def test_the_legend_has_what_is_drawn_and_its_rows_fit() -> None:
+    assert {"client", "partition", "paused", "doubled", "lost"} <= set(named(STORY)), (
+        "c has no state, as clients have none"
+    )
+    assert "learner" not in named(STORY)
+    drawing = parsed(STORY)
+    height = float(drawing.get("height") or "0")
+    places = [
+        (float(x), float(y), len("".join(item.itertext())))
+        for item in drawing.findall("s:g[@transform]", NAMES)
+        for x, y in [re.findall(r"[\d.]+", item.get("transform") or "")]
+    ]
+    assert len({y for _, y, _ in places}) > 1
+    assert all(x + 30 + svg.LETTER * length <= WIDTH and y + 8 <= height for x, y, length in places)
 
 
 def test_every_sort_of_mark_has_a_sign_of_its_own_and_a_name() -> None:

@@ -7,14 +7,17 @@ from xml.sax.saxutils import escape, quoteattr
 
 from phalanx.diagram.model import ARRIVED, LOST, Arrow, Cut, Diagram, Kind, Lane, Mark
 
-WIDTH = 1600
-"""Units of the drawing; a printer scales it to the page."""
+WIDTH = 1200
+"""Units of the drawing, so that a text of 12 is still read where a page of A4 across is all there is."""
 
 LEFT, RIGHT, TOP = 76, 24, 96
 GAP = 76
 """Between two lanes."""
 TRACK = 16
 """Height of a row of faults."""
+LEGEND_ROW = 20
+LETTER, BOLD = 6.4, 8.4
+"""How wide a letter is about, which only who shows the drawing knows."""
 CROWD = 2500
 """From so many arrows on they are drawn fainter, and without heads."""
 
@@ -33,8 +36,14 @@ SIDES = ("#f3d9a4", "#cfdcec", "#e6cfe2", "#d3e6cd")
 """Of the sides of a partition."""
 
 INK, SOFT, FAINT, LOST_INK, WARN = "#1c1e21", "#6b7078", "#c4c7cb", "#cc2936", "#b9770a"
-STATUS = {"member": (INK, 2.2), "learner": (INK, 1.1), "fenced": (WARN, 2.2), "out": (FAINT, 2.2)}
-"""How a process's line looks in each state."""
+STATUS = {
+    "member": (INK, 2.2),
+    "learner": (INK, 1.1),
+    "fenced": (WARN, 2.2),
+    "out": (FAINT, 2.2),
+    "other": (COLOURS["client"], 1.4),
+}
+"""How a process's line looks in each state; "other": one of whose state nothing is known, such as a client."""
 
 LEGEND = {
     "data": "multicast",
@@ -62,10 +71,13 @@ class _Drawing:
     def __init__(self, diagram: Diagram, width: int) -> None:
         self.diagram = diagram
         self.width = width
+        self.alpha = min(1.0, max(0.2, 1200 / max(1, len(diagram.arrows))))
+        """Of an arrow: the more there are, the fainter."""
         self.rows = max((trouble.row + 1 for trouble in diagram.troubles), default=0)
         self.top = TOP + TRACK * self.rows
         self.bottom = self.top + GAP * max(0, len(diagram.lanes) - 1) + 30
-        self.height = self.bottom + 56
+        self.legend_rows = _wrapped(list(self.signs()), width - LEFT - RIGHT)
+        self.height = self.bottom + 16 + LEGEND_ROW * max(1, len(self.legend_rows))
 
     def x(self, at_ns: int) -> float:
         since, until = self.diagram.since_ns, self.diagram.until_ns
@@ -88,7 +100,7 @@ class _Drawing:
             paint = f'fill="{colour}"' if name != "lost" else f'stroke="{colour}"'
             place = 'refX="7" refY="2.7"' if name != "lost" else 'refX="3.5" refY="2.5"'
             units = 'markerUnits="userSpaceOnUse" markerWidth="8" markerHeight="6" orient="auto"'
-            yield f'<marker id="{name}" {place} {units}>{tip} {paint}/></marker>'
+            yield f'<marker id="{name}" {place} {units} opacity="{max(self.alpha, 0.35):.2f}">{tip} {paint}/></marker>'
         clip = f'<rect x="{LEFT - 14}" y="0" width="{self.width - LEFT}" height="{self.height}"/>'
         yield f'<clipPath id="time">{clip}</clipPath>'
         yield "</defs>"
@@ -102,13 +114,14 @@ class _Drawing:
         for number, lane in enumerate(self.diagram.lanes):
             yield from self.lane(number, lane)
         yield from self.arrows()
-        for cut in self.diagram.cuts:
-            yield from self.cut(cut)
+        yield from self.cuts()
         for mark in self.diagram.marks:
             yield from self.mark(mark)
         yield "</g>"
         for number, lane in enumerate(self.diagram.lanes):
             yield f'<text x="16" y="{self.y(number) + 4:.1f}" font-weight="600" fill="{INK}">{_text(lane.name)}</text>'
+        if any(mark.lane < 0 for mark in self.diagram.marks):
+            yield f'<text x="16" y="{self.top - 33}" font-size="11" fill="{SOFT}">world</text>'
         yield from self.legend()
         yield "</svg>"
 
@@ -146,7 +159,7 @@ class _Drawing:
         y = self.y(number)
         states = [state for state in self.diagram.states if state.lane == number]
         for life in lane.lives:
-            at, style = life.begin_ns, STATUS["out" if states else "member"]
+            at, style = life.begin_ns, STATUS["out" if states else "other"]
             for state in states:
                 if state.at_ns <= life.begin_ns:
                     style = STATUS.get(state.status, STATUS["member"])
@@ -166,7 +179,7 @@ class _Drawing:
 
     def arrows(self) -> Iterator[str]:
         kinds, count = self.diagram.kinds, len(self.diagram.arrows)
-        yield f'<g fill="none" stroke-opacity="{min(1, max(0.2, 1200 / max(1, count))):.2f}">'
+        yield f'<g fill="none" stroke-opacity="{self.alpha:.2f}">'
         for arrow in sorted(self.diagram.arrows, key=lambda each: UPWARDS.index(kinds[each.kind].family)):
             if arrow.source != arrow.target:
                 yield self.arrow(arrow, kinds[arrow.kind], heads=count <= CROWD)
@@ -195,6 +208,17 @@ class _Drawing:
         paint = f'stroke="{colour}" stroke-width="{thick}"{dashed}{tip}'
         return f'<path class={quoteattr(arrow.fate)} d="{ends}" {paint}><title>{_text(title)}</title></path>'
 
+    def cuts(self) -> Iterator[str]:
+        """With the names of those that have room for one."""
+        free = float("-inf")
+        for cut in self.diagram.cuts:
+            yield from self.cut(cut)
+            x, y, half = self.x(cut.points[0].at_ns), self.y(cut.points[0].lane) - 22, BOLD * len(cut.label) / 2
+            if x - half > free:
+                place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="middle" font-weight="600"'
+                yield f'<text {place} fill="{INK}">{_text(cut.label)}</text>'
+                free = x + half + 4
+
     def cut(self, cut: Cut) -> Iterator[str]:
         first = cut.points[0]
         x, y = self.x(first.at_ns), self.y(first.lane) - 18
@@ -207,44 +231,66 @@ class _Drawing:
         path += f" V{y + 14:.1f}"
         yield f'<path class="view" d="{path}" stroke="{INK}" stroke-width="1.4" fill="none" stroke-opacity="0.85">'
         yield f"<title>{_text(self.diagram.texts[cut.text])}</title></path>"
-        label = (
-            f'x="{self.x(first.at_ns):.1f}" y="{self.y(first.lane) - 22:.1f}" text-anchor="middle" font-weight="600"'
-        )
-        yield f'<text {label} fill="{INK}">{_text(cut.label)}</text>'
 
     def mark(self, mark: Mark) -> Iterator[str]:
-        x, y = self.x(mark.at_ns), self.y(mark.lane) if mark.lane >= 0 else self.top - 40
+        x, y = self.x(mark.at_ns), self.y(mark.lane) if mark.lane >= 0 else self.top - 28
         yield f'<g class="{mark.sort}">{sign(mark.sort, x, y)}<title>{_text(self.diagram.texts[mark.text])}</title></g>'
 
     def legend(self) -> Iterator[str]:
-        families = dict.fromkeys(kind.family for kind in self.diagram.kinds)
-        sorts = {mark.sort for mark in self.diagram.marks}
-        x, y = float(LEFT), self.bottom + 26.0
-        for family in (family for family in LEGEND if family in families):
-            ends = f'd="M{x},{y - 7} l24,6" stroke="{COLOURS[family]}" stroke-width="1.2"'
-            yield f'<path {ends} marker-end="url(#{family})"/>{_label(x + 30, y, LEGEND[family])}'
-            x += 54 + 6.4 * len(LEGEND[family])
+        for row, items in enumerate(self.legend_rows):
+            y = self.bottom + 22 + LEGEND_ROW * row
+            for x, drawn, label in items:
+                yield f'<g transform="translate({LEFT + x:.1f},{y})">{drawn}'
+                yield f'<text x="30" y="4" fill="{SOFT}">{_text(label)}</text></g>'
+
+    def signs(self) -> Iterator[tuple[str, str]]:
+        """What is in this drawing: each sign, at the height 0 and up to 24 wide, and what it is called."""
+        families = {kind.family for kind in self.diagram.kinds}
+        for family, label in LEGEND.items():
+            if family in families:
+                yield f'<path d="M0,-3 l24,6" stroke="{COLOURS[family]}" marker-end="url(#{family})"/>', label
         if any(arrow.fate == LOST for arrow in self.diagram.arrows):
-            ends = f'd="M{x},{y - 7} l20,6" stroke="{LOST_INK}" stroke-dasharray="4 3"'
-            yield f'<path {ends} marker-end="url(#lost)"/>{_label(x + 30, y, "lost")}'
-            x += 70
-        for status in (status for status in STATUS if any(state.status == status for state in self.diagram.states)):
-            colour, thick = STATUS[status]
-            yield f'<path d="M{x},{y - 4} h24" stroke="{colour}" stroke-width="{thick}"/>'
-            yield _label(x + 30, y, STATUSES[status])
-            x += 54 + 6.4 * len(STATUSES[status])
-        x, y = float(LEFT), y + 20
-        for sort in (sort for sort in SIGNS if sort in sorts):
-            raised = {"stable": -9.0, "call": 7.0, "note": 9.0}.get(sort, 0.0)
-            yield f"{sign(sort, x + 8, y - 4 + raised)}{_label(x + 20, y, SIGNS[sort])}"
-            x += 42 + 6.4 * len(SIGNS[sort])
+            dash = 'stroke-dasharray="4 3" marker-end="url(#lost)"'
+            yield f'<path d="M0,-3 l20,6" stroke="{LOST_INK}" {dash}/>', "lost"
+        if any(arrow.copy for arrow in self.diagram.arrows):
+            yield f'<path d="M0,-3 l24,6" stroke="{COLOURS["data"]}" stroke-dasharray="6 2"/>', "doubled"
+        statuses = {state.status for state in self.diagram.states}
+        looked_at = {state.lane for state in self.diagram.states}
+        if any(lane.lives and number not in looked_at for number, lane in enumerate(self.diagram.lanes)):
+            statuses.add("other")
+        for status, (colour, thick) in STATUS.items():
+            if status in statuses:
+                yield f'<path d="M0,0 h24" stroke="{colour}" stroke-width="{thick}"/>', STATUSES[status]
+        if any(trouble.sides for trouble in self.diagram.troubles):
+            sides = f'<rect y="-7" width="24" height="7" fill="{SIDES[0]}"/>'
+            yield f'{sides}<rect width="24" height="7" fill="{SIDES[1]}"/>', "partition"
+        sorts = {mark.sort for mark in self.diagram.marks}
+        for sort, label in SIGNS.items():
+            if sort in sorts:
+                yield sign(sort, 12, {"stable": -9.0, "call": 7.0, "note": 9.0}.get(sort, 0.0)), label
 
 
-def _label(x: float, y: float, text: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{SOFT}">{_text(text)}</text>'
+def _wrapped(items: Iterable[tuple[str, str]], width: float) -> list[list[tuple[float, str, str]]]:
+    """In rows of at most that width: where each begins, its sign and its label."""
+    rows: list[list[tuple[float, str, str]]] = []
+    x = width
+    for drawn, label in items:
+        wide = 48 + LETTER * len(label)
+        if x + wide > width:
+            x = 0.0
+            rows.append([])
+        rows[-1].append((x, drawn, label))
+        x += wide
+    return rows
 
 
-STATUSES = {"member": "full member", "learner": "learner", "fenced": "fenced: cannot act", "out": "in no view"}
+STATUSES = {
+    "member": "full member",
+    "learner": "learner",
+    "fenced": "fenced: cannot act",
+    "out": "in no view",
+    "other": "client",
+}
 """What the legend calls them."""
 
 SIGNS = {

@@ -118,7 +118,7 @@ class _Depiction:
         self._result = result
         self._scenario = scenario
         told_of = [entry for entry in recording.entries if isinstance(entry, Told)]
-        started = [entry.detail[0] for entry in told_of if entry.what == "start"]
+        started = sorted({entry.detail[0] for entry in told_of if entry.what == "start"})
         self._names: list[Name] = list(dict.fromkeys((*result.plan.names, *started)))
         self._groups: dict[GroupId, str] = {}
         self._clusters: dict[int, str] = {}

@@ -21,13 +21,9 @@ function readColours() {
 }
 
 // The window: from which unit to which of the scale, and what is selected and pointed at.
-const shown = { scale: timeScale, low: timeScale.begin, high: timeScale.end, line: -1, arrow: null, drawn: 0, millis: 0 };
-const rowsOfTroubles = data.troubles.reduce((most, trouble) => Math.max(most, trouble.row + 1), 0);
-const TRACKS_MAX = 4;
-const tracks = Math.min(rowsOfTroubles, TRACKS_MAX);
-const headroom = AXIS + tracks * TRACK + 22;
+const shown = { scale: timeScale, low: timeScale.begin, high: timeScale.end, line: -1, arrow: null, drawn: 0 };
 
-let width = 0, height = 0;
+let width = 0, height = 0, headroom = 0, tracks = 0;
 const laneY = new Float64Array(data.lanes.length);
 
 function fitCanvas(target) {
@@ -43,7 +39,14 @@ function fitCanvas(target) {
   return [context, wide, high];
 }
 
+// Faults have up to a quarter of the height; what has no row of its own then is drawn in the last.
+const rowsOfTroubles = data.troubles.reduce((most, trouble) => Math.max(most, trouble.row + 1), 0);
+const trackY = (trouble) => AXIS + Math.min(trouble.row, tracks - 1) * TRACK + 2;
+const worldMarks = data.marks.some((mark) => mark.lane < 0);
+
 function layLanes() {
+  tracks = Math.min(rowsOfTroubles, Math.max(2, Math.floor((height * 0.25) / TRACK)));
+  headroom = AXIS + tracks * TRACK + 22;
   const room = height - headroom - 26;
   const gap = room / Math.max(seen.lanes.length, 1);
   seen.lanes.forEach((lane, row) => { laneY[lane] = headroom + gap * (row + 0.5); });
@@ -112,10 +115,9 @@ function drawTracks(context) {
   context.font = `11px ${colours.sans}`;
   context.textBaseline = "middle";
   for (const trouble of data.troubles) {
-    if (trouble.row >= TRACKS_MAX) continue;
     const x0 = clampX(timeX(trouble.begin_ns)), x1 = clampX(timeX(trouble.end_ns));
     if (x1 < LEFT || x0 > width) continue;
-    const y = AXIS + trouble.row * TRACK + 2, long = Math.max(x1 - x0, 2);
+    const y = trackY(trouble), long = Math.max(x1 - x0, 2);
     context.fillStyle = colours.warn;
     context.globalAlpha = 0.28;
     context.fillRect(x0, y, long, TRACK - 3);
@@ -124,7 +126,7 @@ function drawTracks(context) {
     const from = Math.max(x0, LEFT);
     const label = data.texts[trouble.text].split(":")[0];
     const fits = long - (from - x0) - 10;
-    if (fits > 30) {
+    if (fits > 30 && trouble.row < tracks) {
       context.save();
       context.beginPath();
       context.rect(from, y, fits + 8, TRACK);
@@ -139,7 +141,10 @@ function drawTracks(context) {
 function ticks() {
   if (shown.scale.name === "order") {
     const found = [];
-    for (let x = LEFT; x < width - RIGHT; x += 110) found.push([x, seconds(shown.scale.from(xUnit(x))) + " s"]);
+    for (let x = LEFT; x < width - RIGHT; x += 110) {
+      const unit = xUnit(x);
+      if (unit >= shown.scale.begin && unit <= shown.scale.end) found.push([x, `${seconds(shown.scale.from(unit))} s`]);
+    }
     return found;
   }
   const wanted = (shown.high - shown.low) / Math.max((width - LEFT) / 110, 1);
@@ -164,11 +169,12 @@ function drawAxis(context) {
     context.lineTo(Math.round(x) + 0.5, height);
     context.stroke();
     context.fillStyle = colours.soft;
-    context.fillText(label, x + 4, AXIS / 2);
+    if (x + 4 + context.measureText(label).width <= width) context.fillText(label, x + 4, AXIS / 2);
   }
 }
 
-const STATUS = { member: ["ink", 2], learner: ["ink", 1], fenced: ["warn", 2], out: ["faint", 2] };
+// `other`: a process of whose state nothing is known, such as a client.
+const STATUS = { member: ["ink", 2], learner: ["ink", 1], fenced: ["warn", 2], out: ["faint", 2], other: ["client", 1.4] };
 
 // A process's line while it runs, in pieces of equal state.
 function drawLane(context, lane) {
@@ -178,11 +184,11 @@ function drawLane(context, lane) {
   context.setLineDash([1, 4]);
   context.beginPath();
   context.moveTo(LEFT, y);
-  context.lineTo(width - RIGHT, y);
+  context.lineTo(width, y);
   context.stroke();
   context.setLineDash([]);
   const stroke = (from, to, colour, thick) => {
-    const x0 = Math.max(timeX(from), LEFT), x1 = Math.min(timeX(to), width - RIGHT);
+    const x0 = Math.max(timeX(from), LEFT), x1 = Math.min(timeX(to), width);
     if (x1 < x0) return;
     context.strokeStyle = colours[colour];
     context.lineWidth = thick;
@@ -194,7 +200,7 @@ function drawLane(context, lane) {
   for (const life of data.lanes[lane].lives) {
     const states = statesOf[lane];
     let at = life.begin_ns;
-    let style = states.length ? STATUS.out : STATUS.member;
+    let style = states.length ? STATUS.out : STATUS.other;
     const before = stateOf(lane, at);
     if (before) style = STATUS[before.status] || STATUS.member;
     for (let n = place(states, at, (state) => state.at_ns, true); n < states.length && states[n].at_ns < life.end_ns; n += 1) {
@@ -263,7 +269,7 @@ function drawArrows(context) {
     stroke([item], colours[data.kinds[item[0].kind].family], item[0].copy ? [6, 2] : [2, 3], 1.2, alpha);
     if (heads && item[0].copy) point([item]);
   }
-  stroke(lost, colours.lost, [4, 3], 1.1, Math.max(alpha, 0.45));
+  stroke(lost, colours.lost, [4, 3], 1.1, Math.max(alpha, 0.3));
   if (lost.length <= CROWD) {
     context.lineWidth = 1.6;
     context.beginPath();
@@ -399,19 +405,34 @@ function drawChosen(context) {
     }
     context.beginPath();
     if (arrow.fate === "lost") { cross(context, x1, y1, 4); context.stroke(); } else { head(context, x0, y0, x1, y1, 10); context.fill(); }
-    context.font = `11px ${colours.sans}`;
+  }
+  labelChosen(context, [...chosen.values()].filter((arrow) => arrow.source !== arrow.target));
+}
+
+// What kinds of messages these are, each beside its arrow, above all arrows, and where no other label is.
+function labelChosen(context, arrows) {
+  if (arrows.length > 14) return;
+  context.font = `11px ${colours.sans}`;
+  context.textBaseline = "middle";
+  const boxes = [];
+  for (const arrow of arrows) {
+    let [x0, y0, x1, y1] = geometry(arrow, shown.scale.to(arrow.begin_ns), shown.scale.to(arrow.end_ns));
+    if (Math.abs(y1 - y0) <= 12 || x1 < LEFT || x0 > width) continue;
+    // The middle of the part that is in sight.
+    const at = (x) => y0 + ((y1 - y0) * (x - x0)) / (x1 - x0 || 1);
+    if (x0 < LEFT) [x0, y0] = [LEFT, at(LEFT)];
+    if (x1 > width) [x1, y1] = [width, at(width)];
     const label = data.kinds[arrow.kind].name;
-    const x = (Math.max(x0, LEFT) + Math.min(x1, width)) / 2, y = (y0 + y1) / 2;
-    if (chosen.size <= 14 && Math.abs(y1 - y0) > 12) {
-      const wide = context.measureText(label).width;
-      context.fillStyle = colours.ground;
-      context.globalAlpha = 0.85;
-      context.fillRect(x + 5, y - 8, wide + 6, 15);
-      context.globalAlpha = 1;
-      context.fillStyle = colour;
-      context.textBaseline = "middle";
-      context.fillText(label, x + 8, y);
-    }
+    const wide = context.measureText(label).width + 6;
+    const x = Math.min((x0 + x1) / 2 + 5, width - wide), y = (y0 + y1) / 2;
+    if (boxes.some((box) => x < box.x + box.wide && box.x < x + wide && Math.abs(y - box.y) < 15)) continue;
+    boxes.push({ x, y, wide });
+    context.fillStyle = colours.ground;
+    context.globalAlpha = 0.85;
+    context.fillRect(x, y - 8, wide, 15);
+    context.globalAlpha = 1;
+    context.fillStyle = arrow.fate === "lost" ? colours.lost : colours[data.kinds[arrow.kind].family];
+    context.fillText(label, x + 3, y);
   }
 }
 
@@ -420,6 +441,11 @@ function drawNames(context) {
   context.fillRect(0, 0, LEFT - 1, height);
   context.textBaseline = "middle";
   const at = shown.line >= 0 ? data.lines[shown.line].at_ns : null;
+  if (worldMarks) {
+    context.font = `11px ${colours.sans}`;
+    context.fillStyle = colours.soft;
+    context.fillText("world", 16, headroom - 16, LEFT - 20);
+  }
   for (const lane of seen.lanes) {
     const state = at === null ? null : stateOf(lane, at);
     const dead = at !== null && !isAlive(lane, at);
@@ -435,7 +461,6 @@ function drawNames(context) {
 }
 
 function draw() {
-  const begun = performance.now();
   let context;
   [context, width, height] = fitCanvas(canvas);
   layLanes();
@@ -454,45 +479,26 @@ function draw() {
   context.restore();
   drawNames(context);
   drawOverview();
-  shown.millis = performance.now() - begun;
 }
 
-// How much happens when, in the whole run, and where the window is.  Drawn anew only if what is to be seen has changed.
+// How much happens when, in the whole run, and where the window is.  What lies under the window is drawn anew only if it
+// has changed, so that a frame costs no more in a long run than in a short one.
 let strip = null;
 function drawOverview() {
   const [context, wide, high] = fitCanvas(overview);
-  const scale = shown.scale;
-  const room = wide - LEFT - RIGHT;
-  const toX = (unit) => LEFT + ((unit - scale.begin) / (scale.end - scale.begin)) * room;
-  const key = [wide, scale.name, seen.arrows.length, seen.marks.length, seen.lanes.length].join(" ");
+  const { begin, end, name } = shown.scale;
+  const toX = (unit) => LEFT + ((unit - begin) / (end - begin)) * (wide - LEFT - RIGHT);
+  const key = [overview.width, overview.height, name, colours.ground].join(" ");
   if (!strip || strip.key !== key) {
-    const counts = new Float64Array(Math.max(Math.floor(room / 2), 1));
-    seen.begins.forEach((begin) => {
-      const slot = Math.floor(((begin - scale.begin) / (scale.end - scale.begin)) * counts.length);
-      counts[Math.min(Math.max(slot, 0), counts.length - 1)] += 1;
-    });
-    strip = { key, counts, most: Math.max(1, ...counts) };
+    strip = { key, picture: document.createElement("canvas") };
+    strip.picture.width = overview.width;
+    strip.picture.height = overview.height;
+    const under = strip.picture.getContext("2d");
+    under.scale(overview.width / wide, overview.height / high);
+    drawStrip(under, wide, high, toX);
   }
-  context.fillStyle = colours.faint;
-  strip.counts.forEach((count, slot) => {
-    const tall = Math.sqrt(count / strip.most) * (high - 14);
-    context.fillRect(LEFT + slot * 2, high - 4 - tall, 1.5, tall);
-  });
-  context.fillStyle = colours.warn;
-  for (const trouble of data.troubles) {
-    const x0 = toX(scale.to(trouble.begin_ns));
-    context.fillRect(x0, 3, Math.max(toX(scale.to(trouble.end_ns)) - x0, 1), 2);
-  }
-  for (const cut of seen.cuts) {
-    context.fillStyle = colours.ink;
-    context.fillRect(toX(scale.to(cut.points[0].at_ns)) - 0.5, 7, 1, high - 11);
-  }
-  context.strokeStyle = colours.lost;
-  context.lineWidth = 1.6;
-  context.beginPath();
-  for (const mark of seen.marks) if (mark.sort === "crash" || mark.sort === "failure") cross(context, toX(scale.to(mark.at_ns)), 10, 2.5);
-  context.stroke();
-  const x0 = toX(Math.max(shown.low, scale.begin)), x1 = toX(Math.min(shown.high, scale.end));
+  if (overview.width && overview.height) context.drawImage(strip.picture, 0, 0, wide, high);
+  const x0 = toX(Math.max(shown.low, begin)), x1 = toX(Math.min(shown.high, end));
   context.fillStyle = colours.accent;
   context.globalAlpha = 0.12;
   context.fillRect(x0, 0, Math.max(x1 - x0, 2), high);
@@ -500,4 +506,31 @@ function drawOverview() {
   context.strokeStyle = colours.accent;
   context.lineWidth = 1;
   context.strokeRect(x0 + 0.5, 0.5, Math.max(x1 - x0, 2) - 1, high - 1);
+}
+
+function drawStrip(context, wide, high, toX) {
+  const scale = shown.scale;
+  const counts = new Float64Array(Math.max(Math.floor((wide - LEFT - RIGHT) / 2), 1));
+  seen.begins.forEach((begin) => {
+    const slot = Math.floor(((begin - scale.begin) / (scale.end - scale.begin)) * counts.length);
+    counts[Math.min(Math.max(slot, 0), counts.length - 1)] += 1;
+  });
+  const most = Math.max(1, ...counts);
+  context.fillStyle = colours.faint;
+  counts.forEach((count, slot) => {
+    const tall = Math.sqrt(count / most) * (high - 14);
+    context.fillRect(LEFT + slot * 2, high - 4 - tall, 1.5, tall);
+  });
+  context.fillStyle = colours.warn;
+  for (const trouble of data.troubles) {
+    const x0 = toX(scale.to(trouble.begin_ns));
+    context.fillRect(x0, 3, Math.max(toX(scale.to(trouble.end_ns)) - x0, 1), 2);
+  }
+  context.fillStyle = colours.ink;
+  for (const cut of seen.cuts) context.fillRect(toX(scale.to(cut.points[0].at_ns)) - 0.5, 7, 1, high - 11);
+  context.strokeStyle = colours.lost;
+  context.lineWidth = 1.6;
+  context.beginPath();
+  for (const mark of seen.marks) if (mark.sort === "crash" || mark.sort === "failure") cross(context, toX(scale.to(mark.at_ns)), 10, 2.5);
+  context.stroke();
 }

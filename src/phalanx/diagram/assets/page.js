@@ -35,7 +35,9 @@ function setWindow(low, high) {
   from = Math.min(Math.max(from, begin - margin), Math.max(end + margin - long, begin - margin));
   shown.low = from;
   shown.high = from + long;
+  hint.hidden = true;
   redraw();
+  if (shown.line < 0) showTime(shown.scale.from(shown.low));
 }
 
 const fit = () => setWindow(shown.scale.begin - (shown.scale.end - shown.scale.begin) * 0.02, shown.scale.end + (shown.scale.end - shown.scale.begin) * 0.02);
@@ -46,6 +48,17 @@ function zoom(factor, x) {
   const long = Math.min(Math.max((shown.high - shown.low) * factor, LEAST[shown.scale.name]), (shown.scale.end - shown.scale.begin) * 1.04);
   const share = (middle - shown.low) / (shown.high - shown.low);
   setWindow(middle - share * long, middle + (1 - share) * long);
+}
+
+// So near to the selected event, or else to the middle, that single messages can be told apart.
+const NEAR_LINES = 30;
+function near() {
+  if (!seen.lines.length) return;
+  const at = shown.line >= 0 ? data.lines[shown.line].at_ns : shown.scale.from((shown.low + shown.high) / 2);
+  const here = place(seen.lines, at, (line) => data.lines[line].at_ns);
+  const unit = (number) => shown.scale.to(data.lines[seen.lines[Math.min(Math.max(number, 0), seen.lines.length - 1)]].at_ns);
+  const half = Math.max(shown.scale.to(at) - unit(here - NEAR_LINES), unit(here + NEAR_LINES) - shown.scale.to(at));
+  setWindow(shown.scale.to(at) - half, shown.scale.to(at) + half);
 }
 
 function setScale(scale) {
@@ -67,6 +80,7 @@ const lineInSight = () => {
 function select(line, quietly) {
   shown.line = line;
   shown.arrow = null;
+  hint.hidden = true;
   if (line >= 0 && !lineInSight()) {
     const unit = shown.scale.to(data.lines[line].at_ns), long = shown.high - shown.low;
     setWindow(unit - long * 0.35, unit + long * 0.65);
@@ -160,8 +174,8 @@ function under(x, y) {
   });
   if (best.arrow) return best;
   const trouble = data.troubles.find((each) => {
-    const top = AXIS + each.row * TRACK;
-    return each.row < TRACKS_MAX && y >= top && y < top + TRACK && x >= timeX(each.begin_ns) - 2 && x <= timeX(each.end_ns) + 2;
+    const top = trackY(each);
+    return y >= top && y < top + TRACK && x >= timeX(each.begin_ns) - 2 && x <= timeX(each.end_ns) + 2;
   });
   if (trouble) return { trouble };
   const lane = seen.lanes.find((each) => Math.abs(laneY[each] - y) < 9);
@@ -345,15 +359,16 @@ const LEGEND = [
   ["data", "multicast", "line data"], ["row", "rows, signs of life", "line row"], ["membership", "view change", "line membership"],
   ["transfer", "state transfer", "line transfer"], ["client", "clients", "line client"], ["other", "messages", "line other"],
   ["lost", "lost", "lost"], ["copy", "doubled", "copy"], ["cut", "view", "cut"], ["deliver", "delivered"], ["stable", "known to be stable"],
-  ["state", "got the state"], ["call", "call"], ["crash", "crash"], ["start", "start"], ["pause", "paused"], ["out", "excluded"],
+  ["state", "got the state"], ["call", "call"], ["crash", "crash"], ["start", "start"], ["pause", "paused"], ["resume", "goes on"], ["out", "excluded"],
   ["note", "noted"], ["failure", "failure"], ["member", "full member", "status"], ["learner", "learner", "status"],
-  ["fenced", "fenced: cannot act", "status"], ["out", "in no view", "status"], ["sides", "partition", "sides"],
+  ["fenced", "fenced: cannot act", "status"], ["out", "in no view", "status"], ["other", "client", "status"], ["sides", "partition", "sides"],
 ];
 
 function drawLegend() {
   const families = new Set(data.kinds.map((kind) => kind.family));
   const sorts = new Set(data.marks.map((mark) => mark.sort));
   const statuses = new Set(data.states.map((state) => state.status));
+  if (data.lanes.some((lane, number) => lane.lives.length && !statesOf[number].length)) statuses.add("other");
   const present = {
     lost: data.arrows.some((arrow) => arrow.fate === "lost"),
     copy: data.arrows.some((arrow) => arrow.copy),
@@ -403,7 +418,7 @@ function drawLegendSign(sign, key, how) {
 const KEYS = [
   ["→ ←", "next and previous event"], ["Shift → ←", "the same, of this process only"], ["↑ ↓", "nearest event of the process above or below"],
   ["Enter", "to the other end of a message of this event"], ["v  V", "next and previous view"], ["c  C", "next and previous crash, start or exclusion"],
-  ["+ −", "zoom (also the wheel, or two fingers)"], ["[ ]", "move the window (also drag, or Shift with the wheel)"], ["0", "all of the run"],
+  ["+ −", "zoom (also the wheel, or two fingers)"], ["[ ]", "move the window (also drag, or Shift with the wheel)"], ["0", "all of the run"], ["z", "so near that single messages can be told apart"],
   ["Home End", "first and last event"], ["s", "scale: by time, or every event the same room"], ["f", "filter"], ["/", "find; Enter and Shift Enter: next and previous"],
   ["t", "light, dark, as the system"], ["Esc", "select nothing"],
 ];
@@ -441,7 +456,7 @@ const ACTIONS = {
   ArrowUp: () => stepAcross(-1), ArrowDown: () => stepAcross(1), Enter: follow,
   v: () => stepMarks(1, VIEWS), V: () => stepMarks(-1, VIEWS), c: () => stepMarks(1, LIFE), C: () => stepMarks(-1, LIFE),
   "+": () => zoom(0.6), "=": () => zoom(0.6), "-": () => zoom(1 / 0.6), "−": () => zoom(1 / 0.6),
-  "[": () => pan(-fifth()), "]": () => pan(fifth()), 0: fit,
+  "[": () => pan(-fifth()), "]": () => pan(fifth()), 0: fit, z: near,
   Home: () => seen.lines.length && select(seen.lines[0]), End: () => seen.lines.length && select(seen.lines[seen.lines.length - 1]),
   s: () => setScale(shown.scale === timeScale ? orderScale : timeScale), f: toggleFilters, t: nextTheme, "?": () => by("keys").showModal(),
   "/": () => by("find").focus(), Escape: () => select(-1),
@@ -454,7 +469,7 @@ document.addEventListener("keydown", (event) => {
     else if (event.key === "Escape") canvas.focus();
     return;
   }
-  const isControl = event.target.closest("button, input, #split");
+  const isControl = event.target.closest("button, input, a, #split");
   if (isControl && (event.key === "Enter" || event.key.startsWith("Arrow"))) return;
   const action = (event.shiftKey && ACTIONS[`Shift ${event.key}`]) || ACTIONS[event.key];
   if (!action) return;
@@ -469,6 +484,7 @@ by("forward").addEventListener("click", () => step(1));
 by("zoom-in").addEventListener("click", () => zoom(0.6));
 by("zoom-out").addEventListener("click", () => zoom(1 / 0.6));
 by("fit").addEventListener("click", fit);
+by("near").addEventListener("click", near);
 by("by-time").addEventListener("click", () => setScale(timeScale));
 by("by-order").addEventListener("click", () => setScale(orderScale));
 by("show-filters").addEventListener("click", toggleFilters);
@@ -488,5 +504,10 @@ fit();
 drawRows();
 drawDetails();
 // What is linked to (#line=17) is selected, so a finding can be passed on.
-const linked = /^#line=(\d+)$/.exec(location.hash);
-if (linked && Number(linked[1]) >= 1 && Number(linked[1]) <= data.lines.length) select(Number(linked[1]) - 1);
+function selectLinked() {
+  const linked = /^#line=(\d+)$/.exec(location.hash);
+  const line = linked ? Number(linked[1]) - 1 : -1;
+  if (line >= 0 && line < data.lines.length && line !== shown.line) select(line);
+}
+window.addEventListener("hashchange", selectLinked);
+selectLinked();

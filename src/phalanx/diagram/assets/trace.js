@@ -46,6 +46,12 @@ function showRow(number) {
   drawRows();
 }
 
+// The first line of that time or after comes to the top.
+function showTime(at) {
+  const top = place(seen.lines, at, (line) => data.lines[line].at_ns) * rowHeight();
+  if (trace.scrollTop !== top) trace.scrollTop = top; // its event draws the rows
+}
+
 const laneName = (lane) => (lane < 0 ? "nobody" : data.lanes[lane].name);
 
 function arrowText(arrow) {
@@ -98,7 +104,12 @@ function drawDetails() {
   }
   const line = data.lines[shown.line];
   const heading = element("h2", `${line.lane < 0 ? "The world" : laneName(line.lane)} `);
-  heading.append(element("span", `at ${seconds(line.at_ns)} s, line ${shown.line + 1} of ${data.lines.length}`));
+  const where = element("span", `at ${seconds(line.at_ns)} s, `);
+  const link = element("a", `line ${shown.line + 1}`);
+  link.href = `#line=${shown.line + 1}`;
+  link.title = "A link to this event";
+  where.append(link, ` of ${data.lines.length}`);
+  heading.append(where);
   details.append(heading);
   for (const mark of marksAt[shown.line]) details.append(element("p", data.texts[mark.text]));
   const list = element("ul");
