@@ -3,7 +3,7 @@
 const canvas = document.getElementById("canvas");
 const overview = document.getElementById("overview");
 const LEFT = 74, RIGHT = 14, AXIS = 24, TRACK = 15;
-const CROWD = 2500; // from so many arrows on they are drawn fainter, and without heads
+const CROWD = 2500; // from so many arrows on they are drawn fainter, and without heads and dashes
 
 let colours = {};
 function readColours() {
@@ -226,21 +226,19 @@ function drawLane(context, lane) {
   }
 }
 
+const FAMILIES = ["row", "other", "client", "transfer", "membership", "data"]; // each above those before
+const DASHES = { arrived: [], copy: [6, 2], "under way": [2, 3], lost: [4, 3] };
+
 function drawArrows(context) {
-  const byFamily = new Map();
-  const lost = [], waiting = [];
+  // What looks the same is drawn as one path: that, and no dashes in a crowd, is most of what makes it quick.
+  const bundles = {};
+  for (const how of Object.keys(DASHES)) bundles[how] = new Map(FAMILIES.map((family) => [family, []]));
   let count = 0;
   eachArrow(shown.low, shown.high, (arrow, begin, end) => {
     if (arrow.source === arrow.target) return;
     count += 1;
-    const item = [arrow, ...geometry(arrow, begin, end)];
-    if (arrow.fate === "lost") lost.push(item);
-    else if (arrow.fate === "under way" || arrow.copy) waiting.push(item);
-    else {
-      const family = data.kinds[arrow.kind].family;
-      if (!byFamily.has(family)) byFamily.set(family, []);
-      byFamily.get(family).push(item);
-    }
+    const how = arrow.fate === "arrived" && arrow.copy ? "copy" : arrow.fate;
+    bundles[how].get(how === "lost" ? "row" : data.kinds[arrow.kind].family).push(geometry(arrow, begin, end));
   });
   const alpha = Math.min(1, Math.max(0.16, 900 / Math.max(count, 1)));
   const heads = count <= CROWD;
@@ -248,32 +246,31 @@ function drawArrows(context) {
     context.strokeStyle = context.fillStyle = colour;
     context.lineWidth = thick;
     context.globalAlpha = faint;
-    context.setLineDash(dash);
+    context.setLineDash(heads ? dash : []);
     context.beginPath();
-    for (const [, x0, y0, x1, y1] of items) { context.moveTo(x0, y0); context.lineTo(x1, y1); }
+    for (const [x0, y0, x1, y1] of items) { context.moveTo(x0, y0); context.lineTo(x1, y1); }
     context.stroke();
     context.setLineDash([]);
   };
   const point = (items) => {
     context.beginPath();
-    for (const [, x0, y0, x1, y1] of items) head(context, x0, y0, x1, y1, 7);
+    for (const [x0, y0, x1, y1] of items) head(context, x0, y0, x1, y1, 7);
     context.fill();
   };
-  for (const family of ["row", "other", "client", "transfer", "membership", "data"]) {
-    const items = byFamily.get(family);
-    if (!items) continue;
-    stroke(items, colours[family], [], family === "row" ? 0.8 : 1.2, family === "row" ? alpha * 0.8 : alpha);
-    if (heads) point(items);
+  for (const family of FAMILIES) {
+    for (const how of ["arrived", "copy", "under way"]) {
+      const items = bundles[how].get(family);
+      if (!items.length) continue;
+      stroke(items, colours[family], DASHES[how], family === "row" ? 0.8 : 1.2, family === "row" ? alpha * 0.8 : alpha);
+      if (heads && how !== "under way") point(items);
+    }
   }
-  for (const item of waiting) {
-    stroke([item], colours[data.kinds[item[0].kind].family], item[0].copy ? [6, 2] : [2, 3], 1.2, alpha);
-    if (heads && item[0].copy) point([item]);
-  }
-  stroke(lost, colours.lost, [4, 3], 1.1, Math.max(alpha, 0.3));
+  const lost = bundles.lost.get("row");
+  stroke(lost, colours.lost, DASHES.lost, 1.1, Math.max(alpha, 0.3));
   if (lost.length <= CROWD) {
     context.lineWidth = 1.6;
     context.beginPath();
-    for (const [, , , x1, y1] of lost) cross(context, x1, y1, 3);
+    for (const [, , x1, y1] of lost) cross(context, x1, y1, 3);
     context.stroke();
   }
   context.globalAlpha = 1;
@@ -446,10 +443,11 @@ function drawNames(context) {
     context.fillStyle = colours.soft;
     context.fillText("world", 16, headroom - 16, LEFT - 20);
   }
+  const gap = seen.lanes.length > 1 ? laneY[seen.lanes[1]] - laneY[seen.lanes[0]] : height;
   for (const lane of seen.lanes) {
-    const state = at === null ? null : stateOf(lane, at);
+    const state = at === null || gap < 26 ? null : stateOf(lane, at); // without room for it: there is the table
     const dead = at !== null && !isAlive(lane, at);
-    context.font = `600 13px ${colours.sans}`;
+    context.font = `600 ${Math.min(13, Math.max(gap, 8))}px ${colours.sans}`;
     context.fillStyle = dead ? colours.faint : colours.ink;
     context.fillText(data.lanes[lane].name, 16, laneY[lane] - (state ? 5 : 0), LEFT - 20);
     if (state) {
