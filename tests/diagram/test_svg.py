@@ -13,6 +13,7 @@ from phalanx.diagram.model import SORTS
 from phalanx.diagram.svg import SIGNS, WIDTH, render, sign
 from tests.diagram.chronicles import MS, STORY, chronicle
 from tests.diagram.hostile import EVIL, HOSTILE
+from tests.source import ROOT
 
 NAMES = {"s": "http://www.w3.org/2000/svg"}
 
@@ -108,6 +109,21 @@ def test_every_sort_of_mark_has_a_sign_of_its_own_and_a_name() -> None:
     signs = {sort: sign(sort, 10, 10) for sort in SORTS}
     assert len(set(signs.values())) == len(SORTS) == len(set(SIGNS))
     assert set(SIGNS) == set(SORTS)
+
+
+def test_the_figure_of_the_documents_is_small_and_drawn_by_this_code() -> None:
+    """(Not that it is still what the command draws: a seed means something else once the protocol's code changes.)"""
+    text = (ROOT / "docs" / "view-change.svg").read_text(encoding="utf-8")
+    assert len(text.encode()) < 60_000
+    figure, story = ElementTree.fromstring(text), parsed(STORY)
+    assert figure.get("width") == story.get("width") == str(WIDTH)
+    markers = [[(m.get("id"), m.get("refX")) for m in each.findall(".//s:marker", NAMES)] for each in (figure, story)]
+    assert markers[0] == markers[1]
+    assert (
+        {"view", "arrived", "deliver", "stable", "process", "out"}
+        <= set(classes(figure))
+        <= set(classes(story)) | {*SORTS}
+    )
 
 
 def test_an_empty_diagram_is_a_drawing() -> None:

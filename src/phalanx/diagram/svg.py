@@ -134,7 +134,9 @@ class _Drawing:
         for at in range(-(-since // step) * step, until + 1, step):
             x = self.x(at)
             yield f'<path d="M{x:.1f},46 V{self.bottom}" stroke="#e6e6e2"/>'
-            yield f'<text x="{x + 4:.1f}" y="50" font-size="11" fill="{SOFT}">{at / 1e9:.{digits}f} s</text>'
+            label = f"{at / 1e9:.{digits}f} s"
+            if x + 4 + LETTER * len(label) <= self.width:
+                yield f'<text x="{x + 4:.1f}" y="50" font-size="11" fill="{SOFT}">{label}</text>'
 
     def troubles(self) -> Iterator[str]:
         for trouble in self.diagram.troubles:
@@ -216,7 +218,8 @@ class _Drawing:
             x, y, half = self.x(cut.points[0].at_ns), self.y(cut.points[0].lane) - 22, BOLD * len(cut.label) / 2
             if x - half > free:
                 place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="middle" font-weight="600"'
-                yield f'<text {place} fill="{INK}">{_text(cut.label)}</text>'
+                halo = 'stroke="#ffffff" stroke-width="3" paint-order="stroke"'
+                yield f'<text {place} fill="{INK}" {halo}>{_text(cut.label)}</text>'
                 free = x + half + 4
 
     def cut(self, cut: Cut) -> Iterator[str]:

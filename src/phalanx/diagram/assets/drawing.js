@@ -306,7 +306,10 @@ function drawCuts(context) {
     if (xs[0] - wide / 2 > free && xs[0] > LEFT - 10) {
       context.fillStyle = colours.ink;
       context.textAlign = "center";
-      context.fillText(cut.label, xs[0], Math.min(top - 7, headroom - 8 + (top - headroom + 16)));
+      context.strokeStyle = colours.ground;
+      context.lineWidth = 3;
+      context.strokeText(cut.label, xs[0], top - 7);
+      context.fillText(cut.label, xs[0], top - 7);
       context.textAlign = "left";
       free = xs[0] + wide / 2 + 6;
     }
