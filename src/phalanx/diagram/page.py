@@ -16,7 +16,17 @@ import msgspec
 from phalanx.diagram import model
 from phalanx.diagram.model import Diagram
 
-SCRIPTS = ("data.js", "drawing.js", "trace.js", "page.js")
+SCRIPTS = (
+    "data.js",
+    "drawing.js",
+    "signs.js",
+    "strip.js",
+    "trace.js",
+    "window.js",
+    "pointer.js",
+    "legend.js",
+    "page.js",
+)
 """The parts of the script, in the order in which they are put together."""
 
 _STRUCTS = (
