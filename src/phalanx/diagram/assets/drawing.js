@@ -152,7 +152,7 @@ function ticks() {
   const step = Math.max([1, 2, 5, 10].find((factor) => factor * power >= wanted) * power, 1);
   const digits = Math.min(Math.max(9 - Math.floor(Math.log10(step) + 1e-9), 0), 9);
   const found = [];
-  for (let at = Math.ceil(shown.low / step) * step; at <= shown.high; at += step) {
+  for (let at = Math.ceil(Math.max(shown.low, shown.scale.begin) / step) * step; at <= shown.high; at += step) {
     found.push([unitX(at), `${(at / 1e9).toFixed(digits)} s`]);
   }
   return found;
