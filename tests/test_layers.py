@@ -54,6 +54,7 @@ LIBRARIES = {
     "uvloop": frozenset({"runtime", "api", "cli"}),
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli"}),
+    "cryptography": frozenset({"lab"}),
 }
 """Where a library may be imported.  One that is not listed may not be imported at all."""
 
@@ -234,7 +235,8 @@ def test_the_package_only_hands_on_the_names_that_the_architecture_allows() -> N
 
 
 def test_every_library_is_declared_and_explained() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = project["dependencies"] + project["optional-dependencies"]["lab"]
     names = {re.split(r"[<>=~!\[; ]", requirement)[0].replace("-", "_") for requirement in declared}
     assert names == LIBRARIES.keys()
     section = ARCHITECTURE.partition("## Dependencies")[2]

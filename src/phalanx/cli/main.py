@@ -11,6 +11,7 @@ from phalanx.cli.coordination import lease_app, txn, watch
 from phalanx.cli.demo import demo
 from phalanx.cli.explore import explore_command
 from phalanx.cli.holding import elect, lock
+from phalanx.cli.lab import lab_app
 from phalanx.cli.log import log_app
 from phalanx.cli.recover import recover_command
 from phalanx.cli.serve import serve
@@ -28,6 +29,7 @@ app.command()(txn)
 app.command()(watch)
 app.command()(lock)
 app.command()(elect)
+app.add_typer(lab_app, name="lab")
 app.add_typer(log_app, name="log")
 app.command("recover")(recover_command)
 app.command()(backup)

@@ -1,0 +1,28 @@
+"""The laboratory's experiments: short programs that execute a protocol and hold what happens against its source.
+
+Each module states its question, its method, its source and what is expected, and has a function `run` that returns a
+`Result`.  `phalanx lab run NAME` prints it, draws its figures, and succeeds only if all its claims hold.
+"""
+
+from types import ModuleType
+
+from phalanx.lab.experiments import byzantine_generals, failure_masking
+from phalanx.lab.experiments.result import Claim, Experiment, Result, Story, Table
+
+__all__ = ["EXPERIMENTS", "Claim", "Experiment", "Result", "Story", "Table"]
+
+
+def _experiment(module: ModuleType) -> Experiment:
+    title, _, text = (module.__doc__ or "").partition("\n")
+    name = module.__name__.rpartition(".")[2].replace("_", "-")
+    return Experiment(name, title.rstrip("."), text.strip(), module.run)
+
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in map(
+        _experiment,
+        (failure_masking, byzantine_generals),
+    )
+}
+"""All of them, by name."""
