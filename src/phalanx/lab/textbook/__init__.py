@@ -5,5 +5,11 @@ treason     every behaviour of traitors, within what the model lets them do
 oral        OM(m), Byzantine generals with oral messages
 signed      SM(m), Byzantine generals with signed messages
 signatures  Ed25519
+traitors    what traitors may send, for each algorithm
 vectors     the four-phase algorithm of the lecture slides
+redundancy  modules and voters, and components that fail
+printing    the print server, which crashes between its actions
+calls       remote procedure calls, with remedies against losses and crashes
+interposed  omission failures, one message at a time
+remedies    one call with each remedy, under given fates; the product's sessions too
 """
