@@ -1,4 +1,4 @@
-"""The four orders on the slides' examples; and with rules taken out of the product's queues, which the table must show."""
+"""The four orders on the slides' examples; and with rules taken out of the product's queues, which the table shows."""
 
 import itertools
 from collections import deque

@@ -11,5 +11,6 @@ redundancy  modules and voters, and components that fail
 printing    the print server, which crashes between its actions
 calls       remote procedure calls, with remedies against losses and crashes
 interposed  omission failures, one message at a time
+armies      two armies: handshakes, copies, random keys
 remedies    one call with each remedy, under given fates; the product's sessions too
 """
