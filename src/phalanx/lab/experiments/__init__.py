@@ -6,7 +6,14 @@ Each module states its question, its method, its source and what is expected, an
 
 from types import ModuleType
 
-from phalanx.lab.experiments import byzantine_generals, failure_masking, message_orders, rpc_semantics, two_armies
+from phalanx.lab.experiments import (
+    byzantine_generals,
+    failure_detectors,
+    failure_masking,
+    message_orders,
+    rpc_semantics,
+    two_armies,
+)
 from phalanx.lab.experiments.result import Claim, Experiment, Result, Story, Table
 
 __all__ = ["EXPERIMENTS", "Claim", "Experiment", "Result", "Story", "Table"]
@@ -22,7 +29,7 @@ EXPERIMENTS = {
     experiment.name: experiment
     for experiment in map(
         _experiment,
-        (failure_masking, rpc_semantics, two_armies, byzantine_generals, message_orders),
+        (failure_masking, rpc_semantics, two_armies, byzantine_generals, message_orders, failure_detectors),
     )
 }
 """All of them, by name."""

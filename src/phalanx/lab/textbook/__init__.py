@@ -12,5 +12,6 @@ printing    the print server, which crashes between its actions
 calls       remote procedure calls, with remedies against losses and crashes
 interposed  omission failures, one message at a time
 armies      two armies: handshakes, copies, random keys
+detectors   fixed timeouts, the product's, phi accrual, and a monitor of all
 remedies    one call with each remedy, under given fates; the product's sessions too
 """
