@@ -119,7 +119,7 @@ def _printed(table: Table) -> Printed:
     printed = Printed(title=table.title, title_justify="left", title_style="bold")
     for index, column in enumerate(table.columns):
         numbers = all(isinstance(row[index], int | float) for row in table.rows)
-        printed.add_column(column, justify="right" if numbers else "left")
+        printed.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in table.rows:
         printed.add_row(*map(cell_text, row))
     return printed

@@ -294,8 +294,8 @@ def trade_figure(observed: Run) -> Lines:
     series = []
     for hue, kind in enumerate(("fixed", "adaptive", "phi")):
         points = sorted((r.patience_ms, r.wrong) for name, r in observed.records.items() if name.startswith(kind))
-        series.append(Series(f"{kind}{', the product' if kind == 'adaptive' else ''}", tuple(points), False, hue))
-        series.append(Series(f"{kind}, executed", tuple(points), True, hue))
+        name = f"{kind}{', the product' if kind == 'adaptive' else ''}"
+        series.append(Series(name, tuple(points), True, hue))
     title = f"Speed against mistakes: {observed.weather.name}"
     return Lines(
         title, "a crash stays unnoticed for at most (ms, mean)", "share of time wrongly suspected", tuple(series), True
