@@ -10,6 +10,7 @@ from phalanx.lab.experiments import (
     byzantine_generals,
     failure_detectors,
     failure_masking,
+    flp,
     message_orders,
     rpc_semantics,
     two_armies,
@@ -29,7 +30,7 @@ EXPERIMENTS = {
     experiment.name: experiment
     for experiment in map(
         _experiment,
-        (failure_masking, rpc_semantics, two_armies, byzantine_generals, message_orders, failure_detectors),
+        (failure_masking, rpc_semantics, two_armies, byzantine_generals, flp, message_orders, failure_detectors),
     )
 }
 """All of them, by name."""
