@@ -13,6 +13,7 @@ from phalanx.lab.experiments import (
     flp,
     message_orders,
     rpc_semantics,
+    split_brain,
     two_armies,
 )
 from phalanx.lab.experiments.result import Claim, Experiment, Result, Story, Table
@@ -30,7 +31,16 @@ EXPERIMENTS = {
     experiment.name: experiment
     for experiment in map(
         _experiment,
-        (failure_masking, rpc_semantics, two_armies, byzantine_generals, flp, message_orders, failure_detectors),
+        (
+            failure_masking,
+            rpc_semantics,
+            two_armies,
+            byzantine_generals,
+            flp,
+            message_orders,
+            failure_detectors,
+            split_brain,
+        ),
     )
 }
 """All of them, by name."""

@@ -1,0 +1,121 @@
+"""Split brain, executed; and with rules taken out of the product and of the replicas, which the table must show."""
+
+import importlib
+from collections.abc import Callable, Collection
+
+import pytest
+
+from phalanx.lab.experiments import split_brain
+from phalanx.lab.experiments.split_brain import Booth, sell_at_once, sell_in_group
+from phalanx.lab.textbook.optimistic import Answer, Merge, Replica, Sell, State
+from phalanx.model.clock import Instant
+from phalanx.model.machine import Received
+from phalanx.model.view import Name, View
+from tests.lab.experiments.runs import failing
+
+PARTS = (("A", "B", "C"), ("D", "E"))
+
+
+def claims_that_fail() -> list[str]:
+    return failing(split_brain.run(False))
+
+
+def replace_quorum(monkeypatch: pytest.MonkeyPatch, rule: Callable[[View, Collection[Name]], bool]) -> None:
+    for module in ("coordinator", "core", "detector", "flush", "multicast", "proposal", "reads"):
+        monkeypatch.setattr(importlib.import_module(f"phalanx.group.{module}"), "is_quorum", rule)
+
+
+def sell(replica: Replica, customer: str, at: int) -> bool:
+    (answer,) = replica.step([Sell(customer)], Instant(at, at)).deliveries
+    assert isinstance(answer, Answer) and answer.customer == customer
+    return answer.sold
+
+
+def hear(replica: Replica, state: State, at: int) -> State:
+    replica.step([Received("peer", state)], Instant(at, at))
+    return replica.state
+
+
+# --- replicas that never wait -------------------------------------------------------------------------------------
+
+
+def test_a_replica_sells_what_it_believes_to_have() -> None:
+    replica = Replica("A", ["B"], 1, Merge.UNION)
+    assert sell(replica, "ann", 1) and not sell(replica, "bob", 2)
+
+
+def test_what_knows_all_of_another_replaces_it_without_a_conflict() -> None:
+    a, b = Replica("A", ["B"], 9, Merge.LATER), Replica("B", ["A"], 9, Merge.LATER)
+    sell(a, "ann", 1)
+    assert hear(b, a.state, 2) == a.state
+    sell(b, "bob", 3)
+    assert hear(a, b.state, 4).sales == {"ann", "bob"}
+    assert hear(b, State(frozenset(), {}, 9, "A"), 9).sales == {"ann", "bob"}, "an old state replaces nothing"
+    assert (a.conflicts, b.conflicts) == (0, 0)
+
+
+@pytest.mark.parametrize(("merge", "left"), [(Merge.LATER, {"bob"}), (Merge.UNION, {"ann", "bob"})])
+def test_a_conflict_is_settled_alike_on_both_sides(merge: Merge, left: set[str]) -> None:
+    a, b = Replica("A", ["B"], 9, merge), Replica("B", ["A"], 9, merge)
+    sell(a, "ann", 1)
+    sell(b, "bob", 2)
+    of_a = a.state
+    assert hear(a, b.state, 3) == hear(b, of_a, 3)
+    assert a.state.sales == left
+    assert (a.conflicts, b.conflicts) == (1, 1)
+
+
+def test_a_replica_shows_its_state_when_it_changes_and_now_and_then() -> None:
+    replica = Replica("A", ["B", "C"], 9, Merge.UNION)
+    assert replica.step([], Instant(0, 0)).sends and not replica.step([], Instant(1, 1)).sends
+    (send,) = replica.step([Sell("ann")], Instant(2, 2)).sends
+    assert (list(send.to), send.message.sales) == (["B", "C"], {"ann"})
+    assert replica.step([], Instant(replica.deadline or 0, 3)).sends
+
+
+# --- with rules taken out -----------------------------------------------------------------------------------------
+
+
+def test_a_group_in_which_anybody_is_a_quorum_has_two_brains(monkeypatch: pytest.MonkeyPatch) -> None:
+    def anybody(view: View, names: Collection[Name]) -> bool:
+        return bool(names) if view.id else len(names) >= len(view.members)
+
+    replace_quorum(monkeypatch, anybody)
+    sale = sell_in_group(PARTS)
+    assert [sale.at_once(part) for part in PARTS] == [12, 8]
+    assert sale.lost > 0 and sale.over > 0
+    wrong = [claim.text for claim in split_brain.primary_claims([sale]) if not claim.holds]
+    assert "primary partition: the part with a quorum answers, whichever it is, and no other" in wrong
+    assert "primary partition: all that was promised is known everywhere" in wrong
+    assert "primary partition: no more is sold than there is" in wrong
+
+
+def test_a_tie_that_goes_to_nobody_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without rank 0 of dynamic linear voting neither half goes on."""
+
+    def majority(view: View, names: Collection[Name]) -> bool:
+        return 2 * sum(m.name in names for m in view.members) > len(view.members)
+
+    replace_quorum(monkeypatch, majority)
+    sale = sell_in_group((("A", "B"), ("C", "D")))
+    assert sale.at_once() == 0 and sale.later == sale.asked
+
+
+def test_a_booth_that_does_not_count_sells_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    def generous(self: Booth, customer: str) -> bool:
+        self.sales.append(customer)
+        return True
+
+    monkeypatch.setattr(Booth, "sell", generous)
+    assert claims_that_fail() == ["primary partition: no more is sold than there is"]
+
+
+def test_a_union_that_takes_one_side_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Replica, "_merged", lambda _, mine, theirs: max(mine, theirs, key=lambda state: state.stamp))
+    assert "the union forgets nothing" in claims_that_fail()
+
+
+def test_without_version_vectors_there_is_no_conflict_to_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(State, "knows", lambda _, __: True)
+    sale = sell_at_once(PARTS, Merge.UNION)
+    assert len({*sale.known.values()}) > 1 and sale.lost > 0
