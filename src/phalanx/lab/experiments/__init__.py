@@ -15,6 +15,7 @@ from phalanx.lab.experiments import (
     rpc_semantics,
     split_brain,
     two_armies,
+    virtual_synchrony,
 )
 from phalanx.lab.experiments.result import Claim, Experiment, Result, Story, Table
 
@@ -38,8 +39,9 @@ EXPERIMENTS = {
             byzantine_generals,
             flp,
             message_orders,
-            failure_detectors,
+            virtual_synchrony,
             split_brain,
+            failure_detectors,
         ),
     )
 }
