@@ -1,6 +1,6 @@
 """Virtual synchrony, executed; and with rules taken out of the product's view change, which the tables must show."""
 
-from typing import Any
+from collections.abc import Iterable
 
 import pytest
 
@@ -9,6 +9,7 @@ from phalanx.group import regroup
 from phalanx.group.acceptor import Acceptor
 from phalanx.group.messages import Accept, Accepted, Data, Gather, Held
 from phalanx.lab.experiments import virtual_synchrony
+from phalanx.lab.experiments.result import Claim
 from phalanx.lab.experiments.virtual_synchrony import NAMES, SPECS, Case, falls
 from phalanx.lab.mutants import planted
 from phalanx.lab.textbook.flushing import Arrival, Course, Fall, Turn, fail_while_sending
@@ -17,7 +18,7 @@ from phalanx.model.signals import Send
 from tests.lab.experiments.runs import short
 
 
-def wrong(claims: Any) -> list[str]:
+def wrong(claims: Iterable[Claim]) -> list[str]:
     return [claim.text for claim in claims if not claim.holds]
 
 
@@ -89,7 +90,7 @@ def test_a_member_that_falls_gets_what_came_before_and_nothing_more() -> None:
 def test_a_cut_that_keeps_what_one_has_received_is_not_uniform(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regroup, "min", max, raising=False)
     assert wrong(virtual_synchrony.case_claims([case("total", 1, 0, 0, 0)])) == [
-        "total order: what not all of them received, nobody delivers"
+        "total: what not all of them received, nobody delivers"
     ]
 
 

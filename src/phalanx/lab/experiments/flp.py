@@ -29,6 +29,7 @@ from phalanx.lab.experiments.result import Claim, Result, Story, Table, equal
 from phalanx.lab.figures.model import Arrow, Lines, Messages, Remark, Series, Tone
 from phalanx.lab.textbook.adversary import (
     ANYTHING,
+    SEARCH_MAX,
     Accuracy,
     Adversary,
     Configuration,
@@ -95,12 +96,12 @@ class Found(NamedTuple):
 def run(full: bool) -> Result:
     """See the module's text."""
     reached = {proposals: outcomes(proposals) for proposals in itertools.product((0, 1), repeat=3)}
-    stages = [delay(THREE, DIVIDED, asked)[0] for asked in ((10, 100, 1000) if full else (10, 50, 250))]
+    stages = [delay(THREE, DIVIDED, asked)[0] for asked in ((10, 100, 1000) if full else (10, 50, 200))]
     if full:
-        stages.append(delay(FIVE, (0, 1, 1, 0, 1), 60)[0])
+        stages.append(delay(FIVE, (0, 1, 1, 0, 1), 60, search_max=5_000)[0])
     _, open_still, told = delay(THREE, DIVIDED, OPEN_STAGES)
     found = [detect(open_still if each.after else start(THREE, DIVIDED), each) for each in detectors()]
-    runs = chance(20_000 if full else 2_000)
+    runs = chance(20_000 if full else 1_000)
     timed = timeouts()
     return Result(
         tables=(reached_table(reached), stage_table(stages), detector_table(found), timed_table(timed)),
@@ -129,9 +130,11 @@ def outcomes(proposals: tuple[int, ...]) -> frozenset[int]:
     return Oracle(ANYTHING).outcomes(start(THREE, proposals))
 
 
-def delay(names: tuple[str, ...], proposals: tuple[int, ...], asked: int) -> tuple[Delayed, Configuration, list[Stage]]:
+def delay(
+    names: tuple[str, ...], proposals: tuple[int, ...], asked: int, search_max: int = SEARCH_MAX
+) -> tuple[Delayed, Configuration, list[Stage]]:
     """Have the adversary keep it open for so many stages."""
-    adversary = Adversary(start(names, proposals))
+    adversary = Adversary(start(names, proposals), search_max=search_max)
     sent_at: dict[Letter, int] = {}
     told: list[Stage] = []
     oldest = 0

@@ -14,4 +14,9 @@ interposed  omission failures, one message at a time
 armies      two armies: handshakes, copies, random keys
 detectors   fixed timeouts, the product's, phi accrual, and a monitor of all
 remedies    one call with each remedy, under given fates; the product's sessions too
+consensus   Chandra and Toueg's, with a rotating coordinator and an unreliable failure detector
+adversary   schedulers of an asynchronous system: that of FLP, all there are, and one by chance
+watchful    consensus with timeouts of its own, in the simulated network
+optimistic  replicas that never wait, and merge
+flushing    a process group of the product, a member of which fails while it multicasts
 """

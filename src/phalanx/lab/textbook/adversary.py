@@ -29,7 +29,8 @@ WAY_MAX = 500
 """Events of one way to a decision: more than this is a way that leads nowhere."""
 
 SEARCH_MAX = 200
-"""Configurations that the adversary looks at before it gives up a stage.  It finds the next one among the first few."""
+"""Configurations that the adversary looks at before it gives up a stage.  Of three processes it finds the next bivalent
+one among the first few; of five it takes up to some thousand."""
 
 CHANCE_MAX = 100_000
 """Events of a run by chance: more than this is so unlikely that it is something else."""
@@ -212,7 +213,10 @@ class Stage(NamedTuple):
 class Adversary:
     """Goes from one bivalent configuration to the next, as far as detectors let it."""
 
-    def __init__(self, configuration: Configuration, accuracy: Accuracy = ANYTHING) -> None:
+    def __init__(
+        self, configuration: Configuration, accuracy: Accuracy = ANYTHING, search_max: int = SEARCH_MAX
+    ) -> None:
+        self._search_max = search_max
         self.configuration = configuration
         self._oracle = Oracle(accuracy)
         self._turns = deque(configuration.machines)
@@ -235,7 +239,7 @@ class Adversary:
         start = self.configuration
         queue = deque([Stage((), start, 0.0)])
         seen = {start.key()}
-        while queue and len(seen) < SEARCH_MAX:
+        while queue and len(seen) < self._search_max:
             events, configuration, chance = queue.popleft()
             enabled = list(configuration.enabled(self._oracle.accuracy))
             after = configuration.after(last)
