@@ -207,7 +207,8 @@ class Stage(NamedTuple):
     events: tuple[Event, ...]
     after: Configuration
     log_chance: float
-    """Natural logarithm of the probability that a scheduler by chance does the same."""
+    """Natural logarithm of the probability that a scheduler by chance does the same.  Arrivals that make no difference
+    count for nothing: they may come at any time."""
 
 
 class Adversary:

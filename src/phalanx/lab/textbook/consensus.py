@@ -1,7 +1,8 @@
 """Consensus with a rotating coordinator and an unreliable failure detector.
 
 Chandra and Toueg, "Unreliable Failure Detectors for Reliable Distributed Systems" (JACM 1996), section 6.2, figure 6, for
-detectors of class eventually strong, while a majority is correct. Of round r the coordinator is process r mod n. In it
+detectors of class eventually strong, while a majority is correct.  (Out of eventually weak ones these are made by telling
+all whom one suspects: section 3.)  Of round r the coordinator is process r mod n.  In it
 
 1. each process sends its estimate to the coordinator, with the round in which it was adopted;
 2. the coordinator proposes, of a majority's estimates, one that was adopted last;
