@@ -26,6 +26,7 @@ FOUND = {
     39: "a slice of sessions was read before it was encoded: a command ran twice, or not, after a restart from the log",
     87: "the same",
     96: "the same",
+    7011: "(the scenario's error) a replica took up an older state of its own, and replayed the rest",
 }
 
 
