@@ -1,0 +1,192 @@
+"""The benchmark of counts: the same figures in every run, and a regression of any kind is seen (issue: no regression
+unseen)."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from bench.counts import INTERPRETER, PROTOCOL, VERSION, Difference, as_toml, compare, count, merged, read_ratchet
+from bench.workloads import WORKLOADS
+from phalanx.group.messages import Envelope, Row
+from phalanx.model.clock import Instant
+from phalanx.model.machine import Output
+from phalanx.node.node import Node
+from tests.source import ROOT
+
+MULTICAST = "multicast, 1 sender, 1 under way"
+DURABLE = "durable multicast, 1 sender, 1 under way"
+PUT = "put, 1 under way"
+
+Step = Callable[[Node, Iterable[Any], Instant], Output]
+
+STEP: Step = Node.step
+
+
+def figures_of(differences: list[Difference]) -> set[str]:
+    return {each.figure for each in differences}
+
+
+def test_two_runs_count_the_same() -> None:
+    """To the last instruction; memory to its slack."""
+    one, other = count(WORKLOADS[MULTICAST]), count(WORKLOADS[MULTICAST])
+    exact = (*PROTOCOL, "instructions", "calls")
+    assert [one[figure] for figure in exact] == [other[figure] for figure in exact]
+    assert compare({MULTICAST: other}, merged({MULTICAST: one}, {})) == []
+
+
+def test_the_ratchet_in_the_repository_holds_every_figure_of_every_workload() -> None:
+    ratchet = read_ratchet()
+    assert list(ratchet) == list(WORKLOADS)
+    for parts in ratchet.values():
+        assert tuple(parts["protocol"]) == PROTOCOL
+        assert all(tuple(parts[part]) == INTERPRETER for part in parts if part != "protocol")
+
+
+def test_a_message_takes_one_round_trip_and_two_frames_for_each_member() -> None:
+    """DESIGN section 5: the batch to the others, and everybody's row to everybody."""
+    figures = count(WORKLOADS[MULTICAST])
+    assert (figures["ticks"], figures["frames"], figures["stores"]) == (2, 6, 0)
+
+
+def test_a_durable_write_is_synced_once_by_each_member() -> None:
+    """DESIGN section 5: received means on the host's disk, for the sender too."""
+    figures = count(WORKLOADS[DURABLE])
+    assert (figures["ticks"], figures["fsyncs"], figures["appends"]) == (3, 3, 3)
+
+
+# --- planted regressions ------------------------------------------------------------------------------------------
+
+
+def with_an_extra_row(node: Node, events: Iterable[Any], now: Instant) -> Output:
+    """One member says each of its rows twice: one row more for each message."""
+    out = STEP(node, events, now)
+    if node.group.me.name == "b":
+        for sends in (out.sends, out.eager):
+            sends += [s for s in sends if isinstance(s.message, Envelope) and isinstance(s.message.body, Row)]
+    return out
+
+
+def with_an_idle_loop(node: Node, events: Iterable[Any], now: Instant) -> Output:
+    for _ in range(100):
+        pass
+    return STEP(node, events, now)
+
+
+def with_a_leak(node: Node, events: Iterable[Any], now: Instant) -> Output:
+    leaked.append(list(events))
+    return STEP(node, leaked[-1], now)
+
+
+def with_a_second_record(node: Node, events: Iterable[Any], now: Instant) -> Output:
+    out = STEP(node, events, now)
+    out.appends *= 2
+    return out
+
+
+leaked: list[Any] = []
+
+
+@pytest.mark.parametrize(
+    ("step", "workload", "seen"),
+    [
+        (with_an_extra_row, MULTICAST, {"frames", "bytes", "instructions"}),
+        (with_an_extra_row, "multicast, 1 sender, 64 in a batch", {"frames", "bytes", "instructions"}),
+        (with_an_extra_row, PUT, {"frames", "bytes"}),
+        (with_an_idle_loop, MULTICAST, {"instructions"}),
+        (with_a_leak, MULTICAST, {"kept"}),
+        (with_a_second_record, DURABLE, {"appends", "log bytes"}),
+    ],
+)
+def test_a_planted_regression_is_worse_than_the_ratchet(
+    step: Step, workload: str, seen: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ratchet = merged({workload: count(WORKLOADS[workload])}, {})
+    monkeypatch.setattr(Node, "step", step)
+    try:
+        differences = compare({workload: count(WORKLOADS[workload])}, ratchet)
+    finally:
+        leaked.clear()
+    assert seen <= figures_of([each for each in differences if each.is_worse])
+
+
+# --- the ratchet --------------------------------------------------------------------------------------------------
+
+FOUND = {MULTICAST: dict.fromkeys((*PROTOCOL, *INTERPRETER), 100.0)}
+
+
+def test_what_is_held_differs_from_nothing() -> None:
+    assert compare(FOUND, merged(FOUND, {})) == []
+
+
+@pytest.mark.parametrize(
+    ("figure", "now", "differs"),
+    [
+        ("frames", 100.001, False),
+        ("frames", 100.01, True),
+        ("frames", 99.0, True),
+        ("bytes", 100.9, False),
+        ("bytes", 101.1, True),
+        ("instructions", 101.9, False),
+        ("instructions", 102.1, True),
+        ("instructions", 97.0, True),
+        ("kept", 104.0, False),
+        ("kept", 106.0, True),
+        ("blocks", 94.0, True),
+    ],
+)
+def test_a_figure_may_differ_by_its_slack(figure: str, now: float, differs: bool) -> None:
+    found = {MULTICAST: FOUND[MULTICAST] | {figure: now}}
+    expected = [Difference(MULTICAST, figure, 100.0, now)] if differs else []
+    assert compare(found, merged(FOUND, {})) == expected
+    assert all(each.is_worse == (now > 100) for each in expected)
+
+
+def test_another_version_of_python_is_held_by_itself() -> None:
+    ratchet = {MULTICAST: {"protocol": {"frames": 100.0}, "python 2.7": {"instructions": 1.0}}}
+    assert compare(FOUND, ratchet) == []
+    both = merged(FOUND, ratchet)[MULTICAST]
+    assert both["python 2.7"] == {"instructions": 1.0}
+    assert set(both) == {"protocol", "python 2.7", VERSION}
+
+
+def test_the_file_gives_back_what_was_written() -> None:
+    ratchet = merged(FOUND, {})
+    assert tomllib.loads(as_toml(ratchet)) == ratchet
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench.counts", *words],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_prints_what_was_counted() -> None:
+    ended = run("--only", "get, 1 under way")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "instructions" in ended.stdout
+
+
+def test_the_command_counts_in_other_sizes() -> None:
+    ended = run("--only", "multicast, 1 sender, 1 under", "--members", "2")
+    assert ended.returncode == 0, ended.stderr
+    assert "members" in ended.stdout
+
+
+@pytest.mark.parametrize("words", [("--only", "nothing like it"), ("--members", "1"), ("--members", "3-2")])
+def test_the_command_says_what_it_cannot_do(words: tuple[str, ...]) -> None:
+    ended = run(*words)
+    assert ended.returncode == 2
+    assert words[1] in ended.stderr
