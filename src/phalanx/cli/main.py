@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from phalanx.cli.backup import backup, restore
+from phalanx.cli.bench import bench
 from phalanx.cli.check import check_app
 from phalanx.cli.coordination import lease_app, txn, watch
 from phalanx.cli.demo import demo
@@ -38,6 +39,7 @@ app.command()(serve)
 app.command()(status)
 app.command()(sim)
 app.command("explore")(explore_command)
+app.command()(bench)
 app.command()(demo)
 app.command()(soak)
 
