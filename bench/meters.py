@@ -2,14 +2,18 @@
 
 import gc
 import sys
+from collections import Counter
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import phalanx
 from bench.lockstep import Meter, Port
 
 HERE = str(Path(__file__).parent)
 """What belongs to the measurement itself is not counted."""
+
+PACKAGE = Path(phalanx.__file__).parent
 
 
 class Instructions(Meter):
@@ -41,6 +45,25 @@ class Instructions(Meter):
             frame.f_trace_opcodes = True
             frame.f_trace_lines = False
         return self._trace
+
+
+class Places(Instructions):
+    """The same of nodes' work, by the module that the instructions are in: a path below the directory of a package."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: Counter[str] = Counter()
+        self._is_client = False
+
+    def begin(self, port: Port) -> None:
+        self._is_client = port.is_client
+        super().begin(port)
+
+    def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "opcode" and not self._is_client:
+            path = Path(frame.f_code.co_filename)
+            self.places[str(path.relative_to(PACKAGE)) if path.is_relative_to(PACKAGE) else path.name] += 1
+        return super()._trace(frame, event, argument)
 
 
 class Blocks(Meter):

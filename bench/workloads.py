@@ -18,6 +18,9 @@ KEYS = 500
 """Of 16 bytes, all there from the beginning, so that a write always replaces something."""
 
 STORE = describe(KV)
+LEASE_MS = 60_000
+"""Of leases that last through the whole run."""
+
 PATIENCE_NS = 60 * SECOND
 
 WARM_UP = 20
@@ -78,14 +81,14 @@ def multicast(senders: int, batch: int, *, durable: bool = False) -> Workload:
     return make
 
 
-def store(operation: str, outstanding: int, clients: int = 1, *, durable: bool = False) -> Workload:
+def store(operation: str, outstanding: int, clients: int = 1, *, durable: bool = False, lease_ms: int = 0) -> Workload:
     """Puts or linearizable gets of the store: keys of 16 bytes, values of 128.  The clients are spread over the nodes,
     and keep so many operations under way in all."""
 
     def make(members: int) -> Load:
         world = Lockstep()
         names = NAMES[:members]
-        spec = GroupSpec("KV", Order.TOTAL, contract=STORE.contract, durable=durable)
+        spec = GroupSpec("KV", Order.TOTAL, contract=STORE.contract, durable=durable, lease_ms=lease_ms)
         world.add_nodes(names, objects={"KV": (STORE, spec)})
         done, token, filled = [0], [0], False
 
@@ -128,6 +131,7 @@ WORKLOADS = {
     "durable put, 1 under way": store("put", 1, durable=True),
     "durable put, 64 under way": store("put", 64, durable=True),
     "get, 1 under way": store("get", 1),
+    "leased get, 1 under way": store("get", 1, lease_ms=LEASE_MS),
     "get, 64 under way": store("get", 64),
     "get, 64 under way from 3 clients": store("get", 64, 3),
 }

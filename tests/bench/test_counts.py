@@ -1,6 +1,8 @@
 """The benchmark of counts: the same figures in every run, and a regression of any kind is seen (issue: no regression
 unseen)."""
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -9,8 +11,21 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from bench.counts import INTERPRETER, PROTOCOL, VERSION, Difference, as_toml, compare, count, merged, read_ratchet
+from bench.counts import (
+    INTERPRETER,
+    PROTOCOL,
+    VERSION,
+    Difference,
+    Figures,
+    as_toml,
+    compare,
+    count,
+    judge,
+    merged,
+    read_ratchet,
+)
 from bench.workloads import WORKLOADS
 from phalanx.group.messages import Envelope, Row
 from phalanx.model.clock import Instant
@@ -21,6 +36,10 @@ from tests.source import ROOT
 MULTICAST = "multicast, 1 sender, 1 under way"
 DURABLE = "durable multicast, 1 sender, 1 under way"
 PUT = "put, 1 under way"
+LEASED = "leased get, 1 under way"
+
+EXACT = (*PROTOCOL, "instructions", "calls", "client instructions")
+"""What is the same in every run of one Python, to the last digit."""
 
 Step = Callable[[Node, Iterable[Any], Instant], Output]
 
@@ -34,9 +53,39 @@ def figures_of(differences: list[Difference]) -> set[str]:
 def test_two_runs_count_the_same() -> None:
     """To the last instruction; memory to its slack."""
     one, other = count(WORKLOADS[MULTICAST]), count(WORKLOADS[MULTICAST])
-    exact = (*PROTOCOL, "instructions", "calls")
-    assert [one[figure] for figure in exact] == [other[figure] for figure in exact]
+    assert [one[figure] for figure in EXACT] == [other[figure] for figure in EXACT]
     assert compare({MULTICAST: other}, merged({MULTICAST: one}, {})) == []
+
+
+def counted_under(seed: str) -> dict[str, Figures]:
+    """What a process counts whose hashes are of that seed."""
+    words = f"print(json.dumps({{name: count(WORKLOADS[name]) for name in {[MULTICAST, DURABLE, PUT, LEASED]}}}))"
+    program = f"import json; from bench.counts import count; from bench.workloads import WORKLOADS; {words}"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "PYTHONHASHSEED": seed, "PHALANX_PURE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Figures] = json.loads(ended.stdout)
+    return found
+
+
+def test_other_hash_seeds_count_the_same() -> None:
+    """So that the ratchet holds the code and not the run; a regression of one frame would be seen all the same."""
+    one, other = counted_under("1"), counted_under("77")
+    assert {name: [figures[f] for f in EXACT] for name, figures in one.items()} == {
+        name: [figures[f] for f in EXACT] for name, figures in other.items()
+    }
+    assert judge(other, merged(one, {}), quiet()) == 0
+    worse = {name: figures | {"frames": figures["frames"] + 1} for name, figures in other.items()}
+    assert judge(worse, merged(one, {}), quiet()) == 1
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
 
 
 def test_the_ratchet_in_the_repository_holds_every_figure_of_every_workload() -> None:
@@ -57,6 +106,12 @@ def test_a_durable_write_is_synced_once_by_each_member() -> None:
     """DESIGN section 5: received means on the host's disk, for the sender too."""
     figures = count(WORKLOADS[DURABLE])
     assert (figures["ticks"], figures["fsyncs"], figures["appends"]) == (3, 3, 3)
+
+
+def test_a_leased_read_asks_nobody() -> None:
+    """DESIGN section 9: there and back between client and node, and not a frame between nodes."""
+    figures = count(WORKLOADS[LEASED])
+    assert (figures["ticks"], figures["frames"], figures["steps"], figures["client frames"]) == (2, 0, 1, 2)
 
 
 # --- planted regressions ------------------------------------------------------------------------------------------
@@ -108,10 +163,14 @@ def test_a_planted_regression_is_worse_than_the_ratchet(
     ratchet = merged({workload: count(WORKLOADS[workload])}, {})
     monkeypatch.setattr(Node, "step", step)
     try:
-        differences = compare({workload: count(WORKLOADS[workload])}, ratchet)
+        found = {workload: count(WORKLOADS[workload])}
     finally:
         leaked.clear()
-    assert seen <= figures_of([each for each in differences if each.is_worse])
+    assert seen <= figures_of([each for each in compare(found, ratchet) if each.is_worse])
+    told = quiet()
+    assert judge(found, ratchet, told) == 1
+    assert isinstance(told.file, io.StringIO)
+    assert "worse than the ratchet" in told.file.getvalue()
 
 
 # --- the ratchet --------------------------------------------------------------------------------------------------
@@ -183,6 +242,12 @@ def test_the_command_counts_in_other_sizes() -> None:
     ended = run("--only", "multicast, 1 sender, 1 under", "--members", "2")
     assert ended.returncode == 0, ended.stderr
     assert "members" in ended.stdout
+
+
+def test_the_command_says_where_the_instructions_are() -> None:
+    ended = run("--only", "get, 64 under way", "--where")
+    assert ended.returncode == 0, ended.stderr
+    assert "replication/gateway.py" in ended.stdout
 
 
 @pytest.mark.parametrize("words", [("--only", "nothing like it"), ("--members", "1"), ("--members", "3-2")])

@@ -66,8 +66,8 @@ def serve(
             peers=peers,
             bootstrap=bootstrap,
             data=data,
-            timing=_timing(suspect_after_ms),
             limits=Limits() if reserve_mib is None else Limits(reserve=reserve_mib << 20),
+            timing=timing_of(suspect_after_ms),
             objects={"KV": Hosted(KV, lease_ms, durable, min_copies)},
         )
         raise_limit()
@@ -77,8 +77,8 @@ def serve(
         raise typer.Exit(2) from error
 
 
-def _timing(suspect_after_ms: int) -> Timing:
-    """The other periods keep their proportions."""
+def timing_of(suspect_after_ms: int) -> Timing:
+    """All periods, with that silence for suspicion: the others keep their proportions to it."""
     suspect = suspect_after_ms * MILLISECOND
     return Timing(
         heartbeat=suspect // 10,
