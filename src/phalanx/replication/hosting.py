@@ -36,15 +36,15 @@ class Hosting:
         self.groups: dict[GroupId, Hosted] = {}
         self.anew: dict[str, GroupSpec] = {}
         """Groups whose state here was wrong: they are to be hosted again."""
+        self._ids: dict[str, GroupId] = {}
+        """The latest of each name, here or not any more: each request asks by name, and there can be many groups."""
         self.giving = Giving(slice_bytes)
         self.taking = Taking(slice_bytes)
 
     def named(self, name: str) -> Hosted | None:
         """The group of that name, if there is a replica of it here."""
-        for hosted in self.groups.values():
-            if hosted.replica.group.spec.name == name:
-                return hosted
-        return None
+        group = self._ids.get(name)
+        return self.groups.get(group) if group is not None else None
 
     def serving(self, name: str) -> Hosted | None:
         """The group of that name, if this node is a full host whose replica can be asked."""
@@ -96,14 +96,14 @@ class Hosting:
     def found(self, group_id: GroupId, spec: GroupSpec, view: View | None, now: int) -> None:
         """A replica of a new group."""
         known = view.group(group_id) if view else None
-        self.groups[group_id] = self._new(known or Group(group_id, spec, (self._me.name,)), now)
+        self._host(known or Group(group_id, spec, (self._me.name,)), now)
 
     def restore(self, last: Restored, view: View | None, now: int) -> tuple[Replica[Any], Exception | None]:
         """A new replica with the state of which the last slice has come, and what was wrong with that, if anything: then
         the replica does not serve."""
         spec = self.spec(last.group, view)
         assert view is not None and spec is not None
-        hosted = self.groups[last.group] = self._new(view.group(last.group) or Group(last.group, spec, ()), now)
+        hosted = self._host(view.group(last.group) or Group(last.group, spec, ()), now)
         try:
             hosted.replica.restore(self.taking.restored(last, hosted.replica.restoration()))
         except Exception as error:  # whatever the class's own hooks raise
@@ -111,9 +111,12 @@ class Hosting:
             return hosted.replica, error
         return hosted.replica, None
 
-    def _new(self, group: Group, now: int) -> Hosted:
-        kind = self.kinds[group.spec.name]
-        return Hosted(Replica(kind, group, self._me, self._limits, **self._audit), now)
+    def _host(self, group: Group, now: int) -> Hosted:
+        """A new replica takes the place of the one that there was, if any."""
+        replica = Replica(self.kinds[group.spec.name], group, self._me, self._limits, **self._audit)
+        hosted = self.groups[group.id] = Hosted(replica, now)
+        self._ids[group.spec.name] = group.id
+        return hosted
 
     def exchange(self, delivery: Delivery, view: View | None, now: int, out: Outbox) -> bool:
         """A slice of a state is wanted, or has come.  False if the delivery is something else, or not of ours."""
