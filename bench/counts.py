@@ -2,7 +2,7 @@
 instructions, memory.  No clock is read, so a busy machine changes nothing, and CI can hold the figures.
 
     python -m bench.counts                  count, and fail if a figure is worse than bench/counts.toml allows
-    python -m bench.counts --write          write the figures there
+    python -m bench.counts --write          write the figures there, and into docs/performance.md
     python -m bench.counts --members 2-9    what they are in groups of other sizes
     python -m bench.counts --only durable   only workloads with that in their names
     python -m bench.counts --where          in which modules the instructions are
@@ -44,7 +44,8 @@ from rich.table import Table
 from bench.callgrind import is_installed, machine_instructions
 from bench.lockstep import Meter
 from bench.meters import Blocks, Instructions, Places, allocated
-from bench.workloads import NAMES, ROUNDS, WARM_UP, WORKLOADS, Workload
+from bench.page import PAGE, text_of, with_table
+from bench.workloads import NAMES, WORKLOADS, Workload
 from phalanx.runtime.compiled import PURE, is_compiled
 
 RATCHET = Path(__file__).with_name("counts.toml")
@@ -71,21 +72,24 @@ PROTOCOL = (
 INTERPRETER = ("instructions", "calls", "client instructions", "blocks", "kept")
 # fmt: on
 
-EXACT = Slack(0.0, 0.0015)
+DIGITS = 5
+"""Of figures, behind the point: a frame for each turn of 19,200 messages is to be seen."""
+
+ROUNDING = 1.5 * 10**-DIGITS
+
+EXACT = Slack(0.0, ROUNDING)
 """Of what the protocol decides: only what figures are rounded to."""
 
 SLACKS = {
-    "bytes": Slack(0.01, 0.0015),  # numbers that grow take more bytes in msgpack
-    "client bytes": Slack(0.01, 0.0015),
-    "log bytes": Slack(0.01, 0.0015),
-    "instructions": Slack(0.02, 0.0015),  # patch releases of Python, and of libraries in Python, differ a little
-    "client instructions": Slack(0.02, 0.0015),
-    "calls": Slack(0.02, 0.0015),
+    "bytes": Slack(0.01, ROUNDING),  # numbers that grow take more bytes in msgpack
+    "client bytes": Slack(0.01, ROUNDING),
+    "log bytes": Slack(0.01, ROUNDING),
+    "instructions": Slack(0.02, ROUNDING),  # patch releases of Python, and of libraries in Python, differ a little
+    "client instructions": Slack(0.02, ROUNDING),
+    "calls": Slack(0.02, ROUNDING),
     "blocks": Slack(0.05, 0.1),  # free lists, and tables that grow at their own pace
     "kept": Slack(0.05, 0.6),  # of what was there before, some 50 blocks may come or go; a leak is 1 for each message
 }
-
-DIGITS = 3
 
 PLACES = 15
 """Modules that `--where` names."""
@@ -115,10 +119,10 @@ def _run(workload: Workload, members: int, meter: Meter) -> Figures:
     gc.disable()  # it would free blocks at moments that depend on what was allocated long before
     try:
         load = workload(members)
-        load.run(WARM_UP)
+        load.run(max(1, load.rounds // 5))
         began, before, kept = load.done(), load.world.counts.copy(), allocated()
         load.world.meter = meter
-        load.run(ROUNDS)
+        load.run(load.rounds)
         after = {**load.world.counts, **meter.counts, "kept": before["kept"] + allocated() - kept}
     finally:
         gc.enable()
@@ -171,10 +175,6 @@ def read_ratchet() -> Ratchet:
 # --- what is printed ----------------------------------------------------------------------------------------------
 
 
-def _text(figure: float) -> str:
-    return f"{figure:,.0f}" if figure >= 1000 or figure == int(figure) else f"{figure:.3g}"
-
-
 def show(found: Mapping[str, Figures], console: Console) -> None:
     """A row for each workload, in two tables, for they are wide."""
     for title, names in (("protocol", PROTOCOL), (f"interpreter ({VERSION})", INTERPRETER)):
@@ -182,7 +182,7 @@ def show(found: Mapping[str, Figures], console: Console) -> None:
         for name in names:
             table.add_column(name, justify="right")
         for workload, figures in found.items():
-            table.add_row(workload, *(_text(figures[name]) for name in names))
+            table.add_row(workload, *(text_of(figures[name]) for name in names))
         console.print(table)
 
 
@@ -200,7 +200,7 @@ def judge(found: Mapping[str, Figures], ratchet: Ratchet, console: Console) -> i
         change = f"{(each.found / each.held - 1):+.1%}" if each.held else "new"
         verdict = f"[red]worse {change}[/red]" if each.is_worse else f"[green]better {change}[/green]"
         slack = f"{SLACKS.get(each.figure, EXACT).share:.0%}"
-        table.add_row(each.workload, each.figure, _text(each.held), _text(each.found), verdict, slack)
+        table.add_row(each.workload, each.figure, text_of(each.held), text_of(each.found), verdict, slack)
     console.print(table)
     if any(each.is_worse for each in differences):
         console.print("Some figures are worse than the ratchet. If they have to be, say why where you --write them.")
@@ -216,19 +216,19 @@ def show_sizes(names: Sequence[str], sizes: Sequence[int], console: Console) -> 
         table = Table("members", *columns, title=name, title_justify="left")
         for size in sizes:
             figures = count(WORKLOADS[name], size)
-            table.add_row(str(size), *(_text(figures[column]) for column in columns))
+            table.add_row(str(size), *(text_of(figures[column]) for column in columns))
         console.print(table)
 
 
 def show_places(names: Sequence[str], console: Console) -> None:
     """In which modules the instructions are."""
     for name in names:
-        places = Places()
-        instructions = _run(WORKLOADS[name], 3, places)["instructions"]
-        whole = places.places.total()
+        meter = Places()
+        instructions = _run(WORKLOADS[name], 3, meter)["instructions"]
+        places, whole = meter.places, meter.places.total()
         table = Table("module", "instructions", "share", title=name, title_justify="left")
-        for path, number in places.places.most_common(PLACES):
-            table.add_row(path, _text(number * instructions / whole), f"{number / whole:.0%}")
+        for path, number in places.most_common(PLACES):
+            table.add_row(path, text_of(number * instructions / whole), f"{number / whole:.0%}")
         console.print(table)
 
 
@@ -296,8 +296,10 @@ def main() -> int:
     found = {name: count(WORKLOADS[name]) for name in progress}
     show(found, console)
     if options.write:
-        RATCHET.write_text(as_toml(merged(found, read_ratchet())), "utf-8")
-        console.print(f"written to {RATCHET.name}")
+        ratchet = merged(found, read_ratchet())
+        RATCHET.write_text(as_toml(ratchet), "utf-8")
+        PAGE.write_text(with_table(PAGE.read_text("utf-8"), ratchet), "utf-8")
+        console.print(f"written to {RATCHET.name} and {PAGE.name}")
         return 0
     return judge(found, read_ratchet(), console)
 

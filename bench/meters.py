@@ -48,12 +48,21 @@ class Instructions(Meter):
 
 
 class Places(Instructions):
-    """The same of nodes' work, by the module that the instructions are in: a path below the directory of a package."""
+    """The same of nodes' work, by where the instructions are."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.places: Counter[str] = Counter()
+        self._files: Counter[str] = Counter()
         self._is_client = False
+
+    @property
+    def places(self) -> Counter[str]:
+        """By module: its path below the directory of the package, or the name of a file that is none of ours."""
+        found: Counter[str] = Counter()
+        for name, number in self._files.items():
+            path = Path(name)
+            found[str(path.relative_to(PACKAGE)) if path.is_relative_to(PACKAGE) else path.name] += number
+        return found
 
     def begin(self, port: Port) -> None:
         self._is_client = port.is_client
@@ -61,8 +70,7 @@ class Places(Instructions):
 
     def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "opcode" and not self._is_client:
-            path = Path(frame.f_code.co_filename)
-            self.places[str(path.relative_to(PACKAGE)) if path.is_relative_to(PACKAGE) else path.name] += 1
+            self._files[frame.f_code.co_filename] += 1
         return super()._trace(frame, event, argument)
 
 

@@ -117,11 +117,17 @@ def shown_in(block: Block) -> Iterator[Shown]:
 
 
 def wrong_command(
-    words: Sequence[str], help_of: Callable[[Sequence[str]], str | None], targets: set[str]
+    words: Sequence[str],
+    help_of: Callable[[Sequence[str]], str | None],
+    targets: set[str],
+    text_of: Callable[[str], str | None] = lambda _: None,
 ) -> str | None:
     """Why a shown command cannot work; None if it can, or if it is neither ours nor make's.
 
-    `help_of` gives the help text of a phalanx command, None if there is no such command."""
+    `help_of` gives the help text of a phalanx command, None if there is no such command; `text_of` the source of a module
+    of `bench`, None if there is no such module."""
+    if words[:2] == ["python", "-m"] and words[2].startswith("bench."):
+        return _wrong_benchmark(words[2], words[3:], text_of(words[2]))
     if words[:1] == ["make"]:
         unknown = [word for word in words[1:] if "=" not in word and not word.startswith("-") and word not in targets]
         return f"no target {unknown[0]}" if unknown else None
@@ -145,6 +151,20 @@ def wrong_command(
         if option and not re.search(rf"(?<![\w-]){option[0]}(?![\w-])", text):
             return f"{' '.join(['phalanx', *command])} has no option {option[0]}"
     return None
+
+
+def _wrong_benchmark(name: str, arguments: Sequence[str], text: str | None) -> str | None:
+    """The options that a benchmark has stand in its source: some have no help text, and would begin to measure."""
+    if text is None or "__main__" not in text:
+        return f"no command {name}"
+    options = [word.partition("=")[0] for word in arguments if word.startswith("-")]
+    unknown = [option for option in options if f'"{option}"' not in text]
+    return f"{name} has no option {unknown[0]}" if unknown else None
+
+
+def benchmark_text(name: str) -> str | None:
+    path = ROOT / f"{name.replace('.', '/')}.py"
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def make_targets(makefile: str) -> set[str]:
@@ -232,7 +252,7 @@ def test_commands_exist_and_print_what_is_shown(path: Path, tmp_path: Path) -> N
             continue
         assert mark in {"", "run"}, f"line {block.line}: console blocks are plain or marked `run`, not `{mark}`"
         for shown in shown_in(block):
-            wrong = wrong_command(shown.words, phalanx_help, targets)
+            wrong = wrong_command(shown.words, phalanx_help, targets, benchmark_text)
             assert wrong is None, f"line {shown.line}: {wrong}"
             if mark == "run" and shown.words[:1] == ["phalanx"]:
                 done = _run([str(PHALANX), *shown.words[1:]], tmp_path)
@@ -328,10 +348,16 @@ HELP = {
         ("phalanx kv get x --seeds", "phalanx kv get has no option --seeds"),
         ("phalanx --verbose", "phalanx has no option --verbose"),
         ("make tests", "no target tests"),
+        ("python -m bench.counts --members 2-9", None),
+        ("python -m bench.counts --only=put", None),
+        ("python -m bench.counts --sizes 2-9", "bench.counts has no option --sizes"),
+        ("python -m bench.lockstep", "no command bench.lockstep"),
+        ("python -m bench.count", "no command bench.count"),
     ],
 )
 def test_a_shown_command_must_exist(line: str, wrong: str | None) -> None:
-    assert wrong_command(shlex.split(line), lambda command: HELP.get(tuple(command)), {"test", "sim"}) == wrong
+    words = shlex.split(line)
+    assert wrong_command(words, lambda command: HELP.get(tuple(command)), {"test", "sim"}, benchmark_text) == wrong
 
 
 def test_shown_output_is_compared() -> None:

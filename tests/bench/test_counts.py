@@ -26,6 +26,7 @@ from bench.counts import (
     merged,
     read_ratchet,
 )
+from bench.page import BEGIN, END, PAGE, table_of, with_table
 from bench.workloads import WORKLOADS
 from phalanx.group.messages import Envelope, Row
 from phalanx.model.clock import Instant
@@ -114,6 +115,31 @@ def test_a_leased_read_asks_nobody() -> None:
     assert (figures["ticks"], figures["frames"], figures["steps"], figures["client frames"]) == (2, 0, 1, 2)
 
 
+def growth(workload: str, other: str, figure: str) -> float:
+    """How many times as much the ratchet says that a figure is under the other load."""
+    ratchet = read_ratchet()
+    for part, figures in ratchet[workload].items():
+        if figure in figures:
+            return ratchet[other][part][figure] / figures[figure]
+    raise AssertionError(figure)
+
+
+@pytest.mark.parametrize("operation", ["put", "get"])
+@pytest.mark.parametrize("figure", ["instructions", "calls", "frames", "bytes", "client frames", "steps"])
+def test_a_thousand_clients_cost_nodes_what_ten_do(operation: str, figure: str) -> None:
+    """Within 10%, by what the file holds, if they have as much under way in all.  But each answer is a write of its own
+    then, since each connection has one."""
+    few, many = (f"{operation}, 1000 under way from {clients} clients" for clients in (10, 1000))
+    assert growth(few, many, figure) < 1.1
+    assert growth(few, many, "socket writes") > 10
+
+
+@pytest.mark.parametrize("figure", ["frames", "bytes", "socket writes", "steps", "ticks"])
+def test_a_hundred_groups_with_full_batches_cost_as_many_frames_as_one(figure: str) -> None:
+    one, hundred = (f"multicast, 3 senders, 100 x 512 in {groups}" for groups in ("1 group", "100 groups"))
+    assert growth(one, hundred, figure) < 1.1
+
+
 # --- planted regressions ------------------------------------------------------------------------------------------
 
 
@@ -185,8 +211,8 @@ def test_what_is_held_differs_from_nothing() -> None:
 @pytest.mark.parametrize(
     ("figure", "now", "differs"),
     [
-        ("frames", 100.001, False),
-        ("frames", 100.01, True),
+        ("frames", 100.00001, False),
+        ("frames", 100.001, True),
         ("frames", 99.0, True),
         ("bytes", 100.9, False),
         ("bytes", 101.1, True),
@@ -216,6 +242,20 @@ def test_another_version_of_python_is_held_by_itself() -> None:
 def test_the_file_gives_back_what_was_written() -> None:
     ratchet = merged(FOUND, {})
     assert tomllib.loads(as_toml(ratchet)) == ratchet
+
+
+def test_the_page_has_the_figures_of_the_ratchet() -> None:
+    page = PAGE.read_text("utf-8")
+    assert page == with_table(page, read_ratchet()), "write it: python -m bench.counts --write"
+
+
+def test_what_is_held_goes_between_the_marks_of_the_page() -> None:
+    ratchet = merged(FOUND, {})
+    page = with_table(f"before\n{BEGIN}\nold\n{END}\nafter\n", ratchet)
+    assert page == f"before\n{BEGIN}\n{table_of(ratchet)}\n{END}\nafter\n"
+    assert f"| {MULTICAST} | 100 |" in page
+    with pytest.raises(ValueError, match="marks"):
+        with_table("nothing of the kind", ratchet)
 
 
 # --- the command --------------------------------------------------------------------------------------------------
