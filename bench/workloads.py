@@ -91,10 +91,18 @@ def multicast(senders: int, batch: int, *, durable: bool = False, streams: int =
 
 
 def store(
-    operation: str, outstanding: int, clients: int = 1, *, durable: bool = False, lease_ms: int = 0, stores: int = 1
+    operation: str,
+    outstanding: int,
+    clients: int = 1,
+    *,
+    durable: bool = False,
+    lease_ms: int = 0,
+    stores: int = 1,
+    beside: int = 0,
 ) -> Workload:
     """Puts or linearizable gets: keys of 16 bytes, values of 128.  The clients are spread over the nodes and keep so many
-    operations under way in all; each takes the stores, which are groups of their own, in turn."""
+    operations under way in all; each takes the stores, which are groups of their own, in turn.  The nodes host so many
+    other groups `beside` these, in which nothing happens."""
 
     def make(members: int) -> Load:
         world = Lockstep()
@@ -103,7 +111,7 @@ def store(
         for n in range(stores):
             spec = GroupSpec(f"KV{n}", Order.TOTAL, contract=STORE.contract, durable=durable, lease_ms=lease_ms)
             objects[spec.name] = (STORE, spec)
-        world.add_nodes(names, objects=objects)
+        world.add_nodes(names, [GroupSpec(f"g{n}", Order.TOTAL) for n in range(beside)], objects)
         done, token, filled = [0], [0], False
 
         def call(f: str) -> Call | Read:
@@ -146,6 +154,7 @@ WORKLOADS = {
     "multicast, 3 senders, 100 x 512 in 100 groups": multicast(3, 512, streams=100, groups=100),
     "durable multicast, 1 sender, 1 under way": multicast(1, 1, durable=True),
     "put, 1 under way": store("put", 1),
+    "put, 1 under way beside 99 idle groups": store("put", 1, beside=99),
     "put, 64 under way": store("put", 64),
     "put, 64 under way from 3 clients": store("put", 64, 3),
     "put, 1000 under way from 10 clients": store("put", 1000, 10),
@@ -155,6 +164,7 @@ WORKLOADS = {
     "durable put, 64 under way": store("put", 64, durable=True),
     "get, 1 under way": store("get", 1),
     "leased get, 1 under way": store("get", 1, lease_ms=LEASE_MS),
+    "get, 1 under way beside 99 idle groups": store("get", 1, beside=99),
     "get, 64 under way": store("get", 64),
     "get, 64 under way from 3 clients": store("get", 64, 3),
     "get, 1000 under way from 10 clients": store("get", 1000, 10),

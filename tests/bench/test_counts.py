@@ -140,6 +140,11 @@ def test_a_hundred_groups_with_full_batches_cost_as_many_frames_as_one(figure: s
     assert growth(one, hundred, figure) < 1.1
 
 
+@pytest.mark.parametrize("figure", ["instructions", "calls", "frames", "bytes", "steps"])
+def test_idle_groups_cost_a_put_nothing(figure: str) -> None:
+    assert growth(PUT, f"{PUT} beside 99 idle groups", figure) < 1.05
+
+
 # --- planted regressions ------------------------------------------------------------------------------------------
 
 
