@@ -16,6 +16,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
+from msgspec.structs import astuple
+
 from phalanx.errors import ConfigurationError
 from phalanx.model.clock import Stamp, wall_ms
 from phalanx.model.events import Delivered
@@ -117,6 +119,7 @@ class Replica(Generic[T]):
         self.stamp = max(self.stamp, delivered.stamp)
         self._sessions.advance(wall_ms(self.stamp))
         sender = str(delivered.sender)
+        audit = self._audit
         due_ms = self.due_ms
         if due_ms is not None and due_ms <= wall_ms(self.stamp):
             actions += self._tick()
@@ -141,7 +144,7 @@ class Replica(Generic[T]):
                     result = self._manage(entry)
                     if mine:
                         actions.append(Answered(entry.ticket, result))
-            if self._audit.begins(self.position):
+            if self.position >= audit.due and audit.begins(self.position):
                 actions += self._report()
         return actions
 
@@ -158,18 +161,20 @@ class Replica(Generic[T]):
         return Touched() if known else Refusal(Reason.EXPIRED, "the group does not know the session")
 
     def _once(self, entry: Run, sender: str) -> Outcome | Refusal:
-        session, number = entry.session, entry.number
-        verdict = self._sessions.begin(session, number, entry.low)
+        # All at once, since each field of a struct costs compiled code a search.
+        fields: tuple[int, int, int, int, str, int, bytes] = astuple(entry)
+        _, session, number, low, operation, types, arguments = fields
+        verdict = self._sessions.begin(session, number, low)
         if verdict is not FRESH:
             if isinstance(verdict, Verdict):
                 return Refusal(_REASONS[verdict], f"command {number}: {verdict.value}")
             return verdict
         if self._audit.stopped:
             return Refusal(Reason.DIVERGED, "the replicas have diverged and there is no majority: writes are stopped")
-        found = self._find(entry.operation, entry.types, Kind.COMMAND)
+        found = self._find(operation, types, Kind.COMMAND)
         if type(found) is Refusal:  # rather than isinstance: their metaclass makes that slow
             return found
-        outcome = self._run(found, entry.arguments, self._context(sender))
+        outcome = self._run(found, arguments, self._context(sender))
         if type(outcome) is Refusal:
             return outcome
         # The text of an exception may hold an address or depend on Python's version: it is no part of what must agree.
