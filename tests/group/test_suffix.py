@@ -6,10 +6,11 @@ from phalanx.group.absorbing import Absorbing
 from phalanx.group.config import Limits
 from phalanx.group.contents import Suffix
 from phalanx.group.ledger import Ledger
+from phalanx.group.membership import Membership
 from phalanx.group.messages import WHOLE, Base, Chunk, Cut, Data, Decision, Fetch, Turned
 from phalanx.group.seat import Seat, Tag
 from phalanx.group.validity import fault_in
-from phalanx.model.events import Founded, Restored
+from phalanx.model.events import Consumed, Founded, Restored
 from phalanx.model.machine import Journal
 from phalanx.model.view import Group, Member, View
 from phalanx.parts.spool import Spool
@@ -90,6 +91,39 @@ def test_what_a_log_lacks_of_its_last_view_is_sent() -> None:
             assert cluster.deliveries("c")[:2] == ["one", "m"], "another state"
 
     shown(schedule, "a log's last view is not completed", wrong="another state|never delivered")
+
+
+def test_one_that_has_much_of_its_log_to_replay_is_no_full_host_until_its_application_has_caught_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else its backlog closes the window of all others: writes stood still while a large state was restored."""
+
+    def schedule() -> None:
+        with Cluster("abc", D, limits=Limits(window=1000)) as cluster:
+            cluster.until_members("abc")
+            sent(cluster, "a", *(f"{i}{'.' * 200}" for i in range(10)))
+            size = sum(map(len, cluster.deliveries("c")))
+            power_cut(cluster, "c")
+            cluster.until_members("ab")
+            deliver = cluster.apps.deliver
+            cluster.world._deliver = lambda node, it: [
+                r for r in deliver(node, it) if node.name != "c" or not isinstance(r, Consumed)
+            ]
+            cluster.restart("c")
+            cluster.until(lambda: len(cluster.deliveries("c")) == 10, "the replay")
+            cluster.run(2)
+            sent(cluster, "a", "more")
+            assert (cluster.members("a"), cluster.learners("a")) == ("ab", "c")
+            cluster.world._deliver = deliver
+            group = cluster.group("c")
+            assert group is not None
+            cluster.world.request("c", Consumed(group.id, size + len("more")))
+            cluster.converge("abc")
+
+    schedule()
+    monkeypatch.setattr(Membership, "_is_ready", lambda self, name, group: name in self.core.channels[group].synced)
+    with pytest.raises(AssertionError, match="an acknowledgement"):
+        schedule()
 
 
 @pytest.mark.parametrize("crashes", range(1, 12, 2))

@@ -268,7 +268,7 @@ class Membership:
         return any(is_enough(s.group, logs.get((s.group.id, s.view), {})) for s in view.suspended)
 
     def promotable(self) -> frozenset[Name]:
-        """Learners that hold the state of all their groups, and full members that do of a group they joined."""
+        """Learners that are ready in all their groups, and full members that are in a group they joined."""
         core = self.core
         view = core.view
         assert view is not None
@@ -281,7 +281,7 @@ class Membership:
             if m.name in core.short and any(g.spec.durable for g in view.groups if m.name in g.learners):
                 continue
             if m.name in full:
-                if any(self._is_synced(m.name, g) for g in learns):
+                if any(self._is_ready(m.name, g) for g in learns):
                     out.add(m.name)
                 continue
             claims = core.detector.claims.get(m.name)
@@ -290,19 +290,22 @@ class Membership:
             heard = all(
                 n == core.name or (n in core.detector.claims and m.name in core.detector.claims[n].hears) for n in full
             )
-            if full <= claims.hears and heard and all(self._is_synced(m.name, g) for g in learns):
+            if full <= claims.hears and heard and all(self._is_ready(m.name, g) for g in learns):
                 out.add(m.name)
         return frozenset(out)
 
-    def _is_synced(self, name: Name, group: int) -> bool:
+    def _is_ready(self, name: Name, group: int) -> bool:
+        """It holds the state, and its application is not so far behind that it would close the window for all hosts:
+        after a restart it may have a large state to restore, and much of a log to replay."""
         core = self.core
-        if name == core.name:
-            return core.is_synced(group)  # not if this process only votes for its former incarnation
+        enough = core.config.limits.window // 2
+        if name == core.name:  # not if this process only votes for its former incarnation
+            return core.is_synced(group) and core.seats[group].backlog <= enough
         channel = core.channels.get(group)
         if channel is not None and name in channel.synced:
-            return True
+            return channel.backlogs[name] <= enough
         row = core.rows.get(name)
-        return row is not None and any(g.group == group and g.synced for g in row.groups)
+        return row is not None and any(g.group == group and g.synced and g.backlog <= enough for g in row.groups)
 
     def grounds(self, attempt: Attempt, cluster: int) -> Grounds:
         core = self.core
