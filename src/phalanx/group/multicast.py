@@ -239,7 +239,7 @@ class Multicasting:
             return
         if everything or core.row_due:
             self._show(None, list(core.channels))
-        elif owed := [group for group, channel in core.busy.items() if channel.row_owed]:
+        elif (owed := [group for group, channel in core.busy.items() if channel.row_owed]) or core.row_asks:
             self._show(None, owed)
         elif self._answer:
             for name in dict.fromkeys(self._answer):

@@ -60,7 +60,7 @@ class Reads:
             core.out.deliveries.append(BarrierFailed(request.group, request.token))
             return
         if channel.group.spec.lease_ms == 0 or not self._holds_lease():
-            core.row_due = core.row_asks = True
+            core.row_asks = True
         noted = tuple(channel.matrix.received)
         self._waiting.append(_Waiting(request.group, request.token, core.row_number + 1, noted))
 
