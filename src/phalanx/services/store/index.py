@@ -54,6 +54,8 @@ class Index:
         """Keys and superseded values of the retained changes."""
         self._live: Shards[Versioned] = Shards()
         self._log: list[Event] = []
+        self._marks: list[int] = []
+        """Of the log's entries, what they add to its sum: each is asked for when it comes and when it goes."""
         self._gone = 0  # entries at the beginning of the log that are forgotten
         self._changes: Shards[Event | list[Event]] = Shards()
         """A list only of several: the garbage collector counts and looks through lists, and most keys change once."""
@@ -113,8 +115,7 @@ class Index:
             self._live.shard(mark)[key] = item
         item_mark = _item_mark(mark, item)
         self._live_sum = (self._live_sum + item_mark) & MARK_MAX
-        self._log_sum = (self._log_sum + item_mark) & MARK_MAX
-        self._record(Event(key, revision, self._index, self._time_ms, item, found), mark)
+        self._record(Event(key, revision, self._index, self._time_ms, item, found), mark, item_mark)
         return item
 
     def remove(self, key: bytes) -> None:
@@ -128,8 +129,7 @@ class Index:
         mark = mark_of(key)
         self._live_sum = (self._live_sum - _item_mark(mark, found)) & MARK_MAX
         event = Event(key, revision, self._index, self._time_ms, None, found)
-        self._log_sum = (self._log_sum + _event_mark(event)) & MARK_MAX
-        self._record(event, mark)
+        self._record(event, mark, _event_mark(event))
 
     def _next(self) -> int:
         if self._index < 0:
@@ -137,9 +137,11 @@ class Index:
         self._index += 1
         return self.revision
 
-    def _record(self, event: Event, mark: int) -> None:
+    def _record(self, event: Event, mark: int, event_mark: int) -> None:
         """mark: of its key."""
         self._log.append(event)
+        self._marks.append(event_mark)
+        self._log_sum = (self._log_sum + event_mark) & MARK_MAX
         key = event.key
         changes = self._changes.shard(mark)
         known = changes.get(key)
@@ -270,36 +272,44 @@ class Index:
         assert revision <= self.revision
         if revision <= self.compacted:
             return
+        self._forget(bisect_left(self._log, revision, lo=self._gone, key=_revision), revision)
+
+    def _forget(self, until: int, revision: int) -> None:
+        """The entries of the log up to there, which are those below that revision."""
         self.compacted = revision
-        until = bisect_left(self._log, revision, lo=self._gone, key=_revision)
+        log, forgotten = self._log, 0
         for n in range(self._gone, until):
-            event = self._log[n]
-            self._log[n] = _FORGOTTEN  # so its values go one by one, not all when the list is cut
-            self.history_bytes -= _weight(event)
-            self._log_sum = (self._log_sum - _event_mark(event)) & MARK_MAX
-            known = self._changes[event.key]
+            event = log[n]
+            log[n] = _FORGOTTEN  # so its values go one by one, not all when the list is cut
+            forgotten += _weight(event)
+            self._log_sum = (self._log_sum - self._marks[n]) & MARK_MAX
+            key = event.key
+            known = self._changes.get(key)
             if isinstance(known, list) and len(known) > 1:
                 del known[0]
             else:
-                del self._changes[event.key]
+                del self._changes[key]
+        self.history_bytes -= forgotten
         self._gone = until
-        if self._gone > TRIM and 2 * self._gone > len(self._log):
-            del self._log[: self._gone]
+        if self._gone > TRIM and 2 * self._gone > len(log):
+            del log[: self._gone], self._marks[: self._gone]
             self._gone = 0
 
     def shed(self, oldest_ms: int) -> None:
         """Compact what is older than that time, or beyond the limits of the history.  The latest revision stays."""
         log, at = self._log, self._gone
-        size = self.history_bytes
-        while at < len(log) and log[at].revision < self.revision:
+        size, revision = self.history_bytes, -1
+        while at < len(log):
             event = log[at]
-            fits = len(log) - at <= limits.HISTORY_EVENTS_MAX and size <= limits.HISTORY_BYTES_MAX
-            if fits and event.time_ms >= oldest_ms:
-                break
+            if event.revision != revision:  # or it goes with the change before
+                fits = len(log) - at <= limits.HISTORY_EVENTS_MAX and size <= limits.HISTORY_BYTES_MAX
+                if (fits and event.time_ms >= oldest_ms) or event.revision == self.revision:
+                    break
+                revision = event.revision
             size -= _weight(event)
             at += 1
         if at > self._gone:
-            self.compact(log[at - 1].revision + 1)
+            self._forget(at, revision + 1)
 
     # --- state ----------------------------------------------------------------------------------------------------
 
@@ -342,16 +352,16 @@ class Index:
                 self._amend(known, previous)
             now = None if deleted else self._live.get(key)
             event = Event(key, revision, number, time_ms, now, previous)
-            self._record(event, mark_of(key))
-            self._log_sum = (self._log_sum + _event_mark(event)) & MARK_MAX
+            self._record(event, mark_of(key), _event_mark(event))
 
     def _amend(self, known: Event | list[Event], item: Versioned | None) -> None:
         """What that key's last change made of it has turned out."""
         last = known[-1] if isinstance(known, list) else known
         event = replace(last, item=item)
         at = bisect_left(self._log, position_of(event), lo=self._gone, key=position_of)
-        self._log_sum = (self._log_sum + _event_mark(event) - _event_mark(last)) & MARK_MAX
-        self._log[at] = event
+        mark = _event_mark(event)
+        self._log_sum = (self._log_sum + mark - self._marks[at]) & MARK_MAX
+        self._log[at], self._marks[at] = event, mark
         if isinstance(known, list):
             known[-1] = event
         else:
