@@ -47,10 +47,10 @@ class Limits(msgspec.Struct, frozen=True):
     """Of what was delivered in a durable group, kept in memory for members that come back with an older log: they are
     sent only what they lack, which is packed in one go, in some tens of milliseconds.  One that lacks more gets a
     snapshot, in slices."""
-    log: int = 16 << 20
+    log: int = 64 << 20
     """What the log of durable groups may hold besides their snapshots; then new ones are written and the log is
     shortened.  If the snapshots are larger, their size counts instead.  So a restart replays about that much at most, and
-    writing snapshots costs no more than twice the writing of batches."""
+    writing snapshots costs no more than the writing of batches."""
     reserve: int = 256 << 20
     """Of the log's disk, to be kept free, or 5 % of it if that is less.  When fewer are, the node takes no more batches
     of durable groups, and what is left is for what the protocol must write: some megabytes a day.  0: only when none
