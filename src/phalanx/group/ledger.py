@@ -258,6 +258,8 @@ class Ledger:
         out = []
         for group_id, recovered in self.groups.items():
             suspended, channel = view.suspended_group(group_id), recovered.channel
+            if suspended is not None and self._me not in suspended.group.hosts:
+                continue  # what a learner had is not what the group goes on from
             last = suspended.view if suspended is not None else view.id
             if recovered.view == last and recovered.seat.synced:
                 vectors = tuple(channel.matrix.received), tuple(channel.released)
