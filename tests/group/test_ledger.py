@@ -1,9 +1,13 @@
 """When a node's log is so long that snapshots are worth while (group/ledger.py, group/compaction.py)."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 from phalanx.group.config import Limits
 from phalanx.group.ledger import RECORD_OVERHEAD, Ledger
 from phalanx.group.messages import Ceiling, Chunk, Data, Record
 from phalanx.model.machine import Journal, Output
+from phalanx.model.view import Group, GroupSpec, Member, Name, Order, Suspended, View
 
 LIMIT = 10_000
 BATCH = Data(1, 1 << 16, 1, 1, 10, 1, 0, (), [bytes(984)])
@@ -101,3 +105,21 @@ def test_what_cannot_be_shortened_now_is_tried_again_after_the_limit_of_batches(
     assert not is_long(log)
     written(log, BATCH)
     assert is_long(log)
+
+
+def test_only_last_full_hosts_report_what_they_have_of_a_suspended_group() -> None:
+    """A former learner whose promise told of it was refused for ever, by itself as well (seed 12000766)."""
+    spec = GroupSpec("g", Order.TOTAL, durable=True)
+    members = tuple(Member(name, name, 1) for name in "ab")
+    log = ledger()
+    matrix = SimpleNamespace(received=[3])
+    channel = SimpleNamespace(matrix=matrix, released=[0])
+    kept = SimpleNamespace(view=1, whole=True, seat=SimpleNamespace(synced=True), channel=channel)
+    cast(Any, log).groups[1 << 16] = kept
+
+    def told(host: Name) -> list[int]:
+        suspended = Suspended(Group(1 << 16, spec, (host,)), 1, members, 0, ())
+        return [each.group for each in log.progress(View(7, 2, members, suspended=(suspended,)))]
+
+    assert told("a") == [1 << 16]
+    assert told("b") == []

@@ -15,7 +15,6 @@ SEEDS = {
     1284: "a log with a snapshot forgot the fragments of a sender that was demoted in the middle of a large payload",
     702205: "a founder that never installed its first view, on a new disk, did not know that it had missed nothing",
     12000766: "a former learner reported what it had of a suspended group, and its promises were refused for ever",
-    12002063: "(the scenario's error) one of two last hosts had a bad disk, and the other could not write",
 }
 
 

@@ -117,6 +117,15 @@ def test_nothing_is_left_of_a_network_nor_of_one_that_could_not_be_made(monkeypa
     assert list(Path("/run/netns").glob(f"phalanx-{os.getpid()}-*")) == []
 
 
+def test_a_command_that_does_not_end_is_a_reason_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(command: list[str], **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, 30.0)
+
+    monkeypatch.setattr(subprocess, "run", endless)
+    with pytest.raises(OSError, match="ip netns add x: no end after"):
+        namespaces._ip("netns", "add", "x")
+
+
 def test_where_there_can_be_none_the_command_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     done = CliRunner().invoke(app, ["soak", "--namespaces", "--minutes", "0.1"])

@@ -6,7 +6,7 @@ group must go on, since every disk is there again.
 
 In some runs disks fail, and those of a minority lose what was durable.  Then acknowledgements must stand for more disks
 than the bad ones twice over (`min_copies`), and hosts for more than these; a group all of whose last hosts were bad may
-wait for an operator, and so may one of which those that were not failed to write; nothing else is excused.
+wait for an operator, and nothing else is excused.
 """
 
 import random
@@ -19,7 +19,7 @@ from phalanx.model.clock import SECOND
 from phalanx.model.events import Unhost
 from phalanx.model.history import SawView
 from phalanx.model.view import GroupId, GroupSpec, Name, Order, View
-from phalanx.sim.faults import DiskError, LostSync, Spoiling
+from phalanx.sim.faults import LostSync, Spoiling
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.swarm import Swarm
 
@@ -44,8 +44,6 @@ class DurableScenario(GroupScenario):
         names = self.plan.names
         self.unhosted: set[str] = set()
         self._bad = {names[f.node] for f in self.plan.faults if isinstance(f, Spoiling) and f.node < len(names)}
-        self._failing = {names[f.node] for f in self.plan.faults if isinstance(f, DiskError) and f.node < len(names)}
-        """Nothing durable is lost there, but nobody can tell."""
         silent = any(isinstance(f, LostSync) for f in self.plan.faults)
         for name in names:
             self.wanted[name] = []
@@ -72,10 +70,7 @@ class DurableScenario(GroupScenario):
 
     def is_excused(self, view: View, spec: GroupSpec) -> bool:
         waits = next((s for s in view.suspended if s.group.spec == spec), None)
-        if waits is None:
-            return False
-        hosts = set(waits.group.hosts)
-        return hosts <= self._bad | self._failing and not hosts.isdisjoint(self._bad)
+        return waits is not None and set(waits.group.hosts) <= self._bad
 
     def start(self, setup: Setup) -> GroupMachine:
         config = self.config(setup)

@@ -136,7 +136,10 @@ def _hardware(place: int) -> str:
 
 
 def _ip(*words: str) -> None:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=_IP_S_MAX, check=False)
+    try:
+        done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=_IP_S_MAX, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"ip {' '.join(words)}: no end after {_IP_S_MAX} s") from error
     if done.returncode:
         raise OSError(f"ip {' '.join(words)}: {done.stderr.strip() or done.returncode}")
 
