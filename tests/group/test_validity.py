@@ -20,6 +20,7 @@ from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import (
     Accept,
     Accepted,
+    Ack,
     Alive,
     Body,
     Chunk,
@@ -54,7 +55,7 @@ _plain = msgspec.msgpack.Decoder().decode
 
 HOSTILE: tuple[int, ...] = (-(1 << 63), -1, 0, 1, 2, 255, 1 << 31, 1 << 40, 1 << 62, (1 << 63) - 1, (1 << 64) - 1)
 BODIES: tuple[type, ...] = (
-    *(Data, Row, Alive, Wish, Refuse, Prepare, Promise, Nack, Gather, Pull),
+    *(Data, Row, Ack, Alive, Wish, Refuse, Prepare, Promise, Nack, Gather, Pull),
     *(Accept, Accepted, Commit, Fetch, Chunk),
 )
 
@@ -279,9 +280,11 @@ def recorded() -> tuple[Cluster, dict[type, tuple[Core, Envelope]]]:
     cluster.send("a", "one")
     cluster.restart("c")
     cluster.until_members("abc")
-    seen.pop(Row), seen.pop(Data)
+    for kind in (Row, Data, Ack):
+        seen.pop(kind)
     cluster.send("a", "two")
     cluster.until_all_deliver("abc", "two")
+    cluster.until(lambda: {Row, Data, Ack} <= seen.keys(), "a row")
     return cluster, seen
 
 
@@ -294,7 +297,7 @@ def body_of(kind: type) -> Any:
     core, envelope = recorded()[1][kind]
     body: Any = envelope.body
     assert core.view is not None
-    if kind in (Row, Data):
+    if kind in (Row, Data, Ack):
         assert body.view == core.view.id
     return body
 
@@ -375,6 +378,23 @@ def test_a_row_must_be_of_this_view_and_of_its_groups() -> None:
         change(good, groups=(change(part, backlog=-1),)),
     ):
         assert judge(wrong), wrong
+
+
+def test_an_acknowledgement_must_be_of_a_host_and_of_its_group() -> None:
+    good = body_of(Ack)
+    assert judge(good) is None
+    assert judge(change(good, view=good.view + 1, received=())) is None
+    for wrong in (
+        change(good, view=-1),
+        change(good, group=7),
+        change(good, clock=1 << 63),
+        change(good, last=-1),
+        change(good, backlog=-1),
+        change(good, received=good.received[:-1]),
+        change(good, received=(-1, *good.received[1:])),
+    ):
+        assert judge(wrong), wrong
+    assert judge(good, Member("z", "z", 5)), "it is no host"
 
 
 def test_only_a_full_member_coordinates_and_only_by_ballots_of_its_own() -> None:

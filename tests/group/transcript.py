@@ -15,6 +15,7 @@ from typing import Any
 from phalanx.group.messages import (
     Accept,
     Accepted,
+    Ack,
     Ballot,
     Chunk,
     Commit,
@@ -176,11 +177,17 @@ class Recorder:
                 yield f" {b' '.join(map(bytes, body.payloads)).decode()}"
             case Row():
                 yield from self._row(sender, body)
+            case Ack():
+                yield from self._ack(body)
             case Fetch():
                 yield f"FETCH {self._groups[body.group]} from byte {body.offset}"
             case Chunk():
                 yield f"CHUNK {self._groups[body.group]} bytes {body.offset} to {body.offset + len(body.data)}"
                 yield f" of {body.total} | covers view {body.view} {_vector(body.covers)}"
+
+    def _ack(self, ack: Ack) -> Iterator[Any]:
+        if self._rows:
+            yield from (f"ACK {self._groups[ack.group]} {_vector(ack.received)} clock ", self._stamp(ack.clock))
 
     def _row(self, sender: Name, row: Row) -> Iterator[Any]:
         received = [(self._groups[g.group], g.received) for g in row.groups]

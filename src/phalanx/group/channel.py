@@ -8,12 +8,12 @@ Invariants: received is without gaps; delivered <= received; in a uniform group 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple
 
 from phalanx.group.config import Limits
-from phalanx.group.messages import Data, GroupRow
+from phalanx.group.messages import Ack, Data, GroupRow
 from phalanx.model.clock import Stamp
 from phalanx.model.view import Group, Name, Order
 from phalanx.parts.holdback import Holdback, holdback
@@ -79,6 +79,13 @@ class Channel:
         self.synced: set[Name] = set()
         """Learners that have shown to hold the state."""
         self.row_owed = False
+        """Somebody has not been shown what our row says."""
+        self._news = False
+        """Our row says more than when it was last shown to anybody."""
+        self._asking: set[Name] = set()
+        """What we have received of theirs is news, or they seem not to know what we have."""
+        self._knowing: set[Name] = set()
+        """Who was shown our row, as it is."""
         self._kept: list[deque[Data]] = [deque() for _ in range(size)]
         self._sizes: list[deque[int]] = [deque() for _ in range(size)]
         self._bytes = [0] * size
@@ -112,6 +119,11 @@ class Channel:
         """There is nothing to send again, to deliver, to forget or to show, and nobody to wait for."""
         return not (self.row_owed or self._behind or any(self._kept))
 
+    @property
+    def has_gap(self) -> bool:
+        """Batches are here whose predecessors are not."""
+        return bool(self._early)
+
     def has_room(self) -> bool:
         """The window is open: neither our unstable bytes nor the slowest full host's backlog fill it."""
         worst = 0
@@ -127,9 +139,9 @@ class Channel:
         self.last += 1
         self._unstable += entry.size
         self._own_sizes.append(entry.size)
-        owed = self.row_owed
+        owed, news = self.row_owed, self._news
         self._take(data)
-        self.row_owed = owed  # the batch itself shows its author's row
+        self.row_owed, self._news = owed, news  # the batch itself shows its author's row
         return data
 
     def to_send(self, now: int, resend_after: int) -> list[tuple[list[Name], Data]]:
@@ -197,10 +209,8 @@ class Channel:
         """Take a batch from its author or a relay.  False: it was here already, or is too far beyond a gap."""
         arrived = self.arrived[data.author]
         if data.number <= arrived:
-            self.row_owed = True  # its sender does not know that we have it
             return False
         if data.number > arrived + 1:
-            self.row_owed = True
             if data.number <= arrived + self.limits.early:
                 self._early[data.author, data.number] = data
             return False
@@ -227,29 +237,67 @@ class Channel:
             return  # a snapshot that came meanwhile has it
         self.matrix.receive(data.author, data.number, data.stamp)
         self.held.add(data)
-        self.row_owed = True
+        self.row_owed = self._news = True
+        if data.author != self.me:
+            self._asking.add(self.hosts[data.author])
 
     def show(self, name: Name, clock: Stamp, row: GroupRow, now: int) -> None:
         """A row of another host or learner."""
+        self.show_received(name, clock, row.last, row.backlog, row.received, now)
+        if name in self._learned:
+            self._learned[name] = tuple(map(max, self._learned[name], row.received))
+        (self.synced.add if row.synced else self.synced.discard)(name)
+        if row.gap and (peer := self.peers.get(name)) is not None:
+            peer.gap = True
+
+    def show_received(
+        self, name: Name, clock: Stamp, last: int, backlog: int, received: tuple[int, ...], now: int
+    ) -> None:
+        """What a row says of deliveries, without a gap."""
         self._changed = True
         place = self.places.get(name)
         if place is not None:
-            self.matrix.show(place, clock, row.last, row.received)
-        elif name in self._learned:
-            self._learned[name] = tuple(map(max, self._learned[name], row.received))
-        self.backlogs[name] = row.backlog
-        (self.synced.add if row.synced else self.synced.discard)(name)
+            self.matrix.show(place, clock, last, received)
+        self.backlogs[name] = backlog
         if self.me >= 0 and (peer := self.peers.get(name)) is not None:
-            shown = row.received[self.me]
+            shown = received[self.me]
             if shown > peer.shown:
                 peer.shown, peer.moved_at = shown, now
-            peer.gap = row.gap
+            peer.gap = False
+
+    def owe_row(self, name: Name) -> None:
+        """That peer seems not to know what we have."""
+        self.row_owed = self._news = True
+        self._asking.add(name)
+
+    def waiting_for_row(self) -> set[Name]:
+        """Whom our news helps to deliver: the authors of what we keep, and those who seem not to know our row."""
+        if not self._news:
+            return set()
+        authors = {self.hosts[author] for author, kept in enumerate(self._kept) if kept and author != self.me}
+        return authors | self._asking
+
+    def unaware_of_row(self) -> set[Name]:
+        """Who has not been shown our row as it is."""
+        return set(self.peers) if self._news else self.peers.keys() - self._knowing
+
+    def was_shown(self, names: Collection[Name]) -> None:
+        """Our row was shown to these."""
+        if self._news:
+            self._news = False
+            self._asking.clear()
+            self._knowing.clear()
+        self._knowing.update(names)
+        if self.peers.keys() <= self._knowing:
+            self.row_owed = False
 
     def row(self, backlog: int, synced: bool) -> GroupRow:
-        self.row_owed = False
         received = tuple(self.matrix.received)
         released = self.released[self.me] if self.me >= 0 else 0
-        return GroupRow(self.group.id, self.last, released, received, backlog, synced, bool(self._early))
+        return GroupRow(self.group.id, self.last, released, received, backlog, synced, self.has_gap)
+
+    def ack(self, clock: Stamp, backlog: int) -> Ack:
+        return Ack(self.view, self.group.id, clock, self.last, backlog, tuple(self.matrix.received))
 
     # --- delivering
 

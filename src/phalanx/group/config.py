@@ -11,6 +11,9 @@ class Timing(msgspec.Struct, frozen=True):
 
     heartbeat: int = 50 * MILLISECOND
     """A row at least this often."""
+    row_delay: int = 1 * MILLISECOND
+    """What has been received is shown at once to those who wait for it, and this much later, once for all that has
+    come meanwhile, to the others, which deliver it then."""
     suspect_after: int = 500 * MILLISECOND
     """Silence that is suspicion: many heartbeats, and longer than a garbage collection or a busy moment."""
     demote_after: int = 150 * MILLISECOND

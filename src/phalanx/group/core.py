@@ -16,6 +16,7 @@ from phalanx.group.detector import Claims, Detector
 from phalanx.group.flush import Attempt, Flush
 from phalanx.group.ledger import Ledger
 from phalanx.group.messages import (
+    Ack,
     Alive,
     Body,
     Chunk,
@@ -37,7 +38,7 @@ from phalanx.parts.hybrid import HybridClock
 from phalanx.parts.quorum import is_quorum
 from phalanx.parts.roster import Roster
 
-_EAGER = frozenset({Data, Row, Fetch, Chunk, Pull})
+_EAGER = frozenset({Data, Row, Ack, Fetch, Chunk, Pull})
 """What states no ballot and no durable receipt."""
 
 NOBODY = View(0, -1, ())
@@ -108,7 +109,6 @@ class Core:
         self.room = Room(Space.AMPLE, 0)
         self.short: dict[Name, Space] = {}
         """Whose disk has too little room, as far as is known, our own (`room`) included.  Replaced, never changed."""
-        self._others: tuple[Address, ...] = ()
         self._claims: dict[tuple[int, int, tuple[int, ...]], Claims] = {}
         self.stirred = True
         """Something else than traffic has come since the rules of membership were last run."""
@@ -164,12 +164,10 @@ class Core:
         self.moved.clear()
         if self.name in self.roster.members:
             self.moved[self.name] = self.me.address
-        self._others = self.addresses(self.others())
 
     def has_moved(self, name: Name, address: Address) -> None:
         """The process of that name is not where the view says."""
         self.moved[name] = address
-        self._others = self.addresses(self.others())
 
     def mask(self, names: Collection[Name]) -> int:
         return self.roster.mask(names)
@@ -192,10 +190,6 @@ class Core:
     def post(self, names: Iterable[Name], body: Body) -> None:
         """To members of the view, by name (ourselves included, if named)."""
         self.post_to(self.addresses(names), body)
-
-    def post_to_others(self, body: Body) -> None:
-        """To everybody else in the view."""
-        self.post_to(self._others, body)
 
     def addresses(self, names: Iterable[Name]) -> tuple[Address, ...]:
         """Where these members of the view are."""

@@ -1,6 +1,7 @@
 """Messages in: who speaks, of which cluster and view, whether it can be; then each to the part that it is for.
 
-Nearly everything is traffic (batches and rows) that a member of our view says in it: that is recognized first.
+Nearly everything is traffic that a member of our view says in it (batches, acknowledgements, rows): that is recognized
+first.
 """
 
 from typing import Any, assert_never
@@ -12,6 +13,7 @@ from phalanx.group.membership import Membership
 from phalanx.group.messages import (
     Accept,
     Accepted,
+    Ack,
     Alive,
     Chunk,
     Commit,
@@ -37,6 +39,8 @@ from phalanx.group.transfer import Transfer
 from phalanx.group.validity import fault_in, fault_in_traffic
 from phalanx.model.machine import Drop
 from phalanx.model.view import Address, Member, Name
+
+_TRAFFIC = (Data, Ack, Row)
 
 
 class Intake:
@@ -67,7 +71,7 @@ class Intake:
         core = self.core
         sender, body = envelope.sender, envelope.body
         kind = type(body)
-        if (kind is Row or kind is Data) and self._is_of_peer(source, envelope.cluster, sender, body.view):  # type: ignore[union-attr]  # both have a view
+        if kind in _TRAFFIC and self._is_of_peer(source, envelope.cluster, sender, body.view):  # type: ignore[union-attr]  # they have a view
             self._absorb_traffic(source, sender, body)  # type: ignore[arg-type]  # just looked at
             return
         core.stirred = True
@@ -131,7 +135,7 @@ class Intake:
             and sender.name != core.name
         )
 
-    def _absorb_traffic(self, source: Address, sender: Member, body: Row | Data) -> None:
+    def _absorb_traffic(self, source: Address, sender: Member, body: Data | Ack | Row) -> None:
         core = self.core
         fault = fault_in_traffic(core, sender, body)
         if fault is not None:
@@ -139,10 +143,12 @@ class Intake:
             core.out.drops.append(Drop(source, fault))
             return
         core.detector.heard(sender.name, core.now.mono)
-        if isinstance(body, Row):
-            self._on_row(sender.name, body)
-        else:
+        if isinstance(body, Data):
             self._multicast.on_data(sender.name, body)
+        elif isinstance(body, Ack):
+            self._multicast.on_ack(sender.name, body)
+        else:
+            self._on_row(sender.name, body)
 
     def _on_row(self, name: Name, row: Row) -> None:
         core = self.core
@@ -210,9 +216,8 @@ class Intake:
         match body:
             case Data():
                 self._multicast.on_data(name, body)
-            case Row():
-                if core.roster.members.get(name) == sender:
-                    self._on_row(name, body)
+            case Row() | Ack():
+                pass  # of a later incarnation, which holds nothing
             case Alive():
                 self._hear_claims(name, body)
                 if body.promised is not None and core.flush is not None:

@@ -122,6 +122,18 @@ class Row(msgspec.Struct, frozen=True, array_like=True, tag="row", gc=False):
     space: int = 0
 
 
+class Ack(msgspec.Struct, frozen=True, array_like=True, tag="ack", gc=False):
+    """What others need of a full host's row to deliver: what it has received of one group, without a gap, and its clock.
+    The fields are those of `Row` and `GroupRow`."""
+
+    view: int
+    group: GroupId
+    clock: Stamp
+    last: int
+    backlog: int
+    received: Vector
+
+
 class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive", gc=False):
     """Heartbeat of one that shows no rows: frozen, or a restarted process that votes for its former incarnation.
     It acknowledges and grants nothing."""
@@ -322,6 +334,7 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True, tag="chunk", gc=False)
 Body = (
     Data
     | Row
+    | Ack
     | Alive
     | Wish
     | Refuse

@@ -1,13 +1,13 @@
 """Sending, receiving and delivering in the groups of the present view, and the rows (DESIGN section 5)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
 from phalanx.group import birth, room
 from phalanx.group.channel import Channel
 from phalanx.group.core import Core
-from phalanx.group.messages import Data, Row
+from phalanx.group.messages import Ack, Data, Row
 from phalanx.group.seat import Tag
 from phalanx.model.clock import MILLISECOND, Stamp
 from phalanx.model.events import Consumed, Multicast
@@ -27,6 +27,8 @@ class Multicasting:
         self.busy = busy
         self._row_at = core.now.mono
         """When a full row is due."""
+        self._spread_at: int | None = None
+        """When those are shown our row whom it did not help at once."""
         self.lag_at = 0
         """When lag is judged again: often enough beside `demote_after`, and not in every turn."""
         self._answer: list[Name] = []
@@ -47,6 +49,7 @@ class Multicasting:
         self._quorate = {group: self._is_quorate(channel) for group, channel in core.channels.items()}
         self._durable = any(channel.group.spec.durable for channel in core.channels.values())
         self._row_at = core.now.mono
+        self._spread_at = None
         core.busy = dict(core.channels)
         core.row_number = 0
         core.row_due = True
@@ -93,6 +96,7 @@ class Multicasting:
             if channel.fresh:
                 core.ledger.append_fresh(core.out, channel)
         else:
+            channel.owe_row(sender)
             core.note("data.again")
 
     def on_logged(self, count: int) -> None:
@@ -102,6 +106,19 @@ class Multicasting:
         core.ledger.on_logged(count)
         if any(before < seat.base_at <= core.ledger.logged for seat in core.seats.values()):
             core.row_due = core.stirred = True
+
+    def on_ack(self, sender: Name, ack: Ack) -> None:
+        core = self.core
+        channel = core.channels.get(ack.group)
+        if channel is not None:
+            core.busy[ack.group] = channel
+            channel.show_received(sender, ack.clock, ack.last, ack.backlog, ack.received, core.now.mono)
+        self._hear_clock(ack.clock)
+
+    def _hear_clock(self, stamp: Stamp) -> None:
+        core = self.core
+        if stamp > core.clock.now and not core.clock.is_ahead(stamp, core.now):
+            core.clock.merge(stamp)
 
     def on_row(self, sender: Name, row: Row) -> None:
         core = self.core
@@ -124,10 +141,8 @@ class Multicasting:
             self._answer.append(sender)
         if old is not None and row.number < old.number:
             return
-        clock = core.clock
-        clock.shown(sender, row.wall, core.now)
-        if row.clock > clock.now and not clock.is_ahead(row.clock, core.now):
-            clock.merge(row.clock)
+        core.clock.shown(sender, row.wall, core.now)
+        self._hear_clock(row.clock)
         core.rows[sender] = row
         if core.freezers:
             core.freezers.pop(sender, None)
@@ -220,14 +235,16 @@ class Multicasting:
         return is_quorum(view, heard)
 
     def show_rows(self) -> None:
-        """Rows: to all, of the groups that received something, and of all groups at every heartbeat; to those who
-        asked.  One that is frozen or only votes gives a sign of life instead."""
+        """Rows.  Of the groups that received something: at once to those who wait for it, `row_delay` later to the rest.
+        Of all groups: to all at every heartbeat.  To those who asked.  One that is frozen or only votes gives a sign of
+        life instead."""
         core = self.core
         if core.view is None or core.excluded:
             return
-        everything = core.now.mono >= self._row_at
+        now = core.now.mono
+        everything = now >= self._row_at
         if everything:
-            self._row_at = core.now.mono + core.timing.heartbeat
+            self._row_at = now + core.timing.heartbeat
         if not core.active:
             if everything or core.row_due:
                 core.row_due = False
@@ -238,21 +255,47 @@ class Multicasting:
             self._answer.clear()
             return
         if everything or core.row_due:
-            self._show(None, list(core.channels))
-        elif (owed := [group for group, channel in core.busy.items() if channel.row_owed]) or core.row_asks:
-            self._show(None, owed)
-        elif self._answer:
-            for name in dict.fromkeys(self._answer):
-                self._show(name, [])
-        if self._answer:
-            self._answer.clear()
+            self._spread_at = None
+            self._show(core.others(), list(core.channels))
+        else:
+            self._show_owed()
         core.row_due = core.row_asks = False
+        self._answer.clear()
         idle = [g for g, channel in core.busy.items() if channel.is_idle and not core.seats[g].queue]
         for group in idle:
             del core.busy[group]
 
-    def _show(self, name: Name | None, groups: list[GroupId]) -> None:
-        """Our row of these groups, to one member or (None) to everybody else."""
+    def _show_owed(self) -> None:
+        """Of the groups that received something, and to those who asked."""
+        core = self.core
+        owed = [group for group, channel in core.busy.items() if channel.row_owed]
+        if not owed:
+            self._spread_at = None
+        elif self._spread_at is None:
+            self._spread_at = core.now.mono + core.timing.row_delay
+        if core.row_asks:
+            self._show(core.others(), owed)
+            return
+        names = set(self._answer)
+        if self._spread_at is not None and self._spread_at <= core.now.mono:
+            self._spread_at = None
+            for group in owed:
+                names |= core.channels[group].unaware_of_row()
+        else:
+            for group in owed:
+                names |= core.channels[group].waiting_for_row()
+        if not names:
+            return
+        to = [name for name in core.roster.members if name in names]
+        channel = core.channels[owed[0]] if len(owed) == 1 else None
+        if channel is None or channel.me < 0 or channel.has_gap or self._answer:
+            self._show(to, owed)
+        else:  # what they need in order to deliver
+            core.post(to, channel.ack(self._claim(), core.seats[owed[0]].backlog))
+            channel.was_shown(to)
+
+    def _show(self, names: Collection[Name], groups: list[GroupId]) -> None:
+        """Our row of these groups, to these members."""
         core = self.core
         now, rows, me = core.now, core.rows, core.me.name
         assert core.view is not None
@@ -274,10 +317,9 @@ class Multicasting:
             tuple([core.channels[g].row(core.seats[g].backlog, core.is_synced(g)) for g in groups]),
             core.room.space.value,
         )
-        if name is None:
-            core.post_to_others(row)
-        else:
-            core.post([name], row)
+        for group in groups:
+            core.channels[group].was_shown(names)
+        core.post(names, row)
 
     def shown_at(self, number: int) -> int | None:
         """When we sent our row of that number in this view."""
@@ -312,6 +354,8 @@ class Multicasting:
             return None
         first = self._row_at
         if core.active:
+            if self._spread_at is not None:
+                first = min(first, self._spread_at)
             now, timing = core.now.mono, core.timing
             for channel in core.busy.values():
                 for at in (channel.resend_at(timing.resend_after), channel.lag_due(timing.demote_after)):

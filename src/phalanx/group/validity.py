@@ -18,6 +18,7 @@ from phalanx.group.messages import (
     WHOLE,
     Accept,
     Accepted,
+    Ack,
     Alive,
     Base,
     Body,
@@ -71,9 +72,11 @@ def fault_in(core: Core, sender: Member, body: Body) -> str | None:
     return _fault_in_sender(core, sender) or _fault_in_body(core, sender, body)
 
 
-def fault_in_traffic(core: Core, sender: Member, body: Row | Data) -> str | None:
-    """The same of a batch or a row of our view, and of a sender who is known to be a member of it."""
-    return _fault_in_row(core, sender, body) if isinstance(body, Row) else _fault_in_data(core, body)
+def fault_in_traffic(core: Core, sender: Member, body: Data | Ack | Row) -> str | None:
+    """The same of what is said all the time: in our view, and by one who is known to be a member of it."""
+    if isinstance(body, Data):
+        return _fault_in_data(core, body)
+    return _fault_in_ack(core, sender, body) if isinstance(body, Ack) else _fault_in_row(core, sender, body)
 
 
 def _fault_in_sender(core: Core, sender: Member) -> str | None:
@@ -93,6 +96,8 @@ def _fault_in_body(core: Core, sender: Member, body: Body) -> str | None:
     match body:
         case Data():
             return _fault_in_data(core, body)
+        case Ack():
+            return _fault_in_ack(core, sender, body)
         case Row():
             return _fault_in_row(core, sender, body)
         case Alive():
@@ -151,6 +156,24 @@ def _fault_in_data(core: Core, data: Data) -> str | None:
         expected = size if channel.group.spec.order is Order.CAUSAL else 0
         return None if is_vector(data.after, expected) else "the batch comes after what cannot be"
     return None
+
+
+def _fault_in_ack(core: Core, sender: Member, ack: Ack) -> str | None:
+    numbers = ack.view < VIEW_MAX and ack.last < COUNT_MAX and ack.backlog < COUNT_MAX
+    if not (numbers and 0 <= ack.clock < STAMP_MAX and ack.view >= 0 and ack.last >= 0 and ack.backlog >= 0):
+        return "a number of the acknowledgement is out of range"
+    channel = core.channels.get(ack.group)
+    if channel is not None and channel.view == ack.view:
+        hosts: tuple[Name, ...] = channel.hosts
+    else:
+        view = _our_view(core, ack.view)
+        if view is None:
+            return None
+        group = view.group(ack.group)
+        hosts = group.hosts if group is not None else ()
+    if sender.name not in hosts:
+        return f"an acknowledgement in group {ack.group}, of which it is no full host"
+    return None if is_vector(ack.received, len(hosts)) else f"an acknowledgement that is not of {len(hosts)} hosts"
 
 
 def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:

@@ -8,7 +8,7 @@ from phalanx.diagram import chronicle as told
 from phalanx.diagram.chronicle import Chronicle, Happening, Marked
 from phalanx.group import messages as group_messages
 from phalanx.group.machine import GroupMachine
-from phalanx.group.messages import Alive, Chunk, Data, Envelope, Fetch, Pull, Row
+from phalanx.group.messages import Ack, Alive, Chunk, Data, Envelope, Fetch, Pull, Row
 from phalanx.model.events import (
     Delivered,
     Excluded,
@@ -187,7 +187,7 @@ class _Depiction:
 
     def _concerned(self, body: Any) -> tuple[str, ...]:
         match body:
-            case Data() | Chunk() | Fetch() | Pull():
+            case Data() | Ack() | Chunk() | Fetch() | Pull():
                 return (self._name(body.group),)
             case Row():
                 return tuple(self._name(row.group) for row in body.groups)
@@ -305,7 +305,7 @@ def family(body: Any) -> str:
     match body:
         case Data():
             return "data"
-        case Row() | Alive():
+        case Row() | Ack() | Alive():
             return "row"
         case Fetch() | Chunk() | Pull():
             return "transfer"

@@ -122,6 +122,8 @@ class GroupScenario(Scenario):
             hosts = names if everywhere else rng.sample(names, rng.randint(1, len(names)))
             for name in hosts:
                 self.wanted[name].append(spec)
+        row_delay = random.Random(f"{self.plan.seed}/rows").choice((0, 1, 1, 30)) * MILLISECOND
+        self._timing = msgspec.structs.replace(TIMING, row_delay=row_delay)
         founders = rng.choice((len(names), len(names), 1, rng.randint(1, len(names))))
         self.founders = tuple((name, name) for name in names[:founders])
         super().build()
@@ -133,7 +135,8 @@ class GroupScenario(Scenario):
         """What the node is told."""
         peers = self.founders if (setup.name, setup.address) in self.founders else ()
         seeds = tuple(a for _, a in self.founders if a != setup.address)
-        return Config(setup.name, setup.address, seeds, peers, tuple(self.wanted[setup.name]), TIMING, LIMITS)
+        wanted = tuple(self.wanted[setup.name])
+        return Config(setup.name, setup.address, seeds, peers, wanted, self._timing, LIMITS)
 
     def started(self, setup: Setup, machine: GroupMachine) -> GroupMachine:
         """The books of its application begin."""

@@ -13,7 +13,7 @@ from phalanx.model.view import Name
 class HybridClock:
     """See the module's text.  Stamps are `model.clock.Stamp`; wall clocks come as milliseconds since the epoch."""
 
-    __slots__ = ("_members", "_others", "_walls", "max_offset", "now")
+    __slots__ = ("_members", "_offsets", "_others", "_walls", "max_offset", "now")
 
     def __init__(self, max_offset: int) -> None:
         self.max_offset = max_offset
@@ -23,6 +23,8 @@ class HybridClock:
         self._others: frozenset[Name] = frozenset()
         self._walls: dict[Name, int] = {}
         """Of the other members whose clock was shown: its offset to our monotonic one, so that it ages with time."""
+        self._offsets: list[int] = []
+        """The same in ascending order."""
 
     def restart(self, at_least: Stamp) -> None:
         """A new view: go on above everything of the old one."""
@@ -34,11 +36,13 @@ class HybridClock:
         self._members = len(names)
         self._others = frozenset(names - {me})
         self._walls = {name: wall for name, wall in self._walls.items() if name in names}
+        self._offsets = sorted(self._walls.values())
 
     def shown(self, name: Name, wall_ms: int, now: Instant) -> None:
         """A member showed its physical clock."""
         if name in self._others:
             self._walls[name] = wall_ms * MILLISECOND - now.mono
+            self._offsets = sorted(self._walls.values())
 
     @property
     def knows_median(self) -> bool:
@@ -48,8 +52,13 @@ class HybridClock:
 
     def _limit(self, now: Instant) -> int:
         """Nanoseconds since the epoch that are max_offset beyond the median (of two middles, the earlier)."""
-        walls = sorted([now.wall, *(offset + now.mono for offset in self._walls.values())])
-        return walls[(len(walls) - 1) // 2] + self.max_offset
+        offsets, own = self._offsets, now.wall - now.mono
+        middle = len(offsets) // 2  # of all, ours included
+        if middle < len(offsets) and offsets[middle] <= own:
+            own = offsets[middle]
+        elif middle > 0 and offsets[middle - 1] > own:
+            own = offsets[middle - 1]
+        return own + now.mono + self.max_offset
 
     def read(self, now: Instant) -> Stamp:
         """Advance to physical time, as far as the median allows, and read: all that is stamped later is later."""

@@ -11,6 +11,7 @@ NAMES = ("a", "b", "c")
 
 TIMING = Timing(
     heartbeat=200 * MILLISECOND,
+    row_delay=0,
     suspect_after=2 * SECOND,
     demote_after=10 * SECOND,
     patience=100 * MILLISECOND,

@@ -6,6 +6,7 @@ from typing import Any
 from phalanx.group.messages import (
     Accept,
     Accepted,
+    Ack,
     Alive,
     Commit,
     Data,
@@ -31,6 +32,8 @@ def say_message(body: Any) -> str:
         case Row():
             received = " ".join(_vector(row.received) for row in body.groups)
             return f"ROW received {received or 'unchanged'}{_suspects(body.suspects)}"
+        case Ack():
+            return f"ACK received {_vector(body.received)}"
         case Alive():
             promised = f", promised {body.promised}" if body.promised is not None else ""
             return f"ALIVE in view {body.view}{promised}{_suspects(body.suspects)}"

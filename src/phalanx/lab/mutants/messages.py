@@ -13,6 +13,7 @@ from phalanx.group.channel import Channel
 from phalanx.group.flush import Attempt
 from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import (
+    Ack,
     Cut,
     Data,
     Decision,
@@ -134,7 +135,7 @@ def _show_at_once(self: Stability, host: int, clock: Stamp, last: int, received:
 
 mutant("a row counts at once", 7, (Stability, "show", _show_at_once))
 
-_row = Channel.row
+_row, _ack = Channel.row, Channel.ack
 
 
 def _row_of_consumed(self: Channel, backlog: int, synced: bool) -> GroupRow:
@@ -142,7 +143,17 @@ def _row_of_consumed(self: Channel, backlog: int, synced: bool) -> GroupRow:
     return msgspec.structs.replace(row, received=(0,) * len(row.received)) if backlog else row
 
 
-mutant("consumption is what is acknowledged", 17, (Channel, "row", _row_of_consumed))
+def _ack_of_consumed(self: Channel, clock: Stamp, backlog: int) -> Ack:
+    ack = _ack(self, clock, backlog)
+    return msgspec.structs.replace(ack, received=(0,) * len(ack.received)) if backlog else ack
+
+
+mutant(
+    "consumption is what is acknowledged",
+    17,
+    (Channel, "row", _row_of_consumed),
+    (Channel, "ack", _ack_of_consumed),
+)
 
 # --- reads and leases: 8, and ARCHITECTURE, decision 5 -----------------------------------------------------------------
 
