@@ -1,5 +1,7 @@
 """Logs that are not what they were: an end that was cut off, a log in another's place (DESIGN section 8; SCENARIOS 6)."""
 
+import msgspec
+
 from tests.group.cluster import Cluster
 from tests.group.durables import D, cluster_of, cut_log, drop_batches, power_cut, sent, suspended
 from tests.group.rules import shown
@@ -36,6 +38,33 @@ def test_most_of_the_hosts_may_go_on_even_if_all_their_logs_were_torn() -> None:
         cluster.restart(*"ab")
         cluster.until_members("ab")
         assert cluster.deliveries("b") == ["m"]
+
+
+def test_with_fewer_hosts_than_copies_a_torn_log_suffices_for_nothing_was_sent() -> None:
+    """The durable scenario's seeds 12002063 and 13004713: of the last two of three hosts one has a new log, and the end
+    of the other's is cut off."""
+    spec = msgspec.structs.replace(D, min_copies=3)
+
+    def schedule() -> None:
+        with cluster_of("abcd", "bcd", spec) as cluster:
+            cluster.until_members("abcd")
+            sent(cluster, "b", "m")
+            cluster.crash("d")
+            cluster.until_members("abc")
+            cluster.send("b", "too few copies")
+            cluster.run(1)
+            power_cut(cluster, "bc")
+            cut_log(cluster, "b", 0)
+            lost = cluster.world.nodes["c"]
+            lost.log.clear()
+            lost.log_lost = True
+            cluster.restart(*"bc")
+            cluster.until(lambda: cluster.deliveries("b") == ["m"], "the group, from b's log alone")
+            cluster.restart("d")
+            cluster.until_members("abcd")
+            sent(cluster, "b", "n")
+
+    shown(schedule, "a group without its copies may have sent", wrong="from b's log alone")
 
 
 def test_a_cut_log_is_whole_again_once_a_decided_cut_is_in_it() -> None:

@@ -123,8 +123,11 @@ def revive(group: Group, view: int, census: Census) -> Regrouping | None:
 def is_enough(group: Group, logs: Mapping[Name, bool]) -> bool:
     """A suspended group may go on from these logs of its last full hosts; the value says whether the log is whole.  One
     that is whole suffices.  Of those whose end was cut off it takes more than half of all: no more than a minority of
-    disks rots, so the end of one of these was torn and never acknowledged."""
+    disks rots, so the end of one of these was torn and never acknowledged.  With fewer hosts than `min_copies` nothing
+    was sent in the last view, so of such a group any log that reaches that view has everything."""
     names = [n for n in group.hosts if n in logs]
+    if names and len(group.hosts) < group.spec.min_copies:
+        return True
     return any(logs[n] for n in names) or 2 * len(names) > len(group.hosts)
 
 

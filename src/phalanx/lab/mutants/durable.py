@@ -1,9 +1,14 @@
 """Without rules about durable groups: receipts, logs, suspension, stamps."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from phalanx.group import ledger as ledger_module
+from phalanx.group import membership as membership_module
 from phalanx.group import proposal as proposal_module
+from phalanx.group import regroup as regroup_module
 from phalanx.group.channel import Channel
 from phalanx.group.config import Limits
 from phalanx.group.contents import Suffix
@@ -127,6 +132,21 @@ def _always_may(_: Multicasting, __: Channel) -> bool:
 
 
 mutant("a group sends with any number of copies", 0, (Multicasting, "_may_stamp", _always_may))
+
+
+_is_enough = regroup_module.is_enough
+
+
+def _as_if_it_had_sent(group: Group, logs: Mapping[Name, bool]) -> bool:
+    return _is_enough(msgspec.structs.replace(group, spec=msgspec.structs.replace(group.spec, min_copies=1)), logs)
+
+
+mutant(
+    "a group without its copies may have sent",
+    0,
+    (regroup_module, "is_enough", _as_if_it_had_sent),
+    (membership_module, "is_enough", _as_if_it_had_sent),
+)
 
 
 _extend = Disks._extend
