@@ -28,7 +28,7 @@ from bench.counts import (
 )
 from bench.page import BEGIN, END, PAGE, table_of, with_table
 from bench.workloads import WORKLOADS
-from phalanx.group.messages import Envelope, Row
+from phalanx.group.messages import Ack, Envelope
 from phalanx.model.clock import Instant
 from phalanx.model.machine import Output
 from phalanx.node.node import Node
@@ -97,10 +97,11 @@ def test_the_ratchet_in_the_repository_holds_every_figure_of_every_workload() ->
         assert all(tuple(parts[part]) == INTERPRETER for part in parts if part != "protocol")
 
 
-def test_a_message_takes_one_round_trip_and_two_frames_for_each_member() -> None:
-    """DESIGN section 5: the batch to the others, and everybody's row to everybody."""
+def test_a_message_takes_one_round_trip_and_two_frames_for_each_other_member() -> None:
+    """The batch to the others and their acknowledgements, and a few between them now and then."""
     figures = count(WORKLOADS[MULTICAST])
-    assert (figures["ticks"], figures["frames"], figures["stores"]) == (2, 6, 0)
+    assert (figures["ticks"], figures["stores"]) == (2, 0)
+    assert 4 <= figures["frames"] < 4.2
 
 
 def test_a_durable_write_is_synced_once_by_each_member() -> None:
@@ -112,7 +113,9 @@ def test_a_durable_write_is_synced_once_by_each_member() -> None:
 def test_a_leased_read_asks_nobody() -> None:
     """DESIGN section 9: there and back between client and node, and not a frame between nodes."""
     figures = count(WORKLOADS[LEASED])
-    assert (figures["ticks"], figures["frames"], figures["steps"], figures["client frames"]) == (2, 0, 1, 2)
+    assert (figures["ticks"], figures["client frames"]) == (2, 2)
+    assert figures["frames"] < 0.1, "of the writes before"
+    assert figures["steps"] < 1.1
 
 
 def growth(workload: str, other: str, figure: str) -> float:
@@ -148,12 +151,12 @@ def test_idle_groups_cost_a_put_nothing(figure: str) -> None:
 # --- planted regressions ------------------------------------------------------------------------------------------
 
 
-def with_an_extra_row(node: Node, events: Iterable[Any], now: Instant) -> Output:
-    """One member says each of its rows twice: one row more for each message."""
+def with_an_extra_acknowledgement(node: Node, events: Iterable[Any], now: Instant) -> Output:
+    """One member acknowledges twice: one frame more for each message."""
     out = STEP(node, events, now)
     if node.group.me.name == "b":
         for sends in (out.sends, out.eager):
-            sends += [s for s in sends if isinstance(s.message, Envelope) and isinstance(s.message.body, Row)]
+            sends += [s for s in sends if isinstance(s.message, Envelope) and isinstance(s.message.body, Ack)]
     return out
 
 
@@ -180,9 +183,9 @@ leaked: list[Any] = []
 @pytest.mark.parametrize(
     ("step", "workload", "seen"),
     [
-        (with_an_extra_row, MULTICAST, {"frames", "bytes", "instructions"}),
-        (with_an_extra_row, "multicast, 1 sender, 64 in a batch", {"frames", "bytes", "instructions"}),
-        (with_an_extra_row, PUT, {"frames", "bytes"}),
+        (with_an_extra_acknowledgement, MULTICAST, {"frames", "bytes", "instructions"}),
+        (with_an_extra_acknowledgement, "multicast, 1 sender, 64 in a batch", {"frames", "instructions"}),
+        (with_an_extra_acknowledgement, PUT, {"frames", "bytes"}),
         (with_an_idle_loop, MULTICAST, {"instructions"}),
         (with_a_leak, MULTICAST, {"kept"}),
         (with_a_second_record, DURABLE, {"appends", "log bytes"}),

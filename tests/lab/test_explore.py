@@ -28,6 +28,7 @@ from phalanx.model.events import Multicast
 from phalanx.model.history import SawMessage, SawState, Sent
 from phalanx.model.machine import Refused
 from phalanx.model.view import View
+from phalanx.parts.spool import Spool
 
 QUIET = Scenario("quiet", TOTAL)
 ONE_MESSAGE = Scenario("one message", TOTAL, sends=(1, 0, 0))
@@ -89,6 +90,20 @@ def test_a_value_that_the_explorer_does_not_know_is_refused() -> None:
     for operation in (fork, encode):
         with pytest.raises(TypeError, match="unknown to the explorer"):
             operation([Unknown()])
+
+
+def test_what_a_transfer_gathers_is_copied_and_compared() -> None:
+    """A hash in the middle of a snapshot, and the bytes that do not fill a piece yet."""
+    spool = Spool(4)
+    spool.append(b"abcdef")
+    copy = fork(spool)
+    assert encode(copy) == encode(spool)
+    copy.append(b"g")
+    assert encode(copy) != encode(spool)
+    assert (spool.read(0, 9), copy.read(0, 9)) == (b"abcdef", b"abcdefg")
+    spool.append(b"g")
+    assert spool.digest == copy.digest
+    assert encode(copy) == encode(spool)
 
 
 def test_equal_machines_encode_alike_whatever_the_order_of_their_dicts() -> None:

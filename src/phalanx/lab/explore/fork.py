@@ -18,6 +18,7 @@ exploration meaningless.  What `encode` leaves out or evens out, and why that lo
 - identity: two equal values, one of them shared, are alike, since shared lists are shared in every run of the code.
 """
 
+import hashlib
 import random
 from collections import deque
 from collections.abc import Callable
@@ -38,13 +39,14 @@ T = TypeVar("T")
 
 _ATOMS = frozenset({int, str, bytes, bool, float, type(None), type})
 _LEFT_OUT: dict[type, frozenset[str]] = {
-    Core: frozenset({"now", "out", "row_number", "busy", "stirred", "_claims", "_hear_said", "_others"}),
+    Core: frozenset({"now", "out", "row_number", "busy", "stirred", "_claims", "_hear_said"}),
     Detector: frozenset({"version"}),
     GroupMachine: frozenset({"_rest_until", "_rest_deadline"}),
     Roster: frozenset({"_masks", "_names"}),
     Multicasting: frozenset({"_sent_at"}),
     Silence: frozenset({"_gap"}),
 }
+_Hash = type(hashlib.blake2b())
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -142,6 +144,16 @@ def _copy_set(value: set[Any], memo: dict[int, Any]) -> set[Any]:
     return made
 
 
+def _copy_bytes(value: bytearray, memo: dict[int, Any]) -> bytearray:
+    made = memo[id(value)] = bytearray(value)
+    return made
+
+
+def _copy_hash(value: Any, memo: dict[int, Any]) -> Any:
+    made = memo[id(value)] = value.copy()
+    return made
+
+
 def _copy_tuple(value: tuple[Any, ...], memo: dict[int, Any]) -> tuple[Any, ...]:
     return tuple([_copy(x, memo) for x in value])
 
@@ -166,6 +178,8 @@ _COPIERS: dict[type, Callable[[Any, dict[int, Any]], Any]] = {
     list: _copy_list,
     deque: _copy_deque,
     set: _copy_set,
+    bytearray: _copy_bytes,
+    _Hash: _copy_hash,
     tuple: _copy_tuple,
     FunctionType: _copy_function,
     MethodType: _copy_method,
@@ -196,6 +210,11 @@ def _encode(value: Any, seen: dict[int, int], ordered: bool) -> Any:
         return tuple([(k, _encode(value[key], seen, ordered)) for k, key in items])
     if issubclass(kind, set | frozenset):
         return tuple(sorted([_encode(x, seen, ordered) for x in value], key=repr))
+    if kind is bytearray:
+        return bytes(value)
+    if kind is _Hash:
+        digest: bytes = value.digest()
+        return digest
     if issubclass(kind, FunctionType | MethodType | Steady):
         return None  # what it has captured is reached in another way
     return _encode_object(value, kind, seen, ordered)
