@@ -92,6 +92,12 @@ def test_a_value_that_the_explorer_does_not_know_is_refused() -> None:
             operation([Unknown()])
 
 
+def test_large_scenarios_can_be_explored() -> None:
+    """Their beginnings, at least: a restarted member has been sent the state of its group within 3,000 states."""
+    report = explore(SCENARIOS["restart-of-a-voter"], 3000)
+    assert (report.states, report.violation, report.complete) == (3000, None, False)
+
+
 def test_what_a_transfer_gathers_is_copied_and_compared() -> None:
     """A hash in the middle of a snapshot, and the bytes that do not fill a piece yet."""
     spool = Spool(4)
