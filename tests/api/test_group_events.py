@@ -186,6 +186,7 @@ def test_a_process_that_was_excluded_is_told_and_gets_the_state_of_the_others() 
             groups[process.name] = group
             readers.append(asyncio.create_task((shown if process.name == "c" else Shown()).follow(group)))
         await groups["a"].send(b"one", delivered=True)
+        await shown.end_with(Message)
         await exclude(cluster, "c")
         await shown.end_with(Excluded, Restored)
         await groups["a"].send(b"two", delivered=True)

@@ -199,7 +199,7 @@ def test_a_snapshots_cover_is_received_and_what_came_early_follows() -> None:
     for number in (1, 5, 6):
         channel.receive(from_host(0, number))
     channel.adopt((4, 2))
-    assert channel.matrix.received == [6, 2] and channel.row_owed
+    assert channel.matrix.received == [6, 2] and channel.showing.owed
     assert [d.number for d in channel.deliver(0, None)] == [5, 6]
 
 

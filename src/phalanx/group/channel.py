@@ -8,12 +8,13 @@ Invariants: received is without gaps; delivered <= received; in a uniform group 
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple
 
 from phalanx.group.config import Limits
 from phalanx.group.messages import Ack, Data, GroupRow
+from phalanx.group.showing import Showing
 from phalanx.model.clock import Stamp
 from phalanx.model.view import Group, Name, Order
 from phalanx.parts.holdback import Holdback, holdback
@@ -78,14 +79,7 @@ class Channel:
         self.backlogs: dict[Name, int] = dict.fromkeys(self.peers, 0)
         self.synced: set[Name] = set()
         """Learners that have shown to hold the state."""
-        self.row_owed = False
-        """Somebody has not been shown what our row says."""
-        self._news = False
-        """Our row says more than when it was last shown to anybody."""
-        self._asking: set[Name] = set()
-        """What we have received of theirs is news, or they seem not to know what we have."""
-        self._knowing: set[Name] = set()
-        """Who was shown our row, as it is."""
+        self.showing = Showing(self.peers)
         self._kept: list[deque[Data]] = [deque() for _ in range(size)]
         self._sizes: list[deque[int]] = [deque() for _ in range(size)]
         self._bytes = [0] * size
@@ -117,7 +111,7 @@ class Channel:
     @property
     def is_idle(self) -> bool:
         """There is nothing to send again, to deliver, to forget or to show, and nobody to wait for."""
-        return not (self.row_owed or self._behind or any(self._kept))
+        return not (self.showing.owed or self._behind or any(self._kept))
 
     @property
     def has_gap(self) -> bool:
@@ -139,9 +133,7 @@ class Channel:
         self.last += 1
         self._unstable += entry.size
         self._own_sizes.append(entry.size)
-        owed, news = self.row_owed, self._news
         self._take(data)
-        self.row_owed, self._news = owed, news  # the batch itself shows its author's row
         return data
 
     def to_send(self, now: int, resend_after: int) -> list[tuple[list[Name], Data]]:
@@ -237,9 +229,10 @@ class Channel:
             return  # a snapshot that came meanwhile has it
         self.matrix.receive(data.author, data.number, data.stamp)
         self.held.add(data)
-        self.row_owed = self._news = True
         if data.author != self.me:
-            self._asking.add(self.hosts[data.author])
+            self.showing.asked(self.hosts[data.author])
+        elif self.group.spec.durable:  # else the batch itself has shown it
+            self.showing.changed()
 
     def show(self, name: Name, clock: Stamp, row: GroupRow, now: int) -> None:
         """A row of another host or learner."""
@@ -265,31 +258,9 @@ class Channel:
                 peer.shown, peer.moved_at = shown, now
             peer.gap = False
 
-    def owe_row(self, name: Name) -> None:
-        """That peer seems not to know what we have."""
-        self.row_owed = self._news = True
-        self._asking.add(name)
-
     def waiting_for_row(self) -> set[Name]:
-        """Whom our news helps to deliver: the authors of what we keep, and those who seem not to know our row."""
-        if not self._news:
-            return set()
-        authors = {self.hosts[author] for author, kept in enumerate(self._kept) if kept and author != self.me}
-        return authors | self._asking
-
-    def unaware_of_row(self) -> set[Name]:
-        """Who has not been shown our row as it is."""
-        return set(self.peers) if self._news else self.peers.keys() - self._knowing
-
-    def was_shown(self, names: Collection[Name]) -> None:
-        """Our row was shown to these."""
-        if self._news:
-            self._news = False
-            self._asking.clear()
-            self._knowing.clear()
-        self._knowing.update(names)
-        if self.peers.keys() <= self._knowing:
-            self.row_owed = False
+        """Who is to be shown our row at once."""
+        return self.showing.waiting([self.hosts[a] for a, kept in enumerate(self._kept) if kept and a != self.me])
 
     def row(self, backlog: int, synced: bool) -> GroupRow:
         received = tuple(self.matrix.received)
@@ -413,4 +384,4 @@ class Channel:
                     self._take(following)
         self._changed = True
         self._early = {key: data for key, data in self._early.items() if key[1] > self.arrived[key[0]]}
-        self.row_owed = True
+        self.showing.changed()

@@ -33,10 +33,11 @@ from phalanx.group.messages import (
     Wish,
 )
 from phalanx.group.multicast import Multicasting
+from phalanx.group.plausible import fault_in_traffic
 from phalanx.group.reads import Reads
 from phalanx.group.succession import Succession
 from phalanx.group.transfer import Transfer
-from phalanx.group.validity import fault_in, fault_in_traffic
+from phalanx.group.validity import fault_in
 from phalanx.model.machine import Drop
 from phalanx.model.view import Address, Member, Name
 

@@ -123,8 +123,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, tag="row", gc=False):
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True, tag="ack", gc=False):
-    """What others need of a full host's row to deliver: what it has received of one group, without a gap, and its clock.
-    The fields are those of `Row` and `GroupRow`."""
+    """What others need of a host's row to deliver: what it has of one group, and its clock (see `Row`, `GroupRow`)."""
 
     view: int
     group: GroupId

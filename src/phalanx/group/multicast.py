@@ -96,7 +96,7 @@ class Multicasting:
             if channel.fresh:
                 core.ledger.append_fresh(core.out, channel)
         else:
-            channel.owe_row(sender)
+            channel.showing.asked(sender)
             core.note("data.again")
 
     def on_logged(self, count: int) -> None:
@@ -268,7 +268,7 @@ class Multicasting:
     def _show_owed(self) -> None:
         """Of the groups that received something, and to those who asked."""
         core = self.core
-        owed = [group for group, channel in core.busy.items() if channel.row_owed]
+        owed = [group for group, channel in core.busy.items() if channel.showing.owed]
         if not owed:
             self._spread_at = None
         elif self._spread_at is None:
@@ -280,7 +280,7 @@ class Multicasting:
         if self._spread_at is not None and self._spread_at <= core.now.mono:
             self._spread_at = None
             for group in owed:
-                names |= core.channels[group].unaware_of_row()
+                names |= core.channels[group].showing.unaware()
         else:
             for group in owed:
                 names |= core.channels[group].waiting_for_row()
@@ -292,7 +292,7 @@ class Multicasting:
             self._show(to, owed)
         else:  # what they need in order to deliver
             core.post(to, channel.ack(self._claim(), core.seats[owed[0]].backlog))
-            channel.was_shown(to)
+            channel.showing.shown_to(to)
 
     def _show(self, names: Collection[Name], groups: list[GroupId]) -> None:
         """Our row of these groups, to these members."""
@@ -318,7 +318,7 @@ class Multicasting:
             core.room.space.value,
         )
         for group in groups:
-            core.channels[group].was_shown(names)
+            core.channels[group].showing.shown_to(names)
         core.post(names, row)
 
     def shown_at(self, number: int) -> int | None:

@@ -175,7 +175,7 @@ class Succession:
             assert seat.synced or core.name not in group.hosts, "a full host holds the state"
             limits = core.config.limits
             channel = core.channels[group_id] = Channel(new.id, group, core.name, limits)
-            channel.row_owed = True
+            channel.showing.changed()
             seat.view_began(m for m in new.everyone if m.name in group.everyone)
 
     def _beginning(self, view: View, group_id: int) -> Tag:

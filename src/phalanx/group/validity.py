@@ -15,7 +15,6 @@ from typing import assert_never
 
 from phalanx.group.core import Core
 from phalanx.group.messages import (
-    WHOLE,
     Accept,
     Accepted,
     Ack,
@@ -27,7 +26,6 @@ from phalanx.group.messages import (
     Data,
     Fetch,
     Gather,
-    GroupRow,
     Held,
     Nack,
     Prepare,
@@ -40,18 +38,16 @@ from phalanx.group.messages import (
     Superseded,
     Wish,
 )
+from phalanx.group.plausible import fault_in_traffic, our_view
 from phalanx.group.ranges import (
     COUNT_MAX,
     DIGEST_SIZE,
     EVERYONE_MAX,
     GROUPS_MAX,
     LEAST_MAX,
-    PAYLOADS_MAX,
     SPEC_TEXT_MAX,
     STAMP_MAX,
     TEXT_MAX,
-    VIEW_MAX,
-    WALL_MS_MAX,
     are_counts,
     are_masks,
     are_unique,
@@ -62,21 +58,13 @@ from phalanx.group.ranges import (
     is_view,
 )
 from phalanx.group.soundness import fault_in_decision
-from phalanx.model.signals import Space
-from phalanx.model.view import Group, GroupId, Member, Name, Order, View
+from phalanx.model.view import GroupId, Member
 
 
 def fault_in(core: Core, sender: Member, body: Body) -> str | None:
     """Why this message of `sender` cannot come from a correct member of this node's cluster; None: it is plausible.
     A message of another cluster must not get here, except for `Wish`, `Refuse` and `Commit`.  Changes nothing."""
     return _fault_in_sender(core, sender) or _fault_in_body(core, sender, body)
-
-
-def fault_in_traffic(core: Core, sender: Member, body: Data | Ack | Row) -> str | None:
-    """The same of what is said all the time: in our view, and by one who is known to be a member of it."""
-    if isinstance(body, Data):
-        return _fault_in_data(core, body)
-    return _fault_in_ack(core, sender, body) if isinstance(body, Ack) else _fault_in_row(core, sender, body)
 
 
 def _fault_in_sender(core: Core, sender: Member) -> str | None:
@@ -94,12 +82,8 @@ def _fault_in_our_successor(core: Core, member: Member) -> str | None:
 
 def _fault_in_body(core: Core, sender: Member, body: Body) -> str | None:
     match body:
-        case Data():
-            return _fault_in_data(core, body)
-        case Ack():
-            return _fault_in_ack(core, sender, body)
-        case Row():
-            return _fault_in_row(core, sender, body)
+        case Data() | Ack() | Row():
+            return fault_in_traffic(core, sender, body)
         case Alive():
             return _fault_in_alive(core, body)
         case Wish():
@@ -122,102 +106,13 @@ def _fault_in_body(core: Core, sender: Member, body: Body) -> str | None:
             assert_never(body)
 
 
-# --- values ---------------------------------------------------------------------------------------------------------
-
-
-def _our_view(core: Core, view: int) -> View | None:
-    """The view that the message speaks of, if it is ours."""
-    return core.view if core.view is not None and core.view.id == view else None
-
-
-# --- data and rows --------------------------------------------------------------------------------------------------
-
-
-def _fault_in_data(core: Core, data: Data) -> str | None:
-    count = len(data.payloads)
-    if not (
-        0 <= data.view < VIEW_MAX
-        and data.author >= 0
-        and 1 <= data.number < COUNT_MAX
-        and 0 < data.stamp < STAMP_MAX
-        and 0 <= data.row < COUNT_MAX
-        and WHOLE <= data.left < COUNT_MAX
-    ):
-        return "a number of the batch is out of range"
-    if not 1 <= count <= PAYLOADS_MAX or (data.left != WHOLE and count != 1):
-        return f"a batch of {count} payloads, {data.left} fragments left"
-    channel = core.channels.get(data.group)
-    if channel is None or channel.view != data.view:
-        return None
-    size = len(channel.hosts)
-    if data.author >= size:
-        return f"host {data.author} of {size}"
-    if data.after or channel.group.spec.order is Order.CAUSAL:
-        expected = size if channel.group.spec.order is Order.CAUSAL else 0
-        return None if is_vector(data.after, expected) else "the batch comes after what cannot be"
-    return None
-
-
-def _fault_in_ack(core: Core, sender: Member, ack: Ack) -> str | None:
-    numbers = ack.view < VIEW_MAX and ack.last < COUNT_MAX and ack.backlog < COUNT_MAX
-    if not (numbers and 0 <= ack.clock < STAMP_MAX and ack.view >= 0 and ack.last >= 0 and ack.backlog >= 0):
-        return "a number of the acknowledgement is out of range"
-    channel = core.channels.get(ack.group)
-    if channel is not None and channel.view == ack.view:
-        hosts: tuple[Name, ...] = channel.hosts
-    else:
-        view = _our_view(core, ack.view)
-        if view is None:
-            return None
-        group = view.group(ack.group)
-        hosts = group.hosts if group is not None else ()
-    if sender.name not in hosts:
-        return f"an acknowledgement in group {ack.group}, of which it is no full host"
-    return None if is_vector(ack.received, len(hosts)) else f"an acknowledgement that is not of {len(hosts)} hosts"
-
-
-def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:
-    if not (0 <= row.view < VIEW_MAX and 0 <= row.number < COUNT_MAX and 0 <= row.busy < COUNT_MAX):
-        return "a number of the row is out of range"
-    if not 0 <= row.space <= Space.FULL:
-        return "a disk that is neither ample, nor low, nor full"
-    if not (0 <= row.clock < STAMP_MAX and -WALL_MS_MAX < row.wall < WALL_MS_MAX):
-        return "a clock that cannot be"
-    view = _our_view(core, row.view)
-    if view is None:
-        return None
-    size = len(core.roster.everyone)
-    if not (is_vector(row.echo, size) and len(row.others) == size):
-        return f"a row that is not of {size} members"
-    limit = 1 << size
-    if not (0 <= row.hears < limit and 0 <= row.suspects < limit and are_masks(row.others, size)):
-        return "a mask with bits of nobody"
-    if len(row.groups) > 1 and not are_unique([g.group for g in row.groups]):
-        return "a group twice in one row"
-    for part in row.groups:
-        channel = core.channels.get(part.group)
-        ours = channel is not None and channel.view == row.view
-        group = channel.group if channel is not None and ours else view.group(part.group)
-        fault = _fault_in_group_row(group, sender.name, part)
-        if fault is not None:
-            return fault
-    return None
-
-
-def _fault_in_group_row(group: Group | None, name: Name, row: GroupRow) -> str | None:
-    if group is None or (name not in group.hosts and name not in group.learners):
-        return f"a row of group {row.group}, in which it is not"
-    if not is_vector(row.received, len(group.hosts)):
-        return f"a row that is not of {len(group.hosts)} hosts"
-    if not (0 <= row.released <= row.last < COUNT_MAX and 0 <= row.backlog < COUNT_MAX):
-        return "a number of the group's row is out of range"
-    return None
+# --- signs of life -----------------------------------------------------------------------------------------------------
 
 
 def _fault_in_alive(core: Core, alive: Alive) -> str | None:
     if not is_view(alive.view) or not (alive.promised is None or is_ballot(alive.promised)):
         return "a view or ballot that cannot be"
-    view = _our_view(core, alive.view)
+    view = our_view(core, alive.view)
     size = len(core.roster.everyone)
     if view is not None and not (
         len(alive.others) == size and are_masks((alive.hears, alive.suspects, *alive.others), size)
@@ -285,13 +180,13 @@ def _fault_in_ballots(
 def _fault_in_coordinator(core: Core, sender: Member, body: Prepare | Gather | Accept) -> str | None:
     if (body.ballot.name, body.ballot.incarnation) != (sender.name, sender.incarnation):
         return f"a ballot of {body.ballot.name}#{body.ballot.incarnation}"
-    if _our_view(core, body.view) is not None and core.roster.rank(sender.name) < 0:
+    if our_view(core, body.view) is not None and core.roster.rank(sender.name) < 0:
         return "only full members coordinate"
     return None
 
 
 def _fault_in_hears(core: Core, body: Prepare | Promise | Nack) -> str | None:
-    known = _our_view(core, body.view) is not None
+    known = our_view(core, body.view) is not None
     fits = are_masks((body.hears,), len(core.roster.everyone)) if known else body.hears >= 0
     return None if fits else "a mask with bits of nobody"
 
@@ -313,7 +208,7 @@ def _fault_in_promise(core: Core, sender: Member, promise: Promise) -> str | Non
 
 
 def _fault_in_progress(core: Core, sender: Member, promise: Promise) -> str | None:
-    view = _our_view(core, promise.view)
+    view = our_view(core, promise.view)
     if view is None:
         return None
     if promise.live != (core.roster.members.get(sender.name) == sender):
@@ -347,7 +242,7 @@ def _is_progress(progress: Progress, size: int) -> bool:
 def _fault_in_gather(core: Core, gather: Gather) -> str | None:
     if not are_unique([cut.group for cut in gather.cuts]) or len(gather.holders) != len(gather.cuts):
         return "cuts and holders that do not fit"
-    view = _our_view(core, gather.view)
+    view = our_view(core, gather.view)
     if view is None:
         return None
     for cut, holders in zip(gather.cuts, gather.holders, strict=True):
@@ -368,7 +263,7 @@ def _fault_in_gather(core: Core, gather: Gather) -> str | None:
 def _fault_in_value(core: Core, body: Accept | Accepted) -> str | None:
     if not is_view(body.view) or body.value.old != body.view:
         return f"a successor of view {body.value.old} in view {body.view}"
-    view = _our_view(core, body.view)
+    view = our_view(core, body.view)
     if view is not None and view.id > 0 and body.value.view.cluster != view.cluster:
         return "a successor of another cluster"
     return fault_in_decision(core, body.value)
@@ -398,7 +293,7 @@ def _is_base(base: Base) -> bool:
 def _host_counts(core: Core, view: int, group: GroupId) -> set[int]:
     """How many hosts the group has in that view, by all that we know."""
     counts = set()
-    place = core.past[view - 1].view if view - 1 in core.past else _our_view(core, view)
+    place = core.past[view - 1].view if view - 1 in core.past else our_view(core, view)
     if place is not None and (known := place.group(group)) is not None:
         counts.add(len(known.hosts))
     if view in core.past:

@@ -1,0 +1,113 @@
+"""Why a batch, an acknowledgement or a row cannot come from a correct member (SCENARIOS 41): the part of `group.validity`
+that looks at traffic, which is nearly all that comes, so that none of it is looked at twice.
+
+Types were checked when the message was decoded.  The functions return the reason, or None if all is well.
+"""
+
+from phalanx.group.core import Core
+from phalanx.group.messages import WHOLE, Ack, Data, GroupRow, Row
+from phalanx.group.ranges import (
+    COUNT_MAX,
+    PAYLOADS_MAX,
+    STAMP_MAX,
+    VIEW_MAX,
+    WALL_MS_MAX,
+    are_masks,
+    are_unique,
+    is_vector,
+)
+from phalanx.model.signals import Space
+from phalanx.model.view import Group, Member, Name, Order, View
+
+
+def fault_in_traffic(core: Core, sender: Member, body: Data | Ack | Row) -> str | None:
+    """The same of what is said all the time: in our view, and by one who is known to be a member of it."""
+    if isinstance(body, Data):
+        return _fault_in_data(core, body)
+    return _fault_in_ack(core, sender, body) if isinstance(body, Ack) else _fault_in_row(core, sender, body)
+
+
+def our_view(core: Core, view: int) -> View | None:
+    """The view that the message speaks of, if it is ours."""
+    return core.view if core.view is not None and core.view.id == view else None
+
+
+def _fault_in_data(core: Core, data: Data) -> str | None:
+    count = len(data.payloads)
+    if not (
+        0 <= data.view < VIEW_MAX
+        and data.author >= 0
+        and 1 <= data.number < COUNT_MAX
+        and 0 < data.stamp < STAMP_MAX
+        and 0 <= data.row < COUNT_MAX
+        and WHOLE <= data.left < COUNT_MAX
+    ):
+        return "a number of the batch is out of range"
+    if not 1 <= count <= PAYLOADS_MAX or (data.left != WHOLE and count != 1):
+        return f"a batch of {count} payloads, {data.left} fragments left"
+    channel = core.channels.get(data.group)
+    if channel is None or channel.view != data.view:
+        return None
+    size = len(channel.hosts)
+    if data.author >= size:
+        return f"host {data.author} of {size}"
+    if data.after or channel.group.spec.order is Order.CAUSAL:
+        expected = size if channel.group.spec.order is Order.CAUSAL else 0
+        return None if is_vector(data.after, expected) else "the batch comes after what cannot be"
+    return None
+
+
+def _fault_in_ack(core: Core, sender: Member, ack: Ack) -> str | None:
+    numbers = ack.view < VIEW_MAX and ack.last < COUNT_MAX and ack.backlog < COUNT_MAX
+    if not (numbers and 0 <= ack.clock < STAMP_MAX and ack.view >= 0 and ack.last >= 0 and ack.backlog >= 0):
+        return "a number of the acknowledgement is out of range"
+    channel = core.channels.get(ack.group)
+    if channel is not None and channel.view == ack.view:
+        hosts: tuple[Name, ...] = channel.hosts
+    else:
+        view = our_view(core, ack.view)
+        if view is None:
+            return None
+        group = view.group(ack.group)
+        hosts = group.hosts if group is not None else ()
+    if sender.name not in hosts:
+        return f"an acknowledgement in group {ack.group}, of which it is no full host"
+    return None if is_vector(ack.received, len(hosts)) else f"an acknowledgement that is not of {len(hosts)} hosts"
+
+
+def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:
+    if not (0 <= row.view < VIEW_MAX and 0 <= row.number < COUNT_MAX and 0 <= row.busy < COUNT_MAX):
+        return "a number of the row is out of range"
+    if not 0 <= row.space <= Space.FULL:
+        return "a disk that is neither ample, nor low, nor full"
+    if not (0 <= row.clock < STAMP_MAX and -WALL_MS_MAX < row.wall < WALL_MS_MAX):
+        return "a clock that cannot be"
+    view = our_view(core, row.view)
+    if view is None:
+        return None
+    size = len(core.roster.everyone)
+    if not (is_vector(row.echo, size) and len(row.others) == size):
+        return f"a row that is not of {size} members"
+    limit = 1 << size
+    if not (0 <= row.hears < limit and 0 <= row.suspects < limit and are_masks(row.others, size)):
+        return "a mask with bits of nobody"
+    if len(row.groups) > 1 and not are_unique([g.group for g in row.groups]):
+        return "a group twice in one row"
+    for part in row.groups:
+        channel = core.channels.get(part.group)
+        ours = channel is not None and channel.view == row.view
+        group = channel.group if channel is not None and ours else view.group(part.group)
+        fault = _fault_in_group_row(group, sender.name, part)
+        if fault is not None:
+            return fault
+    return None
+
+
+def _fault_in_group_row(group: Group | None, name: Name, row: GroupRow) -> str | None:
+    if group is None or (name not in group.hosts and name not in group.learners):
+        return f"a row of group {row.group}, in which it is not"
+    if not is_vector(row.received, len(group.hosts)):
+        return f"a row that is not of {len(group.hosts)} hosts"
+    if not (0 <= row.released <= row.last < COUNT_MAX and 0 <= row.backlog < COUNT_MAX):
+        return "a number of the group's row is out of range"
+    return None
