@@ -8,6 +8,7 @@ from types import ModuleType
 
 from phalanx.lab.experiments import (
     byzantine_generals,
+    client_crashes,
     failure_detectors,
     failure_masking,
     flp,
@@ -35,6 +36,7 @@ EXPERIMENTS = {
         (
             failure_masking,
             rpc_semantics,
+            client_crashes,
             two_armies,
             byzantine_generals,
             flp,

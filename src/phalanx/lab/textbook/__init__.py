@@ -10,7 +10,8 @@ vectors     the four-phase algorithm of the lecture slides
 redundancy  modules and voters, and components that fail
 printing    the print server, which crashes between its actions
 calls       remote procedure calls, with remedies against losses and crashes
-interposed  omission failures, one message at a time
+interposed  omission failures, one message at a time, and processes that are cut off
+orphans     computations whose client has crashed, and four ways to be rid of them
 armies      two armies: handshakes, copies, random keys
 detectors   fixed timeouts, the product's, phi accrual, and a monitor of all
 remedies    one call with each remedy, under given fates; the product's sessions too
