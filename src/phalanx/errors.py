@@ -4,6 +4,8 @@ Two families matter to a caller who thinks about retrying: `NotHappened` (it has
 `OutcomeUnknown` (it may have taken effect, may still, or may never).
 """
 
+from typing import Any
+
 
 class PhalanxError(Exception):
     """Every error that Phalanx raises on purpose."""
@@ -57,6 +59,23 @@ class Compacted(NotHappened):
 
 class DamagedBackup(NotHappened):
     """A backup is damaged, was cut short, or is none: the text says at which byte.  Nothing was restored from it."""
+
+
+class RepliesMissing(PhalanxError):
+    """A group call was delivered to all hosts of its troupe, each of which executes it, and fewer answered than were
+    asked for.  So it has happened, or is happening: calling again is a second call.
+
+    values, errors: what the hosts that did answer returned and raised, by name.
+    """
+
+    def __init__(self, text: str, values: dict[str, Any] | None = None, errors: dict[str, Exception] | None = None):
+        super().__init__(text)
+        self.values = values or {}
+        self.errors = errors or {}
+
+
+class NoMajority(RepliesMissing):
+    """A group call was executed, and no result is that of more than half of the hosts."""
 
 
 class StateLost(PhalanxError):

@@ -12,6 +12,7 @@ from phalanx.lab.experiments import (
     failure_detectors,
     failure_masking,
     flp,
+    group_calls,
     message_orders,
     rpc_semantics,
     split_brain,
@@ -43,6 +44,7 @@ EXPERIMENTS = {
             message_orders,
             virtual_synchrony,
             split_brain,
+            group_calls,
             failure_detectors,
         ),
     )

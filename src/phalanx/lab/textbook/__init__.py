@@ -19,5 +19,7 @@ consensus   Chandra and Toueg's, with a rotating coordinator and an unreliable f
 adversary   schedulers of an asynchronous system: that of FLP, all there are, and one by chance
 watchful    consensus with timeouts of its own, in the simulated network
 optimistic  replicas that never wait, and merge
+troupes     group calls of the product between nodes that fail and lie
+explosion   one group call of a large troupe, letter by letter
 flushing    a process group of the product, a member of which fails while it multicasts
 """
