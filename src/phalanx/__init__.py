@@ -24,6 +24,7 @@ from phalanx.api.joining import join
 from phalanx.api.lease import Lease
 from phalanx.api.local import Cluster, local
 from phalanx.api.process import Process
+from phalanx.api.rolling import rolling_restart
 from phalanx.api.store import Store
 from phalanx.api.troupes import Replies, Troupe
 from phalanx.api.watch import Watch
@@ -42,6 +43,7 @@ from phalanx.errors import (
     Quota,
     Refused,
     RepliesMissing,
+    RestartStopped,
     StateLost,
     StorageFull,
     TooLarge,
@@ -51,6 +53,7 @@ from phalanx.group.config import Limits, Timing
 from phalanx.model.procedures import procedure
 from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, Sliced, command, query
 from phalanx.model.view import Member, Order, View
+from phalanx.node.status import Status
 from phalanx.runtime.loop import run
 from phalanx.services.store import values as txn
 from phalanx.services.store.kv import KV
@@ -95,9 +98,11 @@ __all__ = [
     "Replicated",
     "Replies",
     "RepliesMissing",
+    "RestartStopped",
     "Restored",
     "Sliced",
     "StateLost",
+    "Status",
     "StorageFull",
     "Store",
     "Timing",
@@ -114,6 +119,7 @@ __all__ = [
     "procedure",
     "query",
     "recipes",
+    "rolling_restart",
     "run",
     "txn",
 ]

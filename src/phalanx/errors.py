@@ -83,6 +83,17 @@ class StateLost(PhalanxError):
     iteration of a group whose state the program keeps: it drops what it has, and iterates again; and by a watch."""
 
 
+class RestartStopped(PhalanxError):
+    """A rolling restart was stopped: the text says what was waited for in vain.
+
+    restarted: the members that were restarted and are back.  The one that was restarted last may be neither.
+    """
+
+    def __init__(self, text: str, restarted: tuple[str, ...]) -> None:
+        super().__init__(f"{text}; restarted so far: {', '.join(restarted) or 'nobody'}")
+        self.restarted = restarted
+
+
 class LeaseLost(PhalanxError):
     """A lease has expired or was revoked, and its keys are gone.  An operation that raises this has changed nothing; a
     block that is left with it was held under the lease, and cancelled."""

@@ -13,6 +13,7 @@ from phalanx.lab.experiments import (
     failure_masking,
     flp,
     group_calls,
+    heisenbugs,
     message_orders,
     rpc_semantics,
     split_brain,
@@ -45,6 +46,7 @@ EXPERIMENTS = {
             virtual_synchrony,
             split_brain,
             group_calls,
+            heisenbugs,
             failure_detectors,
         ),
     )

@@ -20,6 +20,7 @@ adversary   schedulers of an asynchronous system: that of FLP, all there are, an
 watchful    consensus with timeouts of its own, in the simulated network
 optimistic  replicas that never wait, and merge
 troupes     group calls of the product between nodes that fail and lie
+aging       a troupe of the product whose hosts' states spoil with age, restarted or not
 explosion   one group call of a large troupe, letter by letter
 flushing    a process group of the product, a member of which fails while it multicasts
 """
