@@ -261,7 +261,7 @@ def time_claims(timed: Sequence[Timed]) -> Iterator[Claim]:
 def time_figure(timed: Sequence[Timed]) -> Bars:
     """A group of bars for each rule."""
     kinds = [("fifo", "before"), ("fifo", "after"), ("total", "before"), ("total", "after")]
-    found = {(t.order.value, t.when, t.want): t.latency_ns / MILLISECOND for t in timed}
+    found = {(t.order.value, t.when, t.want): round(t.latency_ns / MILLISECOND, -1) for t in timed}
     groups = tuple((want, tuple(found[order, when, want] for order, when in kinds)) for want in WANTS)
     names = tuple(f"{order}, {when} it has the call" for order, when in kinds)
     return Bars("How long a call takes if one of five servers falls silent", "milliseconds", names, groups)

@@ -193,11 +193,6 @@ def time_figure(found: Found) -> Lines:
 
 
 def _sums(votes: Sequence[Vote]) -> Iterator[tuple[float, float]]:
-    bad = 0
-    yield 0.0, 0.0
-    ordered = sorted(votes, key=lambda vote: vote.at_s)
-    for vote in ordered:
-        if not vote.right:
-            bad += 1
-            yield vote.at_s, bad
-    yield ordered[-1].at_s, bad
+    """At every second."""
+    for second in range(math.ceil(max(vote.at_s for vote in votes)) + 1):
+        yield second, sum(not vote.right for vote in votes if vote.at_s < second)
