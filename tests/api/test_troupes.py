@@ -161,6 +161,18 @@ def test_what_takes_longer_than_the_caller_waits_is_cancelled() -> None:
     run(test)
 
 
+def test_what_the_caller_does_not_want_any_more_is_cancelled_at_the_hosts() -> None:
+    async def test(cluster: phalanx.Cluster, here: dict[str, Sensor]) -> None:
+        call = asyncio.ensure_future(cluster["d"].troupe(Sensor).within(1000).call(Sensor.forever))
+        for sensor in here.values():
+            await sensor.begun.get()
+        call.cancel()
+        for sensor in here.values():
+            await sensor.cancelled.wait()
+
+    run(test, 4)
+
+
 def test_orphans_are_cancelled_when_their_caller_has_failed() -> None:
     async def test(cluster: phalanx.Cluster, here: dict[str, Sensor]) -> None:
         call = asyncio.ensure_future(cluster["d"].troupe(Sensor).within(1000).call(Sensor.forever))

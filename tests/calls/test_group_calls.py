@@ -7,9 +7,9 @@ import pytest
 from phalanx.calls import serving
 from phalanx.calls.calling import LINGER_NS
 from phalanx.calls.machine import GroupCalls
-from phalanx.calls.messages import Answers, Ask, CallId, Invoke, Letter, Missed, Part, Submit, Taken
+from phalanx.calls.messages import Answers, Ask, CallId, Invoke, Letter, Missed, Part, Submit, Taken, Withdraw
 from phalanx.calls.procedures import ServiceType
-from phalanx.calls.requests import CallEnded, CallTroupe, CancelCall, Execute, Executed, Finish, Want
+from phalanx.calls.requests import Abandoned, CallEnded, CallTroupe, CancelCall, Execute, Executed, Finish, Want
 from phalanx.calls.serving import CLIENTS_MAX, WINDOW
 from phalanx.calls.tree import above, below, depth
 from phalanx.lab.textbook.explosion import explode
@@ -346,6 +346,41 @@ def test_an_excluded_caller_is_told_at_once_and_its_next_life_makes_what_was_giv
     calls.turn(again, View(9, 2, (again,)), Instant(SECOND, 0))
     (ended,) = ends(calls)
     assert (ended.token, ended.finish) == (2, Finish.NOT_HAPPENED)
+
+
+def test_hosts_are_told_that_a_call_is_withdrawn_until_they_all_know() -> None:
+    calls = GroupCalls(CALLER)
+    calls.turn(CALLER, VIEW, NOW)
+    calls.request(request(1, 100 * SECOND))
+    ((_, submit),) = letters(calls)
+    assert isinstance(submit, Submit)
+    calls.receive(Letter(9, HOSTS[0], Taken(GROUP, submit.invoke.id, 1, HOSTS)))
+    calls.request(CancelCall(1))
+    withdraw = Withdraw(GROUP, submit.invoke.id, 1)
+    assert letters(calls) == [(member.name, withdraw) for member in HOSTS]
+    for member in HOSTS[:2]:
+        calls.receive(Letter(9, member, Answers(GROUP, submit.invoke.id, Part.OWN, ())))
+    calls.turn(CALLER, VIEW, Instant(SECOND, 0))
+    assert letters(calls) == [("h2", withdraw)], "the others have answered"
+    calls.receive(Letter(9, HOSTS[2], Missed(GROUP, submit.invoke.id, 2)))
+    assert ends(calls) == []
+    assert calls.calling.is_idle
+
+
+def test_a_withdrawn_call_is_given_up_if_nobody_else_wants_it() -> None:
+    calls, other = host(), HOSTS[2]
+    withdraw = Withdraw(GROUP, CallId("caller", 1, 0), 1)
+    joint = Withdraw(GROUP, CallId("clients", 0, 0), 1)
+    executed(calls, invoke(0), invoke(0, "clients", 0))
+    letters(calls)
+    for body in (withdraw, joint):
+        calls.receive(Letter(9, CALLER, body))
+    out = Output()
+    calls.flush(out)
+    assert out.deliveries == [Abandoned(1)], "others may yet make the joint call"
+    assert [send.message.body.singles for send in out.sends] == [(), ()]
+    calls.receive(Letter(9, other, Withdraw(GROUP, CallId("h2", 1, 0), 0)))
+    assert letters(calls) == [("h2", Missed(GROUP, CallId("h2", 1, 0), 1))]
 
 
 def test_the_end_of_a_cancelled_call_is_not_told() -> None:

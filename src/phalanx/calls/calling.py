@@ -14,7 +14,7 @@ a majority; Cooper 1985, collators (unanimous, majority, first come).
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from phalanx.calls.messages import Answers, Ask, CallId, Invoke, Missed, Part, Submit, Taken
+from phalanx.calls.messages import Answers, Ask, CallId, Invoke, Missed, Part, Submit, Taken, Withdraw
 from phalanx.calls.requests import CallEnded, CallTroupe, Finish, Rule
 from phalanx.calls.serving import WINDOW, hosts_of
 from phalanx.model.clock import MILLISECOND, SECOND
@@ -40,7 +40,7 @@ class Query(NamedTuple):
     """To a member."""
 
     to: Member
-    body: Submit | Ask
+    body: Submit | Ask | Withdraw
 
 
 class Pending:
@@ -61,6 +61,7 @@ class Pending:
         "tried",
         "value",
         "whole",
+        "withdrawn",
     )
 
     def __init__(self, request: CallTroupe, invoke: Invoke, now: int) -> None:
@@ -84,6 +85,8 @@ class Pending:
         self.retry_at = now
         self.backoff = RETRY_NS
         self.ended = False
+        self.withdrawn = False
+        """Nobody wants it any more: the hosts are told."""
 
 
 class Calling:
@@ -140,12 +143,14 @@ class Calling:
         )
         self._pending[call] = Pending(request, invoke, now)
 
-    def cancel(self, token: int) -> None:
-        """Nobody waits for it."""
+    def cancel(self, token: int, now: int) -> None:
+        """Nobody waits for it: hosts that are known to execute it are told so."""
         for call, pending in list(self._pending.items()):
             if pending.request.token == token and not pending.ended:
-                pending.ended = True
-                self._settle(call, pending)
+                pending.ended = pending.withdrawn = True
+                pending.retry_at, pending.backoff = now, RETRY_NS
+                if not pending.hosts:
+                    del self._pending[call]
 
     # --- what is heard --------------------------------------------------------------------------------------------
 
@@ -198,7 +203,9 @@ class Calling:
         pending = self._pending.get(missed.id)
         if pending is None or pending.group != missed.group or pending.whole or not pending.hosts:
             return
-        if missed.view > pending.delivered_in:
+        if pending.withdrawn:
+            del self._pending[missed.id]
+        elif missed.view > pending.delivered_in:
             pending.hosts, pending.expected = (), set()
             pending.retry_at, pending.backoff = now, RETRY_NS
 
@@ -318,7 +325,10 @@ class Calling:
         """What is lacking: of the tree's root as long as the tree is whole, else of each host."""
         assert pending.group is not None
         hosts, what = pending.hosts, (pending.group, pending.invoke.id)
-        if pending.request.fanout and len(pending.expected) == len(hosts):
+        if pending.withdrawn:
+            withdraw = Withdraw(*what, pending.delivered_in)
+            self.queries += [Query(host, withdraw) for host in self._silent(pending)]
+        elif pending.request.fanout and len(pending.expected) == len(hosts):
             self.queries.append(Query(hosts[0], Ask(*what, Part.WHOLE, pending.delivered_in)))
         else:
             self.queries += [Query(host, Ask(*what, Part.OWN, pending.delivered_in)) for host in self._silent(pending)]

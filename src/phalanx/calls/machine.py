@@ -10,7 +10,7 @@ import itertools
 from typing import Any
 
 from phalanx.calls.calling import Calling
-from phalanx.calls.messages import Answers, Ask, Letter, Missed, Part, Submit, Taken
+from phalanx.calls.messages import Answers, Ask, Letter, Missed, Part, Submit, Taken, Withdraw
 from phalanx.calls.procedures import ServiceType
 from phalanx.calls.requests import CallRequest, CallTroupe, CancelCall, Executed
 from phalanx.calls.serving import Serving
@@ -109,7 +109,7 @@ class GroupCalls:
             case CallTroupe():
                 self._calling.call(request, self._now, self._out)
             case CancelCall(token):
-                self._calling.cancel(token)
+                self._calling.cancel(token, self._now)
             case Executed(token, outcome):
                 for serving in self._serving.values():
                     serving.executed(token, outcome)
@@ -138,6 +138,9 @@ class GroupCalls:
             case Ask():
                 if serving is not None:
                     serving.asked(body, sender)
+            case Withdraw():
+                if serving is not None:
+                    serving.withdrawn(body, sender, self._out)
 
     def deliver(self, delivery: Delivery, into: list[Any]) -> bool:
         """A delivery, in order.  False if it is not of a troupe here: it is the application's.  What is to be executed

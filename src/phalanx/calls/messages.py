@@ -86,6 +86,15 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, tag="ask"):
     view: int
 
 
+class Withdraw(msgspec.Struct, frozen=True, array_like=True, tag="withdraw"):
+    """To a host that executes the call, from a caller: I do not want it any more.  If nobody does, it is given up.  view:
+    as `Ask` has it.  Answer: `Answers` without any, or `Missed`."""
+
+    group: GroupId
+    id: CallId
+    view: int
+
+
 class Missed(msgspec.Struct, frozen=True, array_like=True, tag="missed"):
     """To a caller: I am in this view, a later one, and the call was not delivered to me.  (In a group that is not
     uniform, what only hosts that have failed had received is lost with them.)"""
@@ -97,7 +106,8 @@ class Missed(msgspec.Struct, frozen=True, array_like=True, tag="missed"):
 
 class Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
     """How the call ended at hosts.  `value`: the results of `combined` of them combined into one; the others' are in
-    `singles`, by name.  OWN and nothing: the sender got the state anew since, and has not executed it."""
+    `singles`, by name.  OWN and nothing: there will be no answer of the sender's, which got the state anew
+    since, or has been told that nobody wants one."""
 
     group: GroupId
     id: CallId
@@ -107,7 +117,7 @@ class Answers(msgspec.Struct, frozen=True, array_like=True, tag="answers"):
     combined: int = 0
 
 
-Body = Submit | Taken | Ask | Missed | Answers
+Body = Submit | Taken | Ask | Withdraw | Missed | Answers
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True, tag="call"):

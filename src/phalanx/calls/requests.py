@@ -49,7 +49,7 @@ class CallTroupe(msgspec.Struct, frozen=True):
 
 
 class CancelCall(msgspec.Struct, frozen=True):
-    """Nobody waits for it any more.  It may happen all the same."""
+    """Nobody waits for it any more, and hosts that execute it are told so.  It may happen all the same."""
 
     token: int
 
@@ -77,7 +77,8 @@ class Execute(msgspec.Struct, frozen=True):
 
 
 class Abandoned(msgspec.Struct, frozen=True):
-    """Nobody is left who wants it: whoever called has failed.  What runs of it is an orphan, and may stop."""
+    """Nobody is left who wants it: whoever called has failed, or said so; or this host has lost its place in the troupe.
+    What runs of it is an orphan, and may stop."""
 
     token: int
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from phalanx.calls.messages import Answers, Ask, CallId, Invoke, Missed, Part, Taken
+from phalanx.calls.messages import Answers, Ask, CallId, Invoke, Missed, Part, Taken, Withdraw
 from phalanx.calls.procedures import ServiceType
 from phalanx.calls.requests import Abandoned, Execute
 from phalanx.calls.tree import above, below
@@ -229,10 +229,8 @@ class Serving:
         """A caller, or the host above, lacks something."""
         execution = self._calls.get(ask.id)
         if execution is None:
-            if ask.id in self._calls:
-                self.messages.append(Message(sender, Answers(self.group, ask.id, Part.OWN, ())))
-            elif ask.part is not Part.BRANCH and self._view > ask.view:
-                self.messages.append(Message(sender, Missed(self.group, ask.id, self._view)))
+            if ask.part is not Part.BRANCH:
+                self._deny(ask, sender)
             return
         if ask.part is Part.OWN:
             execution.direct = True
@@ -245,6 +243,24 @@ class Serving:
             for host in self._below(execution):
                 if host.name not in execution.branches:
                     self.messages.append(Message(host, Ask(self.group, ask.id, Part.BRANCH, ask.view)))
+
+    def withdrawn(self, withdraw: Withdraw, sender: Member, out: Output) -> None:
+        """A caller wants it no more.  Who else may still want a joint call is not known, so that goes on."""
+        execution = self._calls.get(withdraw.id)
+        if execution is None:
+            self._deny(withdraw, sender)
+            return
+        execution.callers = [caller for caller in execution.callers if caller != sender]
+        if not execution.callers and not withdraw.id.is_joint:
+            self._abandon(execution, out)
+        self.messages.append(Message(sender, Answers(self.group, withdraw.id, Part.OWN, ())))
+
+    def _deny(self, asked: Ask | Withdraw, sender: Member) -> None:
+        """There will be no answer; unless the call is still to be delivered, in the view that the caller speaks of."""
+        if asked.id in self._calls:
+            self.messages.append(Message(sender, Answers(self.group, asked.id, Part.OWN, ())))
+        elif self._view > asked.view:
+            self.messages.append(Message(sender, Missed(self.group, asked.id, self._view)))
 
     def answered(self, sender: Member, answers: Answers) -> None:
         """From a host below in the tree."""

@@ -16,7 +16,7 @@ import msgspec
 
 from phalanx.calls.messages import CallId
 from phalanx.calls.procedures import ServiceType
-from phalanx.calls.requests import Abandoned, CallEnded, CallTroupe, Execute, Executed, Finish, Rule, Want
+from phalanx.calls.requests import Abandoned, CallEnded, CallTroupe, CancelCall, Execute, Executed, Finish, Rule, Want
 from phalanx.group.config import Config
 from phalanx.lab.groups import LIMITS, TIMING
 from phalanx.model.clock import MILLISECOND, SECOND
@@ -147,7 +147,7 @@ class TroupeScenario(Scenario):
                 if not delay:
                     return (done,)
                 self.world.schedule(delay, self._request, node.name, node.life, done)
-            case CallEnded(token):
+            case CallEnded(token) if token in self._asked:
                 caller, number, want, is_joint = self._asked.pop(token)
                 history.append(SawEnd(caller, number, want, is_joint, delivery))
                 if self._probes is not None and token in self._probes and delivery.finish is Finish.DONE:
@@ -176,7 +176,16 @@ class TroupeScenario(Scenario):
 
     def perform(self, node: Node, what: Any) -> Iterable[Any]:
         want, joint = what
-        return (self._call(node, want, joint, SECOND * (1 + self._token % 7)),)
+        call = self._call(node, want, joint, SECOND * (1 + self._token % 7))
+        if call.token % 11 == 0:
+            self.world.schedule(30 * MILLISECOND, self._cancel, node.name, node.life, call.token)
+        return (call,)
+
+    def _cancel(self, name: Name, life: int, token: int) -> None:
+        """The caller does not want it any more, if it is still under way."""
+        if self.world.nodes[name].life == life and token in self._asked:
+            del self._asked[token]
+            self.world.request(name, CancelCall(token))
 
     def _call(self, node: Node, want: Want, joint: int, patience_ns: int) -> CallTroupe:
         self._token += 1
