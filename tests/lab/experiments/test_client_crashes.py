@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from phalanx.calls.calling import Calling
+from phalanx.calls.serving import Serving
 from phalanx.lab.experiments import client_crashes
-from phalanx.lab.experiments.client_crashes import BACK_S, CRASH_S, PLANS, observe
+from phalanx.lab.experiments.client_crashes import PLANS, view_claims
+from phalanx.lab.textbook.crashing import BACK_S, CRASH_S, observe, observe_views
 from phalanx.lab.textbook.orphans import (
     Book,
     Callers,
@@ -75,7 +78,7 @@ def test_orphans_are_counted_from_the_crash_on() -> None:
 
 
 def test_every_plan_meets_every_treatment() -> None:
-    (table, _) = short("client-crashes").tables
+    (table, *_) = short("client-crashes").tables
     assert {row[:2] for row in table.rows} == {(plan.name, t.value) for plan in PLANS for t in Treatment}
 
 
@@ -132,3 +135,15 @@ def test_computations_that_go_on_unasked_outlive_their_client(monkeypatch: pytes
     wrong = claims_that_fail()
     assert "a stays away, expiration: seconds of orphans" in wrong
     assert "only expiration sends messages while nothing happens" in wrong
+
+
+def test_without_withdrawals_a_grand_orphan_of_the_product_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Calling, "cancel", lambda *_: None)
+    plan = PLANS[0]
+    assert not next(iter(view_claims({plan: observe_views(plan)}))).holds
+
+
+def test_hosts_of_the_product_that_do_not_look_at_views_keep_their_orphans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Serving, "_abandon", lambda *_: None)
+    plan = PLANS[1]
+    assert observe_views(plan).orphan_s == pytest.approx(22.5, abs=0.1)

@@ -7,6 +7,7 @@ Method: clients a and b and three servers in the simulated network. Each client 
 one that calls a second server. a crashes; it comes back or not, while a server, or b, is cut off, or the server in
 between has crashed too. Counted are the seconds of orphans, the computations killed although their client lives, writes
 to disks, and messages. Then expiration alone, with quanta of several lengths, for every phase of a crash and of a cut.
+Last, the same plans with group calls of the product, which have none of these treatments, but views.
 
 Source: Nelson 1981, orphans; Tanenbaum and van Steen, section 8.3.2, Client crashes; slides L-15 Fault Tolerance.
 
@@ -15,49 +16,40 @@ exterminated or its client reincarnated. Extermination does not find what was ca
 neither finds a server that is cut off. Reincarnation needs no log, and kills the work of all others as well; gentle
 reincarnation only that of clients that cannot be asked. None of them helps if the client stays away. Expiration does
 always, and kills what cannot ask for more time: with quanta of T, of which the last m are for asking, an orphan lives for
-T/2 + m on average, and a cut of length C kills (C-m)/T of the living.
+T/2 + m on average, and a cut of length C kills (C-m)/T of the living. With views an orphan lives until the view without
+its client, which takes a moment if a process crashes, wherever it runs; on a server that is cut off, until that is
+connected again. Who is cut off is taken for failed, so its computations are killed.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from phalanx.lab.experiments.result import Cell, Claim, Result, Table, equal, near
 from phalanx.lab.figures.model import Lines, Matrix, Series, Tone
-from phalanx.lab.textbook.interposed import Severed
-from phalanx.lab.textbook.orphans import MARGIN_NS, Began, CallId, Client, Ended, Server, Treatment
+from phalanx.lab.textbook.crashing import (
+    BACK_S,
+    CALLS,
+    CRASH_S,
+    QUANTUM_S,
+    WORK_S,
+    Observed,
+    Plan,
+    observe,
+    observe_views,
+)
+from phalanx.lab.textbook.orphans import MARGIN_NS, Treatment
 from phalanx.model.clock import SECOND
-from phalanx.model.machine import Machine, Output
-from phalanx.model.view import Name
-from phalanx.sim.conditions import Conditions
-from phalanx.sim.node import Node, Setup
-from phalanx.sim.world import World
 
 BOOK = "Tanenbaum and van Steen, section 8.3.2"
 NELSON = "Nelson 1981"
 
-SERVERS = ("s1", "s2", "s3")
-CALLS = {"a": (("s1",), ("s1", "s2")), "b": (("s3",), ("s3", "s2"))}
-"""Of each client, the servers of each of its calls: the second is called by the first."""
-
-WORK_S = 10.0
-CRASH_S = 2.5
-BACK_S = 4.5
-QUANTUM_S = 1.0
 SETTLED = 0.05
 """Seconds that messages, disks and turns may take in all, for one orphan."""
 
 
-class Plan(NamedTuple):
-    """What happens besides the crash of a.  Times in seconds after the calls."""
-
-    name: str
-    back_s: float | None = BACK_S
-    cut: Name = ""
-    """Who is cut off from everybody."""
-    cut_s: tuple[float, float] = (0.0, 0.0)
-    crash: tuple[Name, float] | None = None
-    """A server that crashes as well, and stays down."""
+BACK_TOGETHER_S = 1.0
+"""A server that was cut off learns within this time that it is out."""
 
 
 PLANS = (
@@ -69,126 +61,29 @@ PLANS = (
 )
 
 
-class Span(NamedTuple):
-    """One computation at one server: from when to when, and whether it was killed.  Seconds after the calls."""
-
-    call: CallId
-    begun: float
-    ended: float
-    killed: bool
-
-
-class Observed(NamedTuple):
-    """One run."""
-
-    spans: tuple[Span, ...]
-    crash_s: float
-    writes: int
-    messages: int
-
-    def orphans_at(self, time: float) -> int:
-        """Computations whose client has crashed."""
-        return sum(span.call.owner == "a" and max(span.begun, self.crash_s) <= time < span.ended for span in self.spans)
-
-    @property
-    def orphan_s(self) -> float:
-        """Seconds that all orphans have lived as such."""
-        return sum(max(0.0, s.ended - max(s.begun, self.crash_s)) for s in self.spans if s.call.owner == "a")
-
-    @property
-    def wrongly(self) -> int:
-        """Computations that were killed although their client lives."""
-        return sum(span.killed and span.call.owner == "b" for span in self.spans)
-
-
 def run(full: bool) -> Result:
     """See the module's text."""
     found = {(plan, treatment): observe(plan, treatment) for plan in PLANS for treatment in Treatment}
     quanta = (0.5, 1.0, 2.0, 4.0) + ((8.0,) if full else ())
     trades = [trade(quantum, 40 if full else 20) for quantum in quanta]
+    viewed = {plan: observe_views(plan) for plan in PLANS}
     return Result(
-        tables=(orphan_table(found), trade_table(trades)),
-        figures={"orphans-time": time_figure(found), "orphans-treated": matrix_figure(found)},
-        claims=(*life_claims(found), *killed_claims(found), *cost_claims(found), *trade_claims(trades)),
+        tables=(orphan_table(found), trade_table(trades), view_table(viewed)),
+        figures={"orphans-time": time_figure(found), "orphans-treated": matrix_figure(found, viewed)},
+        claims=(
+            *life_claims(found),
+            *killed_claims(found),
+            *cost_claims(found),
+            *trade_claims(trades),
+            *view_claims(viewed),
+        ),
     )
 
 
-# --- execution ----------------------------------------------------------------------------------------------------
-
-
-def observe(
-    plan: Plan,
-    treatment: Treatment,
-    crash_s: float = CRASH_S,
-    quantum_s: float = QUANTUM_S,
-    calls: Mapping[Name, tuple[tuple[Name, ...], ...]] = CALLS,
-) -> Observed:
-    """Run it until nothing is computed any more."""
-    begun: dict[tuple[Name, CallId], float] = {}
-    spans: list[Span] = []
-    writes = 0
-    severed: set[Name] = set()
-    work_ns, quantum_ns = int(WORK_S * SECOND), int(quantum_s * SECOND)
-
-    def start(setup: Setup) -> Machine:
-        machine: Machine
-        if setup.name in SERVERS:
-            machine = Server(setup.durable, treatment, SERVERS, quantum_ns)
-        else:
-            machine = Client(setup.name, setup.durable, treatment, SERVERS, calls[setup.name], work_ns)
-        return Severed(machine, setup.name, severed)
-
-    def elapsed() -> float:
-        return (world.now - zero) / SECOND
-
-    def deliver(node: Node, delivery: Any) -> None:
-        match delivery:
-            case Began(call):
-                begun[node.name, call] = elapsed()
-            case Ended(call, killed):
-                spans.append(Span(call, begun.pop((node.name, call)), elapsed(), killed))
-
-    def after_step(_: Node, out: Output) -> None:
-        nonlocal writes
-        writes += len(out.writes)
-
-    def crash(name: Name) -> None:
-        world.crash(name)
-        for key in [key for key in begun if key[0] == name]:
-            spans.append(Span(key[1], begun.pop(key), elapsed(), False))
-
-    world = World(1, start, deliver=deliver, after_step=after_step, conditions=Conditions(stagger_ns=0))
-    for name in SERVERS:
-        world.add(name)
-    world.run_for(SECOND)
-    zero = world.now
-    for name in calls:
-        world.add(name)
-    _arrange(world, plan, crash_s, crash, severed)
-    world.run_for(int((WORK_S + 1) * SECOND))
-    assert not world.failures, world.failures
-    assert not begun, f"still computed: {begun}"
-    return Observed(tuple(sorted(spans)), crash_s, writes, world.network.sent)
-
-
-def _arrange(world: World, plan: Plan, crash_s: float, crash: Callable[[Name], None], severed: set[Name]) -> None:
-    """Everything that will happen, from now on."""
-
-    def after(seconds: float, action: Callable[[Name], None], name: Name) -> None:
-        world.schedule(int(seconds * SECOND), action, name)
-
-    after(crash_s, crash, "a")
-    if plan.back_s is not None:
-        after(plan.back_s, world.start, "a")
-    if plan.cut:
-        after(plan.cut_s[0], severed.add, plan.cut)
-        after(plan.cut_s[1], severed.discard, plan.cut)
-    if plan.crash is not None:
-        server, crash_s = plan.crash
-        after(crash_s, crash, server)
-
-
 Found = dict[tuple[Plan, Treatment], Observed]
+
+
+Viewed = dict[Plan, Observed]
 
 
 # --- the five treatments ------------------------------------------------------------------------------------------
@@ -292,16 +187,16 @@ def time_figure(found: Found) -> Lines:
     return Lines(title, "seconds", "orphans", series)
 
 
-def matrix_figure(found: Found) -> Matrix:
-    """All plans and treatments."""
+def matrix_figure(found: Found, viewed: Viewed) -> Matrix:
+    """All plans and treatments, and the product."""
     rows = []
-    for treatment in Treatment:
+    kinds = {t.value: {plan: found[plan, t] for plan in PLANS} for t in Treatment} | {"views, the product": viewed}
+    for name, runs in kinds.items():
         cells = []
-        for plan in PLANS:
-            seen = found[plan, treatment]
+        for seen in runs.values():
             tone = Tone.BAD if seen.wrongly else Tone.GOOD if seen.orphan_s < WORK_S - CRASH_S else Tone.DOUBTFUL
             cells.append((f"{seen.orphan_s:.1f} s, {seen.wrongly} wrongly", tone))
-        rows.append((treatment.value, tuple(cells)))
+        rows.append((name, tuple(cells)))
     title = "Seconds of orphans, and computations of others that were killed"
     return Matrix(title, tuple(plan.name for plan in PLANS), tuple(rows))
 
@@ -377,4 +272,31 @@ def trade_claims(trades: Sequence[Trade]) -> Iterator[Claim]:
         BOOK,
         True,
         all(p.orphan_s < n.orphan_s and p.wrongly >= n.wrongly for p, n in pairs),
+    )
+
+
+# --- views --------------------------------------------------------------------------------------------------------
+
+
+def view_table(viewed: Viewed) -> Table:
+    """One row for each plan."""
+    rows = tuple((plan.name, round(seen.orphan_s, 3), seen.wrongly) for plan, seen in viewed.items())
+    return Table(
+        "With views: no log, no epoch, no quanta", ("what happens", "seconds of orphans", "killed wrongly"), rows
+    )
+
+
+def view_claims(viewed: Viewed) -> Iterator[Claim]:
+    """As long as it takes to agree that the client has crashed."""
+    healed = PLANS[2].cut_s[1] - CRASH_S
+    for plan, seen in viewed.items():
+        expected, margin = (healed, BACK_TOGETHER_S) if plan.cut == "s2" else (0.0, 3 * SETTLED)
+        yield near(
+            f"{plan.name}, views: seconds of orphans", "DESIGN sections 5 and 7", expected, seen.orphan_s, margin
+        )
+    yield equal(
+        "views: computations of b that are killed, in each plan",
+        "DESIGN section 7",
+        [{"s2": 1, "b": 3}.get(plan.cut, 0) for plan in PLANS],
+        [seen.wrongly for seen in viewed.values()],
     )

@@ -19,6 +19,8 @@ consensus   Chandra and Toueg's, with a rotating coordinator and an unreliable f
 adversary   schedulers of an asynchronous system: that of FLP, all there are, and one by chance
 watchful    consensus with timeouts of its own, in the simulated network
 optimistic  replicas that never wait, and merge
+crashing    a client that crashes while servers compute for it
+nested      computations on servers that call servers, as group calls of the product
 troupes     group calls of the product between nodes that fail and lie
 aging       a troupe of the product whose hosts' states spoil with age, restarted or not
 explosion   one group call of a large troupe, letter by letter
