@@ -20,10 +20,13 @@ from phalanx.api.backup.format import Backup
 from phalanx.api.client import Client, Replicated, connect
 from phalanx.api.groups import Changed, Excluded, Founded, Group, Lost, Message, Restored
 from phalanx.api.hosted import Hosted
+from phalanx.api.joining import join
 from phalanx.api.lease import Lease
 from phalanx.api.local import Cluster, local
-from phalanx.api.process import Process, join
+from phalanx.api.process import Process
+from phalanx.api.rolling import rolling_restart
 from phalanx.api.store import Store
+from phalanx.api.troupes import Replies, Troupe
 from phalanx.api.watch import Watch
 from phalanx.errors import (
     ClusterSuperseded,
@@ -33,19 +36,24 @@ from phalanx.errors import (
     Diverged,
     Fenced,
     LeaseLost,
+    NoMajority,
     NotHappened,
     OutcomeUnknown,
     PhalanxError,
     Quota,
     Refused,
+    RepliesMissing,
+    RestartStopped,
     StateLost,
     StorageFull,
     TooLarge,
     Unavailable,
 )
 from phalanx.group.config import Limits, Timing
+from phalanx.model.procedures import procedure
 from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, Sliced, command, query
 from phalanx.model.view import Member, Order, View
+from phalanx.node.status import Status
 from phalanx.runtime.loop import run
 from phalanx.services.store import values as txn
 from phalanx.services.store.kv import KV
@@ -79,6 +87,7 @@ __all__ = [
     "Lost",
     "Member",
     "Message",
+    "NoMajority",
     "NotHappened",
     "Order",
     "OutcomeUnknown",
@@ -87,13 +96,18 @@ __all__ = [
     "Quota",
     "Refused",
     "Replicated",
+    "Replies",
+    "RepliesMissing",
+    "RestartStopped",
     "Restored",
     "Sliced",
     "StateLost",
+    "Status",
     "StorageFull",
     "Store",
     "Timing",
     "TooLarge",
+    "Troupe",
     "Unavailable",
     "Versioned",
     "View",
@@ -102,8 +116,10 @@ __all__ = [
     "connect",
     "join",
     "local",
+    "procedure",
     "query",
     "recipes",
+    "rolling_restart",
     "run",
     "txn",
 ]

@@ -4,6 +4,8 @@ Two families matter to a caller who thinks about retrying: `NotHappened` (it has
 `OutcomeUnknown` (it may have taken effect, may still, or may never).
 """
 
+from typing import Any
+
 
 class PhalanxError(Exception):
     """Every error that Phalanx raises on purpose."""
@@ -59,9 +61,37 @@ class DamagedBackup(NotHappened):
     """A backup is damaged, was cut short, or is none: the text says at which byte.  Nothing was restored from it."""
 
 
+class RepliesMissing(PhalanxError):
+    """A group call was delivered to all hosts of its troupe, each of which executes it, and fewer answered than were
+    asked for.  So it has happened, or is happening: calling again is a second call.
+
+    values, errors: what the hosts that did answer returned and raised, by name.
+    """
+
+    def __init__(self, text: str, values: dict[str, Any] | None = None, errors: dict[str, Exception] | None = None):
+        super().__init__(text)
+        self.values = values or {}
+        self.errors = errors or {}
+
+
+class NoMajority(RepliesMissing):
+    """A group call was executed, and no result is that of more than half of the hosts."""
+
+
 class StateLost(PhalanxError):
     """All processes that held the group's state failed, and the group began anew with an empty one.  Raised by the
     iteration of a group whose state the program keeps: it drops what it has, and iterates again; and by a watch."""
+
+
+class RestartStopped(PhalanxError):
+    """A rolling restart was stopped: the text says what was waited for in vain.
+
+    restarted: the members that were restarted and are back.  The one that was restarted last may be neither.
+    """
+
+    def __init__(self, text: str, restarted: tuple[str, ...]) -> None:
+        super().__init__(f"{text}; restarted so far: {', '.join(restarted) or 'nobody'}")
+        self.restarted = restarted
 
 
 class LeaseLost(PhalanxError):

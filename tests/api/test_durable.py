@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from phalanx.api.hosted import Hosted
+from phalanx.api.joining import join
 from phalanx.api.local import Cluster, local
-from phalanx.api.process import join
 from phalanx.api.store import Store
 from phalanx.errors import ConfigurationError, Refused
 from phalanx.group.config import Limits, Timing

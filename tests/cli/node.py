@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from phalanx.api.process import join
+from phalanx.api.joining import join
 from phalanx.runtime.loop import run
 from phalanx.services.store.kv import KV
 

@@ -4,17 +4,18 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.groups import Changed, Group
-from phalanx.api.hosted import Hosted, Objects, described
-from phalanx.api.storage import Storage, open_storage
+from phalanx.api.hosted import Objects, described
+from phalanx.api.storage import Storage
+from phalanx.api.troupes import Troupe, Troupes
+from phalanx.calls.procedures import ServiceType
+from phalanx.calls.requests import Abandoned, CallEnded, Execute
 from phalanx.errors import ConfigurationError, Refused
-from phalanx.group.config import Config, Limits, Timing
+from phalanx.group.config import Config
 from phalanx.model.events import (
     Delivered,
     Excluded,
@@ -34,13 +35,12 @@ from phalanx.model.events import (
     Writable,
 )
 from phalanx.model.machine import Note
-from phalanx.model.view import Address, GroupSpec, Member, Name, Order, View
+from phalanx.model.view import GroupSpec, Member, Order, View
 from phalanx.node.node import Node
 from phalanx.node.status import Status
 from phalanx.runtime.clock import system_clock
 from phalanx.runtime.contract import Transport
 from phalanx.runtime.driver import Driver
-from phalanx.runtime.transport import TcpTransport
 
 T = TypeVar("T")
 
@@ -80,6 +80,7 @@ class Process:
             on_notes=self._note,
             reserve=config.limits.reserve,
         )
+        self._troupes = Troupes(self._driver)
         self._make_client_transport = make_client_transport
         self._client: Client | None = None
         self.on_notes: Callable[[Note], None] | None = None
@@ -156,11 +157,7 @@ class Process:
             raise ConfigurationError(
                 f"durable group {name!r} needs snapshot and restore: its log is kept short by them"
             )
-        try:
-            spec = GroupSpec(name, Order(order), uniform, 0, "", durable, min_copies)
-        except ValueError:
-            known = ", ".join(o.value for o in Order)
-            raise ConfigurationError(f"order {order!r} is none of {known}") from None
+        spec = GroupSpec(name, _order(order), uniform, 0, "", durable, min_copies)
         if name in self._groups:
             raise ConfigurationError(f"this process has joined group {name!r} already")
         limits = self._config.limits
@@ -191,6 +188,35 @@ class Process:
             raise Refused(f"group {name} exists, and is {known.spec}, not {spec}")
         await self._host(self._node.host(name, kind, spec))
         return Replicated(self.client(), kind, name, TIMEOUT_S)
+
+    async def serve(self, instance: object, name: str = "", order: Order | str = Order.TOTAL) -> None:
+        """Take a place among the hosts of a troupe: what is called of it (`troupe`) is executed by `instance`; its class
+        has methods marked `@procedure`.  The troupe has the class's name if no other is given; it is founded if there is
+        none.
+
+        Each host's instance is its own, and a host that comes later begins without what the others' have gone through:
+        state that all should share belongs into a replicated object.  Plain methods run in the group's order, on the
+        event loop, one at a time; `async` ones are begun in that order, and run together.  They are cancelled when the
+        caller's patience ends, and when all who called have failed (they are orphans then).
+
+        order: in what is not total, calls are executed as soon as they are received, so a host that falls silent delays
+        nobody, and hosts may execute calls of different callers in different orders.
+
+        Raises as `host`.
+        """
+        service = ServiceType(type(instance))
+        name = name or service.name
+        spec = GroupSpec(name, _order(order), contract=service.contract)
+        known = self.view.group_named(name) if self.view is not None else None
+        if known is not None and known.spec != spec:
+            raise Refused(f"group {name} exists, and is {known.spec}, not {spec}")
+        self._troupes.serve(name, instance, service)
+        await self._host(self._node.serve(service, spec))
+
+    def troupe(self, cls: type[T], name: str = "") -> Troupe[T]:
+        """A handle to the troupe of that class; `name` is its group's, by default the class's name."""
+        service: ServiceType[T] = ServiceType(cls)
+        return Troupe(self._troupes, service, name or service.name)
 
     async def _host(self, request: Host) -> None:
         name = request.spec.name
@@ -241,6 +267,7 @@ class Process:
             await self._client.close()
         for group in self._groups.values():
             group.close()
+        self._troupes.close()
         await self._driver.close()
 
     async def wait(self) -> None:
@@ -263,6 +290,8 @@ class Process:
                     group.take(delivery, self.me)
                 elif isinstance(delivery, SnapshotWanted):
                     self._driver.submit(SnapshotTaken(group_id, delivery.token, None))
+            case Execute() | CallEnded() | Abandoned():
+                self._troupes.take(delivery)
             case Installed(view):
                 self._install(view)
             case Excluded(_, reason):
@@ -336,65 +365,9 @@ class Process:
                 self.on_notes(note)
 
 
-def _endpoint(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit():
-        raise ConfigurationError(f"{text!r} is no address; one looks like host:port")
-    return host, int(port)
-
-
-@asynccontextmanager
-async def join(
-    name: Name,
-    *,
-    listen: Address = "127.0.0.1:0",
-    seeds: Sequence[Address] = (),
-    peers: Sequence[tuple[Name, Address]] = (),
-    bootstrap: bool = False,
-    data: Path | str | None = None,
-    objects: Objects | None = None,
-    timing: Timing = Timing(),
-    limits: Limits = Limits(),
-) -> AsyncIterator[Process]:
-    """Be a node of a cluster while the block runs, and leave it politely at its end (on an error: just stop).
-
-    name: unique in the cluster.  listen: where others reach this node; port 0 takes any free one.
-    seeds: addresses of members to ask to be let in.
-    peers: names and addresses of all founders, this node among them: together they found the cluster, if none of them
-        has been in one before.  bootstrap: found it alone.
-    data: directory of the node's small durable state (what it promised), and of the log of durable groups.  None: it is
-        kept in memory only, and the process must never come back under its old identity; a cluster all of whose members
-        are gone is then gone too.
-
-    objects: replicated objects to host from the very beginning: by name, the class and the length of its read leases in
-        milliseconds, or all that `Hosted` says (see `Process.host`, which takes up more later).
-
-    Raises `ConfigurationError` for settings that make no sense, `OSError` if the address cannot be used,
-    `runtime.disk.DataDirectoryInUse` and `DamagedVoteFile`.
-    """
-    host, port = _endpoint(listen)
-    if bootstrap and peers:
-        raise ConfigurationError("bootstrap founds a cluster alone: give no peers")
-    if peers and (name, listen) not in [tuple(peer) for peer in peers]:
-        raise ConfigurationError(f"{name} at {listen} is not among the founding peers {list(peers)}")
-    storage = open_storage(data)
+def _order(order: Order | str) -> Order:
     try:
-        if storage.log is None and any(Hosted(*what).durable for what in (objects or {}).values()):
-            raise ConfigurationError("a durable object needs a data directory")
-        if not (peers or seeds or bootstrap or storage.votes is not None):
-            raise ConfigurationError("say how to begin: seeds to join, peers to found with, or bootstrap")
-        transport = await TcpTransport.listen(host, port)
-    except BaseException:
-        storage.close()
-        raise
-    if bootstrap:
-        peers = ((name, transport.address),)
-    config = Config(name, transport.address, tuple(seeds), tuple(peers), (), timing, limits)
-    process = Process(config, transport, storage, TcpTransport.client, objects)
-    process.start()
-    try:
-        await process.joined()
-        yield process
-        await process.leave()
-    finally:
-        await process.close()
+        return Order(order)
+    except ValueError:
+        known = ", ".join(o.value for o in Order)
+        raise ConfigurationError(f"order {order!r} is none of {known}") from None

@@ -15,6 +15,7 @@ from phalanx.cli.holding import elect, lock
 from phalanx.cli.lab import lab_app
 from phalanx.cli.log import log_app
 from phalanx.cli.recover import recover_command
+from phalanx.cli.roll import roll
 from phalanx.cli.serve import serve
 from phalanx.cli.sim import sim
 from phalanx.cli.soak import soak
@@ -37,6 +38,7 @@ app.command()(backup)
 app.command()(restore)
 app.command()(serve)
 app.command()(status)
+app.command()(roll)
 app.command()(sim)
 app.command("explore")(explore_command)
 app.command()(bench)

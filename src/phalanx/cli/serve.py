@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from phalanx.api.hosted import Hosted
-from phalanx.api.process import Process, join
+from phalanx.api.joining import join
+from phalanx.api.process import Process
 from phalanx.errors import PhalanxError
 from phalanx.group.config import Limits, Timing
 from phalanx.model.clock import MILLISECOND

@@ -19,6 +19,7 @@ from phalanx.lab.groups import GroupScenario
 from phalanx.lab.mutants import MUTANTS, planted
 from phalanx.lab.service import ServiceScenario
 from phalanx.lab.store import StoreScenario
+from phalanx.lab.troupes import TroupeScenario
 from phalanx.model.clock import SECOND
 from phalanx.runtime.compiled import run_from_source
 from phalanx.sim.campaign import Summary, survey
@@ -32,6 +33,7 @@ SCENARIOS: dict[str, type[Scenario]] = {
     "durable": DurableScenario,
     "service": ServiceScenario,
     "store": StoreScenario,
+    "troupes": TroupeScenario,
 }
 """What can be run, by name: each is a class without arguments, importable by the worker processes."""
 

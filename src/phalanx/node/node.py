@@ -13,6 +13,10 @@ from typing import Any
 
 import msgspec
 
+from phalanx.calls.machine import GroupCalls
+from phalanx.calls.messages import Letter
+from phalanx.calls.procedures import ServiceType
+from phalanx.calls.requests import CallTroupe, CancelCall, Executed
 from phalanx.group.config import Config
 from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import Envelope, Votes
@@ -29,7 +33,7 @@ from phalanx.replication.messages import Answer, ClientMessage, Describe
 from phalanx.replication.objects import ObjectType
 from phalanx.replication.standing import Standing
 
-Message = Envelope | ClientMessage
+Message = Envelope | Letter | ClientMessage
 """Everything that a node's connections carry."""
 
 _status_json = msgspec.json.Encoder().encode
@@ -63,7 +67,11 @@ class Node:
         """... and those before the present one."""
         self._rereading = False
         self._leaving = False
+        self._turn = now
+        """The time of the present turn."""
         self._room = Room(Space.AMPLE, 0)
+        self.calls: GroupCalls | None = None
+        """Made when somebody first calls a troupe, or hosts one."""
         self._begin(now)
 
     def _begin(self, now: Instant) -> None:
@@ -80,6 +88,17 @@ class Node:
         self._objects[name] = (kind, spec)
         self.gateway.register(name, kind)
         return Host(spec)
+
+    def serve(self, service: ServiceType[Any], spec: GroupSpec) -> Host:
+        """Register a troupe; the request that hosts it is to be submitted."""
+        self._calls().register(spec.name, service)
+        return Host(spec)
+
+    def _calls(self) -> GroupCalls:
+        if self.calls is None:
+            self.calls = GroupCalls(self.group.me)
+            self.calls.turn(self.group.me, self.group.view, self._turn)
+        return self.calls
 
     @property
     def status(self) -> Status:
@@ -102,14 +121,21 @@ class Node:
         if self.group.is_excluded and not self._leaving:
             self._return(events := list(events), now, out)
         self._stand(now)
+        self._turn = now
+        if self.calls is not None:
+            self.calls.turn(self.group.me, self.group.view, now)
         for_group = self._sort(events, out)
         pending = [*for_group, *self._consumed, *self.gateway.flush(out)]
+        if self.calls is not None:
+            pending += self.calls.flush(out)
         self._consumed = []
         while True:
             self._step_group(out, pending, now)
             if self.gateway.is_holding:
                 self._stand(now)
-            requests = self.gateway.flush(out)
+            requests: list[Any] = self.gateway.flush(out)
+            if self.calls is not None:
+                requests += self.calls.flush(out)
             if not requests:
                 return out
             self._consumed += [r for r in requests if isinstance(r, Consumed)]
@@ -132,7 +158,12 @@ class Node:
         if self.group.is_excluded and not self._leaving and not self._rereading:
             return 0
         group, gateway = self.group.deadline, self.gateway.deadline
-        return group if gateway is None or (group is not None and group < gateway) else gateway
+        first = group if gateway is None or (group is not None and group < gateway) else gateway
+        if self.calls is not None:
+            calls = self.calls.deadline
+            if calls is not None and (first is None or calls < first):
+                first = calls
+        return first
 
     def _stand(self, now: Instant) -> None:
         """Tell the gateway what this node can do at present.  Who cannot act, but suspects less than would cost the view
@@ -156,6 +187,8 @@ class Node:
                 source, message = event.source, event.message
                 if type(message) is Envelope:
                     for_group.append(event)
+                elif type(message) is Letter:
+                    self._calls().receive(message)
                 elif type(message) is Describe:
                     out.eager.append(self._answer(source, message.request, message.what))
                 elif not self.gateway.receive(source, message):
@@ -170,6 +203,8 @@ class Node:
                 case Logged(upto):
                     if upto > self._before:
                         for_group.append(Logged(upto - self._before))
+                case CallTroupe() | CancelCall() | Executed():
+                    self._calls().request(event)
                 case Journal():
                     pass  # taken up when it came
                 case _:
@@ -207,6 +242,8 @@ class Node:
         deliveries, out.deliveries = out.deliveries, others
         for delivery in deliveries:
             if not self.gateway.deliver(delivery):
+                if self.calls is not None and self.calls.deliver(delivery, others):
+                    continue
                 others.append(delivery)
                 if isinstance(delivery, Excluded):
                     out.note("node.excluded", delivery.reason)

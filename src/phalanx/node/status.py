@@ -25,6 +25,8 @@ class GroupStatus(msgspec.Struct, frozen=True):
     durable: bool = False
     refuses_writes: str = ""
     """Why it takes no writes, if that is so because disks have no room."""
+    min_copies: int = 1
+    """Of a durable group: it takes no writes with fewer full hosts."""
 
 
 class SuspendedStatus(msgspec.Struct, frozen=True):
@@ -80,6 +82,7 @@ def status_of(group: GroupMachine) -> Status:
             group.backlog(g.id),
             g.spec.durable,
             refusal(g, group.short) or "",
+            g.spec.min_copies,
         )
         for g in view.groups
     )

@@ -8,9 +8,12 @@ from types import ModuleType
 
 from phalanx.lab.experiments import (
     byzantine_generals,
+    client_crashes,
     failure_detectors,
     failure_masking,
     flp,
+    group_calls,
+    heisenbugs,
     message_orders,
     rpc_semantics,
     split_brain,
@@ -35,12 +38,15 @@ EXPERIMENTS = {
         (
             failure_masking,
             rpc_semantics,
+            client_crashes,
             two_armies,
             byzantine_generals,
             flp,
             message_orders,
             virtual_synchrony,
             split_brain,
+            group_calls,
+            heisenbugs,
             failure_detectors,
         ),
     )

@@ -10,7 +10,8 @@ vectors     the four-phase algorithm of the lecture slides
 redundancy  modules and voters, and components that fail
 printing    the print server, which crashes between its actions
 calls       remote procedure calls, with remedies against losses and crashes
-interposed  omission failures, one message at a time
+interposed  omission failures, one message at a time, and processes that are cut off
+orphans     computations whose client has crashed, and four ways to be rid of them
 armies      two armies: handshakes, copies, random keys
 detectors   fixed timeouts, the product's, phi accrual, and a monitor of all
 remedies    one call with each remedy, under given fates; the product's sessions too
@@ -18,5 +19,10 @@ consensus   Chandra and Toueg's, with a rotating coordinator and an unreliable f
 adversary   schedulers of an asynchronous system: that of FLP, all there are, and one by chance
 watchful    consensus with timeouts of its own, in the simulated network
 optimistic  replicas that never wait, and merge
+crashing    a client that crashes while servers compute for it
+nested      computations on servers that call servers, as group calls of the product
+troupes     group calls of the product between nodes that fail and lie
+aging       a troupe of the product whose hosts' states spoil with age, restarted or not
+explosion   one group call of a large troupe, letter by letter
 flushing    a process group of the product, a member of which fails while it multicasts
 """

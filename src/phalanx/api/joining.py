@@ -1,0 +1,77 @@
+"""Beginning to be a node of a cluster."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from phalanx.api.hosted import Hosted, Objects
+from phalanx.api.process import Process
+from phalanx.api.storage import open_storage
+from phalanx.errors import ConfigurationError
+from phalanx.group.config import Config, Limits, Timing
+from phalanx.model.view import Address, Name
+from phalanx.runtime.transport import TcpTransport
+
+
+def _endpoint(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigurationError(f"{text!r} is no address; one looks like host:port")
+    return host, int(port)
+
+
+@asynccontextmanager
+async def join(
+    name: Name,
+    *,
+    listen: Address = "127.0.0.1:0",
+    seeds: Sequence[Address] = (),
+    peers: Sequence[tuple[Name, Address]] = (),
+    bootstrap: bool = False,
+    data: Path | str | None = None,
+    objects: Objects | None = None,
+    timing: Timing = Timing(),
+    limits: Limits = Limits(),
+) -> AsyncIterator[Process]:
+    """Be a node of a cluster while the block runs, and leave it politely at its end (on an error: just stop).
+
+    name: unique in the cluster.  listen: where others reach this node; port 0 takes any free one.
+    seeds: addresses of members to ask to be let in.
+    peers: names and addresses of all founders, this node among them: together they found the cluster, if none of them
+        has been in one before.  bootstrap: found it alone.
+    data: directory of the node's small durable state (what it promised), and of the log of durable groups.  None: it is
+        kept in memory only, and the process must never come back under its old identity; a cluster all of whose members
+        are gone is then gone too.
+
+    objects: replicated objects to host from the very beginning: by name, the class and the length of its read leases in
+        milliseconds, or all that `Hosted` says (see `Process.host`, which takes up more later).
+
+    Raises `ConfigurationError` for settings that make no sense, `OSError` if the address cannot be used,
+    `runtime.disk.DataDirectoryInUse` and `DamagedVoteFile`.
+    """
+    host, port = _endpoint(listen)
+    if bootstrap and peers:
+        raise ConfigurationError("bootstrap founds a cluster alone: give no peers")
+    if peers and (name, listen) not in [tuple(peer) for peer in peers]:
+        raise ConfigurationError(f"{name} at {listen} is not among the founding peers {list(peers)}")
+    storage = open_storage(data)
+    try:
+        if storage.log is None and any(Hosted(*what).durable for what in (objects or {}).values()):
+            raise ConfigurationError("a durable object needs a data directory")
+        if not (peers or seeds or bootstrap or storage.votes is not None):
+            raise ConfigurationError("say how to begin: seeds to join, peers to found with, or bootstrap")
+        transport = await TcpTransport.listen(host, port)
+    except BaseException:
+        storage.close()
+        raise
+    if bootstrap:
+        peers = ((name, transport.address),)
+    config = Config(name, transport.address, tuple(seeds), tuple(peers), (), timing, limits)
+    process = Process(config, transport, storage, TcpTransport.client, objects)
+    process.start()
+    try:
+        await process.joined()
+        yield process
+        await process.leave()
+    finally:
+        await process.close()

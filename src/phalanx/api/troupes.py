@@ -1,0 +1,316 @@
+"""Group calls on asyncio: a procedure that is called once and executed by every host of a troupe."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
+
+import msgspec
+
+from phalanx.api.groups import Inbox
+from phalanx.calls.procedures import Procedure, ServiceType
+from phalanx.calls.requests import (
+    Abandoned,
+    CallEnded,
+    CallTroupe,
+    CancelCall,
+    Execute,
+    Executed,
+    Finish,
+    Rule,
+    Want,
+)
+from phalanx.calls.serving import FANOUT_MAX
+from phalanx.errors import ConfigurationError, NoMajority, OutcomeUnknown, RepliesMissing, Unavailable
+from phalanx.model.clock import SECOND
+from phalanx.replication.outcome import Outcome, Raised, Returned, exception_of, raised
+from phalanx.runtime.clock import system_clock
+
+T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+TIMEOUT_S = 10.0
+"""How long a call may take if nothing is said: several view changes."""
+
+ALL = Want()
+
+RUNNING_MAX = 1000
+"""Procedures that are `async` and run at one host at a time; beyond it a call raises at this host."""
+
+FANOUT = 8
+"""Hosts below one in the tree of `Troupe.combined`."""
+
+
+class Replies(NamedTuple, Generic[R]):
+    """The answers to a group call, by the names of the hosts.
+
+    values: what the procedure returned.  errors: what it raised.  hosts: how many it was delivered to; 0 if the answers
+    that were asked for came before that was known.
+    """
+
+    values: dict[str, R]
+    errors: dict[str, Exception]
+    hosts: int
+
+    def __bool__(self) -> bool:
+        return bool(self.values or self.errors)
+
+
+class Troupe(Generic[T]):
+    """A handle to the hosts of a troupe.  Made by `Process.troupe`; the calling process need not be one of them.
+
+        replies = await process.troupe(Sensor).call(Sensor.temperature, "attic")
+
+    A call comes to all hosts or none, and each executes it once, however often it is sent and whoever fails: in the order
+    of the troupe's group, which is total unless the troupe was founded otherwise.  By default the answers of all hosts
+    are waited for; a host that fails is not waited for once it is out of the view.
+    """
+
+    def __init__(
+        self,
+        caller: "Troupes",
+        service: ServiceType[T],
+        name: str,
+        timeout_s: float = TIMEOUT_S,
+        want: Want = ALL,
+        joint: tuple[str, int] | None = None,
+    ) -> None:
+        self.name = name
+        self._caller = caller
+        self._service = service
+        self._timeout_s = timeout_s
+        self._want = want
+        self._joint = joint
+
+    # --- how to call
+
+    def within(self, timeout_s: float) -> "Troupe[T]":
+        """The same troupe, with another deadline for its calls, in seconds.  Hosts give up what takes longer."""
+        return self._with(timeout_s=timeout_s)
+
+    def some(self, count: int) -> "Troupe[T]":
+        """The same troupe, whose calls end with so many answers, at least one."""
+        if count < 1:
+            raise ConfigurationError(f"a call waits for at least one answer, not {count}")
+        return self._with(want=Want(Rule.SOME, count))
+
+    @property
+    def majority(self) -> "Troupe[T]":
+        """The same troupe, whose calls end with the answers of more than half of the hosts."""
+        return self._with(want=Want(Rule.MAJORITY))
+
+    def jointly(self, client: str, number: int) -> "Troupe[T]":
+        """The same troupe, for one call that several processes make together, such as the members of a group that all
+        come to the same point: those who give the same name and number make one call, which is executed once, and all
+        of them are answered.  `number` grows by one from call to call of that name; only the latest 1,024 are known."""
+        if not client or number < 0:
+            raise ConfigurationError(f"a joint call has a name and a number from 0 on, not {client!r} and {number}")
+        return self._with(joint=(client, number))
+
+    def _with(
+        self,
+        timeout_s: float | None = None,
+        want: Want | None = None,
+        joint: tuple[str, int] | None = None,
+    ) -> "Troupe[T]":
+        return Troupe(
+            self._caller,
+            self._service,
+            self.name,
+            self._timeout_s if timeout_s is None else timeout_s,
+            want or self._want,
+            joint or self._joint,
+        )
+
+    # --- calls
+
+    @overload
+    async def call(
+        self, method: Callable[Concatenate[T, P], Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+    ) -> Replies[R]: ...
+    @overload
+    async def call(self, method: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> Replies[R]: ...
+    async def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Replies[Any]:
+        """Call a procedure, and return the answers.
+
+        Raises `Unavailable` if no host was given it: it has not happened, and never will; `OutcomeUnknown` if a host was
+        given it, and nothing was heard until the deadline; `RepliesMissing` if it was delivered to all hosts, and fewer
+        answered than were asked for, by the deadline or because the others failed.
+        """
+        procedure, ended = await self._perform(method, self._want, 0, *args, **kwargs)
+        return self._replies(procedure, ended)
+
+    @overload
+    async def first(
+        self, method: Callable[Concatenate[T, P], Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    @overload
+    async def first(self, method: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def first(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a procedure, and return the first answer.  Raises what the procedure raised there, else as `call`."""
+        procedure, ended = await self._perform(method, Want(Rule.SOME, 1), 0, *args, **kwargs)
+        return procedure.result(ended.answers[0][1])
+
+    @overload
+    async def voted(
+        self, method: Callable[Concatenate[T, P], Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    @overload
+    async def voted(self, method: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def voted(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a procedure, and return what more than half of the hosts returned, alike to the byte.  It masks hosts that
+        answer wrongly, as long as they are fewer than half.  Raises `NoMajority` if there is no such answer, else as
+        `call`."""
+        procedure, ended = await self._perform(method, Want(Rule.VOTED), 0, *args, **kwargs)
+        returned = [outcome for _, outcome in ended.answers if isinstance(outcome, Returned)]
+        return procedure.result(max(returned, key=returned.count))
+
+    @overload
+    async def combined(
+        self, method: Callable[Concatenate[T, P], Coroutine[Any, Any, R]], *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    @overload
+    async def combined(self, method: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def combined(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a procedure that has `combine=`, and return the results of all hosts combined into one.  They are combined
+        on their way, up a tree of the hosts, so nobody is sent more than a few messages, however many hosts there are.
+
+        Raises what the procedure, or combining, raised at some host; `ConfigurationError` if it has no `combine=`; else
+        as `call`.
+        """
+        procedure = self._service.procedure(method)
+        if not procedure.combines:
+            raise ConfigurationError(f"{procedure.where} has no combine=")
+        _, ended = await self._perform(method, Want(), FANOUT, *args, **kwargs)
+        values = [ended.value] if ended.combined else []
+        for _, outcome in ended.answers:
+            if isinstance(outcome, Raised):
+                raise exception_of(outcome, procedure.raises)
+            values.append(outcome.value)
+        return procedure.result(procedure.fold(values))
+
+    async def _perform(
+        self, method: Callable[..., Any], want: Want, fanout: int, *args: Any, **kwargs: Any
+    ) -> tuple[Procedure, CallEnded]:
+        procedure = self._service.procedure(method)
+        arguments = procedure.encode(*args, **kwargs)
+        deadline = system_clock().mono + int(self._timeout_s * SECOND)
+        what = procedure.id, procedure.types, arguments, want, deadline, min(fanout, FANOUT_MAX), self._joint
+        ended = await self._caller.perform(lambda token: CallTroupe(token, self.name, *what))
+        if ended.finish is not Finish.DONE:
+            raise self._error(procedure, ended)
+        return procedure, ended
+
+    def _replies(self, procedure: Procedure, ended: CallEnded) -> Replies[Any]:
+        values: dict[str, Any] = {}
+        errors: dict[str, Exception] = {}
+        for name, outcome in ended.answers:
+            if isinstance(outcome, Raised):
+                errors[name] = exception_of(outcome, procedure.raises)
+            else:
+                values[name] = procedure.result(outcome)
+        return Replies(values, errors, ended.hosts)
+
+    def _error(self, procedure: Procedure, ended: CallEnded) -> Exception:
+        what = f"{procedure.where} of troupe {self.name}"
+        match ended.finish:
+            case Finish.NOT_HAPPENED:
+                return Unavailable(f"{what} was not called: {ended.text}")
+            case Finish.UNKNOWN:
+                return OutcomeUnknown(f"{what} was given to a host, and nothing was heard of it: {ended.text}")
+            case _:
+                replies = self._replies(procedure, ended)
+                got = f"{len(ended.answers) + ended.combined} of {ended.hosts or 'its'} hosts answered"
+                text = f"{what} was delivered to all its hosts; {got}{': ' if ended.text else ''}{ended.text}"
+                kind = NoMajority if ended.finish is Finish.DIVIDED else RepliesMissing
+                return kind(text, replies.values, replies.errors)
+
+
+class Troupes:
+    """The group calls of one process.  For `Process`."""
+
+    def __init__(self, machine: Inbox) -> None:
+        self._machine = machine
+        self._token = 0
+        self._calls: dict[int, asyncio.Future[CallEnded]] = {}
+        self._services: dict[str, tuple[Any, ServiceType[Any]]] = {}
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._closed = False
+
+    def serve(self, name: str, instance: Any, service: ServiceType[Any]) -> None:
+        """The instance executes the calls of the troupe of that name.  Raises `ConfigurationError` if another does."""
+        if name in self._services:
+            raise ConfigurationError(f"this process hosts troupe {name!r} already")
+        self._services[name] = instance, service
+
+    async def perform(self, make: Callable[[int], CallTroupe]) -> CallEnded:
+        """Make a call, and wait for its end."""
+        if self._closed:
+            raise Unavailable("the process was closed; nothing was called")
+        self._token += 1
+        token = self._token
+        future = self._calls[token] = asyncio.get_running_loop().create_future()
+        self._machine.submit(make(token))
+        try:
+            ended: CallEnded = await future
+        except asyncio.CancelledError:
+            self._machine.submit(CancelCall(token))
+            raise
+        finally:
+            del self._calls[token]
+        return ended
+
+    def take(self, delivery: Execute | Abandoned | CallEnded) -> None:
+        """Something delivered, in order."""
+        match delivery:
+            case CallEnded(token):
+                future = self._calls.get(token)
+                if future is not None and not future.done():
+                    future.set_result(delivery)
+            case Abandoned(token):
+                task = self._running.pop(token, None)
+                if task is not None:
+                    task.cancel()
+            case Execute():
+                self._execute(delivery)
+
+    def close(self) -> None:
+        """Nothing runs any more, and nobody will be answered."""
+        self._closed = True
+        for task in self._running.values():
+            task.cancel()
+        for future in self._calls.values():
+            if not future.done():
+                future.set_exception(OutcomeUnknown("the process was closed while the call was under way"))
+
+    def _execute(self, execute: Execute) -> None:
+        instance, service = self._services[execute.group]
+        procedure = service.find(execute.operation, execute.types)
+        assert procedure is not None, "the machine has looked"
+        outcome: Outcome
+        try:
+            arguments = procedure.decode(execute.arguments)
+            if procedure.is_async and len(self._running) >= RUNNING_MAX:
+                raise RuntimeError(f"{RUNNING_MAX} procedures run at this host already")
+            result = procedure.function(instance, **arguments)
+            if procedure.is_async:
+                self._run(execute, procedure, result)
+                return
+            outcome = procedure.outcome(result)
+        except msgspec.DecodeError as error:
+            outcome = raised(TypeError(f"{procedure.where}: {error}"))
+        except Exception as error:  # whatever the user's procedure raises
+            outcome = raised(error)
+        self._machine.submit(Executed(execute.token, outcome))
+
+    def _run(self, execute: Execute, procedure: Procedure, coroutine: Coroutine[Any, Any, Any]) -> None:
+        async def run() -> None:
+            try:
+                async with asyncio.timeout(execute.patience_ms / 1000):
+                    outcome = procedure.outcome(await coroutine)
+            except Exception as error:  # whatever the user's procedure raises, and TimeoutError
+                outcome = raised(error)
+            self._running.pop(execute.token, None)
+            self._machine.submit(Executed(execute.token, outcome))
+
+        self._running[execute.token] = asyncio.get_running_loop().create_task(run())

@@ -1,0 +1,162 @@
+"""Rolling restarts: who is restarted when, and what is waited for."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from phalanx.model.clock import SECOND, Instant
+from phalanx.model.view import Member
+from phalanx.node.rolling import Action, Done, Restart, Rolling, Stop, Wait, cannot_spare, unsettled
+from phalanx.node.status import GroupStatus, Status, SuspendedStatus
+
+NAMES = ("a", "b", "c")
+HOSTS = GroupStatus("g", 1, "total", NAMES, (), "host", True, 0)
+
+
+@dataclass
+class Cluster:
+    """What three nodes say, which tests change."""
+
+    statuses: dict[str, Status | None] = field(default_factory=dict)
+    now: int = 0
+
+    def __post_init__(self) -> None:
+        members = tuple(Member(name, name, 1) for name in NAMES)
+        for name in NAMES:
+            self.statuses[name] = Status(name, name, 1, "member", "c", 1, members, (), (), 1, False, (HOSTS,))
+
+    def change(self, name: str, **fields: object) -> None:
+        status = self.statuses[name]
+        assert status is not None
+        self.statuses[name] = msgspec.structs.replace(status, **fields)
+
+    def change_all(self, **fields: object) -> None:
+        for name in NAMES:
+            self.change(name, **fields)
+
+    def restarted(self, name: str) -> None:
+        """It is back, and all is well."""
+        status = self.statuses[name]
+        assert status is not None
+        self.change(name, incarnation=status.incarnation + 1)
+
+    def step(self, rolling: Rolling, seconds: float = 0.0) -> Action:
+        self.now += int(seconds * SECOND)
+        return rolling.step(self.statuses, Instant(self.now, 0))
+
+
+def test_members_are_restarted_in_turn_the_eldest_last() -> None:
+    cluster, rolling = Cluster(), Rolling()
+    for name in ("c", "b", "a"):
+        assert cluster.step(rolling) == Restart(name)
+        assert cluster.step(rolling) == Wait(f"{name} is not back: it was not restarted, and is still {name}#1")
+        cluster.restarted(name)
+    assert cluster.step(rolling) == Done()
+    assert rolling.restarted == ["c", "b", "a"]
+
+
+def test_those_who_are_named_in_that_order() -> None:
+    cluster, rolling = Cluster(), Rolling(["b", "c"])
+    assert cluster.step(rolling) == Restart("b")
+    cluster.restarted("b")
+    assert cluster.step(rolling) == Restart("c")
+    cluster.restarted("c")
+    assert cluster.step(rolling) == Done()
+
+
+def test_a_pause_staggers_them() -> None:
+    cluster, rolling = Cluster(), Rolling(patience_ns=SECOND, pause_ns=10 * SECOND)
+    assert cluster.step(rolling) == Restart("c")
+    cluster.restarted("c")
+    assert cluster.step(rolling, 0.5) == Wait("it is too early to restart b")
+    assert cluster.step(rolling, 9.9) == Wait("it is too early to restart b")
+    assert cluster.step(rolling, 0.1) == Restart("b"), "the pause is no lack of patience"
+
+
+@pytest.mark.parametrize(
+    ("why", "fields"),
+    [
+        ("c is learner", {"state": "learner"}),
+        ("a view is being changed", {"view": 2}),
+        ("c suspects a", {"suspects": ("a",)}),
+        ("still to get its state", {"groups": (msgspec.structs.replace(HOSTS, synced=False),)}),
+        ("still to get its state", {"groups": (msgspec.structs.replace(HOSTS, learners=("b",)),)}),
+    ],
+)
+def test_a_cluster_that_is_not_at_rest_is_left_alone(why: str, fields: dict[str, object]) -> None:
+    cluster, rolling = Cluster(), Rolling(patience_ns=SECOND)
+    cluster.change("c", **fields)
+    assert why in unsettled(cluster.statuses)
+    waits = cluster.step(rolling)
+    assert isinstance(waits, Wait) and why in waits.why
+    stops = cluster.step(rolling, 1)
+    assert isinstance(stops, Stop) and why in stops.why
+    cluster = Cluster(now=cluster.now)
+    assert cluster.step(rolling) == stops, "and it does not begin again by itself"
+
+
+def test_nobody_is_restarted_while_somebody_does_not_answer() -> None:
+    cluster, rolling = Cluster(), Rolling()
+    cluster.statuses["b"] = None
+    assert cluster.step(rolling) == Wait("b does not answer")
+    del cluster.statuses["b"]
+    assert cluster.step(rolling) == Wait("b does not answer")
+    assert Rolling().step({}, Instant(0, 0)) == Wait("nobody answers")
+
+
+def test_learners_and_suspended_groups_are_waited_for() -> None:
+    cluster = Cluster()
+    cluster.change_all(learners=(Member("d", "d", 1),))
+    assert unsettled(cluster.statuses) == "d is no full member yet"
+    cluster = Cluster()
+    cluster.change_all(suspended=(SuspendedStatus("old", 2, ("x",)),))
+    assert unsettled(cluster.statuses) == "group old is suspended"
+
+
+@pytest.mark.parametrize(
+    ("why", "fields"),
+    [
+        ("does not survive the failure of one", {"survives": 0}),
+        ("it is the only host of group g", {"groups": (msgspec.structs.replace(HOSTS, hosts=("c",)),)}),
+        (
+            "takes no writes with fewer than 3",
+            {"groups": (msgspec.structs.replace(HOSTS, durable=True, min_copies=3),)},
+        ),
+    ],
+)
+def test_a_member_that_cannot_be_spared_is_not_restarted(why: str, fields: dict[str, object]) -> None:
+    cluster, rolling = Cluster(), Rolling(patience_ns=SECOND)
+    cluster.change_all(**fields)
+    assert why in cannot_spare(cluster.statuses, "c")
+    assert isinstance(cluster.step(rolling), Wait)
+    stops = cluster.step(rolling, 1)
+    assert isinstance(stops, Stop) and stops.why.startswith("c cannot be spared") and why in stops.why
+
+
+def test_a_group_that_is_hosted_elsewhere_spares_a_member() -> None:
+    cluster = Cluster()
+    cluster.change_all(groups=(msgspec.structs.replace(HOSTS, hosts=("a",), here=""),))
+    assert cannot_spare(cluster.statuses, "c") == ""
+    assert cannot_spare(cluster.statuses, "d") == "it is no full member"
+
+
+@pytest.mark.parametrize(
+    ("why", "fields"),
+    [
+        ("it is learner", {"state": "learner"}),
+        ("it does not host g yet", {"groups": ()}),
+        ("it does not host g yet", {"groups": (msgspec.structs.replace(HOSTS, here="learner"),)}),
+        ("it does not host g yet", {"groups": (msgspec.structs.replace(HOSTS, synced=False),)}),
+    ],
+)
+def test_the_next_waits_until_the_last_is_back_with_its_state(why: str, fields: dict[str, object]) -> None:
+    cluster, rolling = Cluster(), Rolling(patience_ns=10 * SECOND)
+    assert cluster.step(rolling) == Restart("c")
+    cluster.statuses["c"] = None
+    assert cluster.step(rolling, 5) == Wait("c is not back: it does not answer")
+    cluster.statuses["c"] = Cluster().statuses["c"]
+    cluster.change("c", incarnation=2, **fields)
+    assert cluster.step(rolling) == Wait(f"c is not back: {why}")
+    assert cluster.step(rolling, 5) == Stop(f"c is not back: {why}")
+    assert rolling.restarted == []
