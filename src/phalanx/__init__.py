@@ -44,6 +44,7 @@ from phalanx.errors import (
     Unavailable,
 )
 from phalanx.group.config import Limits, Timing
+from phalanx.model.globalstate import GlobalState
 from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, Sliced, command, query
 from phalanx.model.view import Member, Order, View
 from phalanx.runtime.loop import run
@@ -71,6 +72,7 @@ __all__ = [
     "Excluded",
     "Fenced",
     "Founded",
+    "GlobalState",
     "Group",
     "Hosted",
     "Lease",
