@@ -8,6 +8,7 @@ from types import ModuleType
 
 from phalanx.lab.experiments import (
     byzantine_generals,
+    distributed_snapshot,
     failure_detectors,
     failure_masking,
     flp,
@@ -40,6 +41,7 @@ EXPERIMENTS = {
             flp,
             message_orders,
             virtual_synchrony,
+            distributed_snapshot,
             split_brain,
             failure_detectors,
         ),
