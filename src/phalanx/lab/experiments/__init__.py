@@ -15,6 +15,7 @@ from phalanx.lab.experiments import (
     message_orders,
     rpc_semantics,
     split_brain,
+    state_transfer,
     two_armies,
     virtual_synchrony,
 )
@@ -41,6 +42,7 @@ EXPERIMENTS = {
             flp,
             message_orders,
             virtual_synchrony,
+            state_transfer,
             distributed_snapshot,
             split_brain,
             failure_detectors,
