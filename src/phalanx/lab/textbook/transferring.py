@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from phalanx.group.config import Limits
 from phalanx.group.messages import Accept, Accepted, Chunk, Commit, Fetch, Prepare, Promise, Wish
 from phalanx.lab.groups import LIMITS
 from phalanx.lab.textbook.membership import PATIENCE_NS, Application, Members
@@ -122,6 +123,17 @@ class Join(NamedTuple):
         return "in the state" if self.sent[0] in self.states[self.names[-1]][: self.taken] else "as a member"
 
 
+def _limits(chunk: int) -> Limits:
+    return msgspec.structs.replace(LIMITS, chunk=chunk or LIMITS.chunk)
+
+
+def _deliver_history(members: Members, history: Sequence[str]) -> None:
+    members.found()
+    for payload in history:
+        members.multicast(members.names[0], payload.encode())
+    members.world.run_for(SECOND)
+
+
 def join(
     names: Sequence[Name],
     spec: GroupSpec,
@@ -166,12 +178,8 @@ def join(
     def left() -> tuple[Name, ...]:
         return tuple(name for name in names if not (fallen and name == donors[0]))
 
-    limits = msgspec.structs.replace(LIMITS, chunk=chunk or LIMITS.chunk)
-    members = Members(old, spec, applications, seed=seed, limits=limits, hears=hears)
-    members.found()
-    for payload in history:
-        members.multicast(old[0], payload.encode())
-    members.world.run_for(SECOND)
+    members = Members(old, spec, applications, seed=seed, limits=_limits(chunk), hears=hears)
+    _deliver_history(members, history)
     steps.clear()
     joining = True
     members.world.add(new)
