@@ -114,7 +114,12 @@ def way_claims(single: dict[str, list[Join]], steady: dict[str, list[Join]]) -> 
             len(runs),
             sum(map(_agree, runs)),
         )
-        yield equal(f"{kind}: there are three ways to it", "DESIGN section 8", set(WAYS), {made.begun for made in runs})
+        yield equal(
+            f"{kind}: there are three ways to it",
+            "DESIGN section 8",
+            sorted(WAYS),
+            sorted({made.begun for made in runs}),
+        )
     for kind, runs in steady.items():
         yield equal(f"{kind}: and if they multicast all the time", ISIS, len(runs), sum(map(_agree, runs)))
     both = [made for runs in steady.values() for made in runs]
