@@ -1,71 +1,17 @@
-"""One end of a multicast channel, step by step: gaps, late comers, those too far behind, limits, strangers."""
+"""One end of a multicast channel, step by step: gaps, late comers, those too far behind, limits."""
 
 import itertools
-import random
 from typing import Any
 
 import pytest
 
-from phalanx.errors import ConfigurationError
-from phalanx.model.clock import MILLISECOND, SECOND, Instant
-from phalanx.model.machine import LinkUp, Output, Received
-from phalanx.multicast.channel import ReliableChannel
-from phalanx.multicast.config import FRAGMENT_COST, ChannelConfig, ChannelLimits, ChannelTiming, cost_of
-from phalanx.multicast.messages import Arrived, Beat, Drained, Missed, Nack, Piece, Publish, Taken
+from phalanx.model.clock import MILLISECOND, SECOND
+from phalanx.model.machine import Received
+from phalanx.multicast.config import FRAGMENT_COST, cost_of
+from phalanx.multicast.messages import Arrived, Beat, Missed, Nack, Piece, Publish, Taken
 from phalanx.multicast.receiving import covered, first_of
-from phalanx.multicast.suppression import backoff, expected_requests
+from tests.multicast.end import End, beat, payloads, piece
 from tests.multicast.world import QUICK, SMALL
-
-
-class End:
-    """A machine, and the time that it is told."""
-
-    def __init__(self, limits: ChannelLimits = SMALL, timing: ChannelTiming = QUICK) -> None:
-        self.now = SECOND
-        config = ChannelConfig("test", "me", ("*",), limits, timing)
-        self.machine = ReliableChannel(config, random.Random(1), Instant(self.now, 0))
-        self.sent: list[Any] = []
-        self.got: list[Any] = []
-        self.notes: list[str] = []
-        self.drained = 0
-
-    def step(self, *events: Any, after: int = 0) -> Output:
-        self.now += after
-        out = self.machine.step(events, Instant(self.now, 0))
-        self.sent += [send.message for send in out.eager]
-        self.got += [each for each in out.deliveries if not isinstance(each, Drained)]
-        self.drained += sum(isinstance(each, Drained) for each in out.deliveries)
-        self.notes += [note.what for note in out.notes]
-        return out
-
-    def hear(self, *messages: Any, after: int = 0) -> None:
-        self.step(*[Received("x", message) for message in messages], after=after)
-
-    def let_pass(self, time: int) -> None:
-        """Step at every deadline."""
-        end = self.now + time
-        while (due := self.machine.deadline) <= end:
-            self.now = max(self.now, due)
-            self.step()
-        self.now = end
-
-    def told(self, kind: type[Any]) -> list[Any]:
-        return [message for message in self.sent if isinstance(message, kind)]
-
-
-def piece(
-    number: int, body: bytes = b"", *, low: int = 1, high: int = 0, first: bool = True, last: bool = True
-) -> Piece:
-    return Piece("test", 9, "s", number, low, high or number, first, last, body or b"%d" % number)
-
-
-def beat(high: int, low: int = 1) -> Beat:
-    return Beat("test", 9, "s", low, high)
-
-
-def payloads(end: End) -> list[bytes]:
-    return [each.payload for each in end.got if isinstance(each, Arrived)]
-
 
 # --- order and gaps -----------------------------------------------------------------------------------------------
 
@@ -206,7 +152,7 @@ def test_the_rate_is_kept_to_with_repairs() -> None:
     times: list[tuple[int, int]] = []
     begun = end.now
     while end.now < begun + SECOND:
-        end.now = max(end.now, end.machine.deadline)
+        end.now = max(end.now, end.deadline)
         stream, high = end.machine.sending.stream, end.machine.sending.high
         out = end.step(Received("x", Nack("test", stream, ((max(1, high - 20), high),))))
         times += [(end.now, cost_of(s.message.body)) for s in out.eager if isinstance(s.message, Piece)]
@@ -234,10 +180,17 @@ def test_beats_grow_rarer() -> None:
     end.step(Publish(b"x"))
     begun, times = end.now, []
     while end.now < begun + 10 * SECOND:
-        end.now = end.machine.deadline
+        end.now = end.deadline
         times += [end.now - begun for send in end.step().eager if isinstance(send.message, Beat)]
     gaps = [b - a for a, b in itertools.pairwise(times)]
     assert times[0] == QUICK.beat_least and gaps == sorted(gaps) and gaps[-1] == QUICK.beat_most
+
+
+def test_one_that_has_sent_nothing_says_nothing() -> None:
+    end = End()
+    assert end.machine.deadline is None
+    end.let_pass(10 * SECOND)
+    assert end.sent == []
 
 
 def test_nothing_is_kept_beyond_the_limits() -> None:
@@ -258,7 +211,7 @@ def test_it_tells_when_there_is_room_again() -> None:
     end.drained = 0
     full = end.machine.queued
     while not end.drained:
-        end.now = end.machine.deadline
+        end.now = end.deadline
         end.step()
     assert full > SMALL.queue // 2 >= end.machine.queued > SMALL.queue // 4
     end.let_pass(SECOND)
@@ -304,90 +257,3 @@ def test_a_payload_that_is_too_large_is_missed() -> None:
     end.hear(*parts, piece(12, b"next"))
     assert [type(each) for each in end.got] == [Missed, Arrived]
     assert "multicast.too large" in end.notes
-
-
-# --- strangers ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "text",
-        piece(3, low=4, high=3),
-        piece(9, high=8),
-        piece(1, b"x" * 401),
-        beat(1, low=9),
-        beat(0, low=0),
-        Nack("test", 9, ((3, 2),)),
-        Nack("test", 9, ((1, 5), (4, 6))),
-        Nack("test", 9, ((0, 5),)),
-    ],
-)
-def test_what_no_member_says_changes_nothing(message: Any) -> None:
-    end = End()
-    end.hear(message)
-    assert end.machine.streams == {} and end.got == [] and end.notes == ["multicast.foreign"]
-
-
-def test_other_channels_and_ones_own_datagrams_are_not_heard() -> None:
-    end = End()
-    end.step(LinkUp("x"), Publish(b"x"))
-    (own,) = end.told(Piece)
-    end.hear(Piece("other", 9, "s", 1, 1, 1, True, True, b"x"), own, Beat("other", 9, "s", 1, 1))
-    assert end.machine.streams == {} and end.got == []
-
-
-def test_only_so_many_senders_are_heard() -> None:
-    end = End(ChannelLimits(streams=2))
-    end.hear(*[Piece("test", stream, f"s{stream}", 1, 1, 1, True, True, b"x") for stream in (1, 2, 3)])
-    assert set(end.machine.streams) == {1, 2} and "multicast.too many" in end.notes
-
-
-def test_a_claim_of_numbers_without_end_costs_nothing() -> None:
-    end = End()
-    end.hear(piece(1), beat((1 << 62) - 1))
-    end.let_pass(SECOND)
-    assert end.told(Nack)[0].ranges == ((2, 1 + SMALL.ahead // (SMALL.datagram + FRAGMENT_COST)),)
-    end.step(Publish(b"x"))
-    end.hear(Nack("test", end.machine.sending.stream, ((1, (1 << 62) - 1),)), after=SECOND)
-    assert [each.number for each in end.told(Piece)] == [1, 1]
-
-
-# --- settings -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("limits", "timing", "said"),
-    [
-        (ChannelLimits(rate=0), QUICK, "rate is 0"),
-        (ChannelLimits(datagram=65_000, burst=1 << 20), QUICK, "at most 60,000"),
-        (ChannelLimits(retained=1 << 20), QUICK, "retained is 1048576"),
-        (SMALL, ChannelTiming(beat_least=2 * SECOND), "must grow in this order"),
-        (SMALL, ChannelTiming(receivers=0), "receivers is 0"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(limits: ChannelLimits, timing: ChannelTiming, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
-        End(limits, timing)
-
-
-# --- suppression --------------------------------------------------------------------------------------------------
-
-
-def test_delays_follow_their_distribution() -> None:
-    """Its median: F(t) = 1/2."""
-    delays = sorted(backoff(n / 1_000, 1_000_000, 100) for n in range(1_000))
-    assert delays[0] == 0 and delays[-1] < 1_000_000
-    assert delays[500] == backoff(0.5, 1_000_000, 100) > 800_000, "most wait for long"
-
-
-@pytest.mark.parametrize(("receivers", "share"), [(1, 0.2), (10, 0.25), (100, 0.125), (1_000, 0.125), (50, 0.9)])
-def test_the_expected_number_of_requests_is_what_draws_give(receivers: int, share: float) -> None:
-    rng = random.Random(f"{receivers} {share}")
-    rounds, total = 400, 0
-    for _ in range(rounds):
-        delays = sorted(backoff(rng.random(), 1 << 40, receivers) for _ in range(receivers))
-        total += sum(delay <= delays[0] + share * (1 << 40) for delay in delays)
-    expected = expected_requests(receivers, share, receivers)
-    assert abs(total / rounds - expected) < 0.15 * expected
-    assert expected_requests(receivers, 1.0, receivers) == receivers

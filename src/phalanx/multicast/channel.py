@@ -72,8 +72,9 @@ class ReliableChannel:
         return out
 
     @property
-    def deadline(self) -> int:
-        return min([self.sending.deadline(), *[stream.deadline() for stream in self.streams.values()]])
+    def deadline(self) -> int | None:
+        due = self.sending.deadline()
+        return min([*(() if due is None else (due,)), *[s.deadline() for s in self.streams.values()]], default=None)
 
     def _hear(self, message: Any, now: int, out: Output) -> None:
         if not isinstance(message, Piece | Beat | Nack) or not is_sound(message, self.config):

@@ -51,7 +51,7 @@ class ChannelTiming(msgspec.Struct, frozen=True):
     spread: int = 4
     """Requests are spread over so many round trips (K of RFC 5401).  Less is quicker, and suppresses less."""
     beat_least: int = 20 * MILLISECOND
-    """After the last fragment a sender tells how far it got after this, ..."""
+    """After its last fragment a sender tells how far it got after this, ..."""
     beat_most: int = SECOND
     """... then twice as late each time up to this (Holbrook, Singhal, Cheriton 1995)."""
     forget_after: int = 30 * SECOND

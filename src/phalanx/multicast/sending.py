@@ -93,7 +93,7 @@ class Sending:
             self._send(number, now, out)
         if self._beat_asked and now - self._beat_sent_at >= self._hold:
             self._beat(now, out)
-        elif now >= self._beat_at:
+        elif self.high and now >= self._beat_at:
             self._beat_after = min(2 * self._beat_after, self._config.timing.beat_most)
             self._beat(now, out)
 
@@ -131,8 +131,10 @@ class Sending:
         self._beat_sent_at = now
         self._beat_asked = False
 
-    def deadline(self) -> int:
-        """When there is something to send, or to say."""
+    def deadline(self) -> int | None:
+        """When there is something to send, or to say.  One that has sent nothing says nothing: thousands may listen."""
+        if not self.high:
+            return self._free_at - self._burst_ns if self._queue else None
         due = self._beat_at
         if self._beat_asked:
             due = min(due, self._beat_sent_at + self._hold)
