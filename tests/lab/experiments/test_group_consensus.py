@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from phalanx.group.multicast import Multicasting
+from phalanx.group.machine import GroupMachine
+from phalanx.group.messages import Ack, Row
 from phalanx.lab.experiments import group_consensus
 from phalanx.lab.experiments.group_consensus import FIVE, THREE, TOTAL, WAYS, crashes, survive
 from phalanx.lab.experiments.result import Claim
 from phalanx.lab.figures.model import Matrix
 from phalanx.lab.textbook.consensus import Rotating
 from phalanx.lab.textbook.proposing import Crash, decide
+from phalanx.model.clock import Instant
+from phalanx.model.machine import Output, Send
 from phalanx.model.view import View
 from phalanx.parts import quorum
 from phalanx.parts.holdback import Total
@@ -68,18 +71,20 @@ def test_a_coordinator_that_waits_for_all_ends_at_the_first_crash(monkeypatch: p
     assert not survive(WAYS[-1], 1)
 
 
-def test_rows_that_go_twice_change_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    show = Multicasting._show
+def test_acknowledgements_that_go_twice_change_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = GroupMachine.step
 
-    def twice(self: Multicasting, *arguments: Any) -> None:
-        show(self, *arguments)
-        show(self, *arguments)
+    def twice(self: GroupMachine, events: Iterable[Any], now: Instant) -> Output:
+        out = step(self, events, now)
+        for sends in (out.eager, out.sends):
+            sends += [Send(send.to, send.message) for send in sends if isinstance(send.message.body, Ack | Row)]
+        return out
 
     def found() -> list[str]:
         return wrong(group_consensus.count_claims([decide(TOTAL, THREE, (7, None, None))]))
 
     assert found() == []
-    monkeypatch.setattr(Multicasting, "_show", twice)
+    monkeypatch.setattr(GroupMachine, "step", twice)
     assert found() == ["each that got it tells each other that it did: (n - 1)^2"]
 
 

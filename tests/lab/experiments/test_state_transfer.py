@@ -10,7 +10,7 @@ from phalanx.group.transfer import Transfer
 from phalanx.lab.experiments import state_transfer
 from phalanx.lab.experiments.result import Claim
 from phalanx.lab.experiments.state_transfer import HISTORY, NAMES, PIECE, SPECS, fall, transfer
-from phalanx.lab.figures.model import Messages
+from phalanx.lab.figures.model import Messages, Remark
 from phalanx.lab.textbook.transferring import ALWAYS, Join, join
 from tests.lab.experiments.runs import short
 
@@ -97,4 +97,5 @@ def test_the_figure_ends_when_all_are_in_the_view() -> None:
     assert isinstance(figure, Messages)
     texts = [event.text for event in figure.events]
     assert texts.count("view 3, full") == 4 and texts[0] == "WISH"
-    assert texts.index("takes a state of 2") < texts.index("delivers new 1") < texts.index("PREPARE")
+    seen = [event.text for event in figure.events if isinstance(event, Remark) and event.at == "P4"]
+    assert seen == ["view 2, learner", "takes a state of 2", "delivers new 1", "view 3, full"]

@@ -123,7 +123,7 @@ def order_claims(weaker: dict[str, Decision]) -> Iterator[Claim]:
 
 def count_table(sizes: list[Decision]) -> Table:
     """As many as arrived until the last has decided."""
-    rows = tuple((len(each.alive), each.data, each.rows, each.data + each.rows) for each in sizes)
+    rows = tuple((len(each.alive), each.data, each.shown, each.data + each.shown) for each in sizes)
     return Table("Messages of one decision", ("members", "with the proposal", "that show its receipt", "all"), rows)
 
 
@@ -140,7 +140,7 @@ def count_claims(sizes: list[Decision]) -> Iterator[Claim]:
         "each that got it tells each other that it did: (n - 1)^2",
         "DESIGN section 5",
         [(n - 1) ** 2 for n in members],
-        [each.rows for each in sizes],
+        [each.shown for each in sizes],
     )
 
 

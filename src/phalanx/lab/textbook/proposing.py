@@ -8,7 +8,7 @@ order it is not.
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from phalanx.group.messages import Data, Row
+from phalanx.group.messages import Ack, Data, Row
 from phalanx.lab.textbook.consensus import Rotating
 from phalanx.lab.textbook.membership import Application, Members
 from phalanx.lab.textbook.watchful import Watchful
@@ -58,8 +58,8 @@ class Decision(NamedTuple):
     alive: tuple[Name, ...]
     data: int
     """Messages with proposals, and ..."""
-    rows: int
-    """... rows that arrived from the first proposal to the last decision."""
+    shown: int
+    """... acknowledgements and rows that arrived from the first proposal to the last decision."""
 
     @property
     def agrees(self) -> bool:
@@ -84,15 +84,15 @@ def decide(
     """By a group of these members.  All propose within a tenth of a millisecond: messages take longer."""
     decided: dict[Name, int] = {}
     applications: dict[Name, Application] = {name: Member(decided, name) for name in names}
-    received = data = rows = 0
+    received = data = shown = 0
     begun = crashed = False
 
     def hears(source: Name, target: Name, body: Any) -> bool:
-        nonlocal received, data, rows, crashed
+        nonlocal received, data, shown, crashed
         if not begun or source == target:
             return True
         data += isinstance(body, Data)
-        rows += isinstance(body, Row)
+        shown += isinstance(body, Ack | Row)
         if crash is not None and target == crash.name:
             received += 1
             if received > crash.after and not crashed:
@@ -115,7 +115,7 @@ def decide(
         return tuple(name for name in names if not (crash is not None and crashed and name == crash.name))
 
     members.world.run_while(lambda: any(name not in decided for name in alive()), PATIENCE_NS, MICROSECOND)
-    counted = data, rows
+    counted = data, shown
     members.world.run_for(SECOND)
     assert not members.world.failures, members.world.failures
     return Decision(tuple(proposals), crash, crashed, decided, alive(), *counted)

@@ -16,6 +16,7 @@ from phalanx.lab.textbook.membership import PATIENCE_NS, Application, Members
 from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.events import Delivered, Founded, Installed, Restored, SnapshotWanted
 from phalanx.model.view import GroupSpec, Name
+from phalanx.sim.conditions import Conditions
 
 JOINING = (Wish, Prepare, Promise, Accept, Accepted, Commit, Fetch, Chunk)
 """Messages of a join: of two view changes, and of the transfer between them."""
@@ -23,6 +24,9 @@ JOINING = (Wish, Prepare, Promise, Accept, Accepted, Commit, Fetch, Chunk)
 NEVER = range(0)
 ALWAYS = range(10_000)
 """After each message."""
+
+SLOW = Conditions(stagger_ns=0, delay_min_ns=2 * MILLISECOND, delay_spread_ns=MILLISECOND)
+"""A network in which the steps of a join take longer than anything that a member waits for by itself."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[str]).decode
@@ -178,7 +182,7 @@ def join(
     def left() -> tuple[Name, ...]:
         return tuple(name for name in names if not (fallen and name == donors[0]))
 
-    members = Members(old, spec, applications, seed=seed, limits=_limits(chunk), hears=hears)
+    members = Members(old, spec, applications, seed=seed, conditions=SLOW, limits=_limits(chunk), hears=hears)
     _deliver_history(members, history)
     steps.clear()
     joining = True
