@@ -204,8 +204,8 @@ class Group:
         at a time for each process; others wait.
 
         Raises `Unavailable` if the view changed meanwhile, or this process is or was put out: ask again.  `TooLarge` if
-        what one host recorded has more than `replication.globalstate.REPORT_BYTES_MAX` (16 MiB).  `ConfigurationError`
-        without `record`.
+        what one host recorded has more than `replication.globalstate.REPORT_BYTES_MAX` (16 MiB).  `StorageFull` if the
+        group is durable and this process has no room on disk.  `ConfigurationError` without `record`.
         """
         if self._snapshots is None:
             raise ConfigurationError(f"group {self.name} takes no snapshots: give `record` to `Process.group`")

@@ -10,6 +10,7 @@ import logging
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 
 from phalanx.errors import ConfigurationError
 from phalanx.model.view import Address
@@ -57,11 +58,13 @@ class MulticastTransport:
             local = ipaddress.IPv4Address(interface).packed
         except ValueError:
             raise ConfigurationError(f"{interface!r} is no IPv4 address of an interface of this machine") from None
-        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.setblocking(False)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            with suppress(OSError):  # some kernels refuse what is too much, where others give what they have
+                made.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # several processes of a machine may listen
-            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                made.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
             made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, local)
             made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, hops)
             made.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 1)
