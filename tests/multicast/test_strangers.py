@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from phalanx.errors import ConfigurationError
+from phalanx.lab.experiments.reliable_multicast import expected_requests
 from phalanx.model.clock import SECOND
 from phalanx.model.machine import LinkUp
 from phalanx.multicast.config import FRAGMENT_COST, ChannelLimits, ChannelTiming
 from phalanx.multicast.messages import Beat, Nack, Piece, Publish
-from phalanx.multicast.suppression import backoff, expected_requests
+from phalanx.multicast.suppression import backoff
 from tests.multicast.end import End, beat, piece
 from tests.multicast.world import QUICK, SMALL
 

@@ -11,6 +11,7 @@ from phalanx.multicast.config import ChannelLimits
 from phalanx.multicast.messages import Missed, Nack, Piece
 from phalanx.multicast.receiving import Receiving
 from phalanx.multicast.sending import Sending
+from phalanx.sim.conditions import Conditions
 from tests.multicast.world import SMALL, Channels, is_in_order, without_gaps
 
 AMPLE = ChannelLimits(
@@ -67,6 +68,28 @@ def test_some_seeds_lose_something_for_good() -> None:
     channels = storm(0, SMALL, heavy=True)
     assert wrong_in(channels) == []
     assert any(isinstance(each, Missed) for got in channels.got.values() for each in got)
+
+
+def test_a_sender_that_starts_anew_is_another_life() -> None:
+    """What of its first life did not come is missed once that has been silent for long, and nothing of the second."""
+    channels = Channels(["a", "b"], limits=AMPLE, conditions=Conditions(lossy=True))
+    channels.run(0.1)
+    channels.publish("a", b"1")
+    channels.run(0.1)
+    channels.world.network.loss = 1
+    channels.publish("a", b"2")
+    channels.run(0.003)
+    channels.world.network.loss = 0
+    channels.publish("a", b"3")
+    channels.run(0.001)  # it has come, and there was no time to ask for the other
+    channels.world.crash("a")
+    channels.world.start("a")
+    channels.run(0.1)
+    channels.publish("a", b"4")
+    channels.run(25)
+    first, second, missed = channels.got["b", "a"]
+    assert (first, second) == (b"1", b"4") and isinstance(missed, Missed) and missed.fragments == 2
+    assert len(channels.machine("b").streams) == 1
 
 
 # --- with rules taken out -----------------------------------------------------------------------------------------

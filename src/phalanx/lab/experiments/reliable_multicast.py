@@ -29,7 +29,6 @@ from phalanx.lab.experiments.result import Claim, Result, Table, equal, near
 from phalanx.lab.figures.model import Lines, Series
 from phalanx.lab.textbook.feedback import DELAY_NS, INTERVAL_NS, Way
 from phalanx.lab.textbook.implosion import Round, by_product, by_textbook
-from phalanx.multicast.suppression import expected_requests
 
 PIPER = "Piper, Reliable Multicast with Unreliable Multicast"
 TOWSLEY = "Towsley, Kurose, Pingali 1997"
@@ -99,6 +98,24 @@ def expected(way: str, receivers: int) -> float:
     if way == Way.UNIFORM:
         return uniform_requests(receivers)
     return expected_requests(receivers, SHARE, receivers) if way == PRODUCT else float(receivers)
+
+
+def expected_requests(receivers: int, share: float, assumed: int) -> float:
+    """How many of `receivers` ask, on average, if all notice at once and a request is heard by the others after `share`
+    of the interval; `assumed` is the number that they take themselves for.
+
+    Receiver i asks if none of the others had asked `share` before its own delay t: n times the integral of f(t) times
+    (1 - F(t - share))^(n - 1), where F(t) = (e^(g t) - 1) / (e^g - 1) on [0, 1] and g = ln `assumed` + 1.  Since
+    f(t + share) = e^(g share) f(t), that is n F(share) + e^(g share) (1 - (1 - F(1 - share))^n).
+    """
+    growth = math.log(assumed) + 1
+
+    def below(t: float) -> float:
+        return math.expm1(growth * min(1.0, t)) / math.expm1(growth)
+
+    if share >= 1:
+        return float(receivers)
+    return receivers * below(share) + math.exp(growth * share) * (1 - (1 - below(1 - share)) ** receivers)
 
 
 def uniform_requests(receivers: int) -> float:
