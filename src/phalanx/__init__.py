@@ -2,6 +2,7 @@
 
 join      be a process of a cluster: groups, replicated objects
 connect   be a client of one
+channel   multicast to any number of processes, over UDP
 local     a whole cluster inside this program, for tests and notebooks
 """
 
@@ -17,6 +18,7 @@ if is_source_wanted():  # before anything is imported that may be compiled
 
 from phalanx.api import recipes
 from phalanx.api.backup.format import Backup
+from phalanx.api.channel import Channel, Heard, channel
 from phalanx.api.client import Client, Replicated, connect
 from phalanx.api.groups import Changed, Excluded, Founded, Group, Lost, Message, Restored
 from phalanx.api.hosted import Hosted
@@ -46,13 +48,16 @@ from phalanx.errors import (
     RestartStopped,
     StateLost,
     StorageFull,
+    TooFarBehind,
     TooLarge,
     Unavailable,
 )
 from phalanx.group.config import Limits, Timing
+from phalanx.model.globalstate import GlobalState
 from phalanx.model.procedures import procedure
 from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, Sliced, command, query
 from phalanx.model.view import Member, Order, View
+from phalanx.multicast.config import ChannelLimits, ChannelTiming
 from phalanx.node.status import Status
 from phalanx.runtime.loop import run
 from phalanx.services.store import values as txn
@@ -66,6 +71,9 @@ __all__ = [
     "OUTSIDE",
     "Backup",
     "Changed",
+    "Channel",
+    "ChannelLimits",
+    "ChannelTiming",
     "Client",
     "Cluster",
     "ClusterSuperseded",
@@ -79,7 +87,9 @@ __all__ = [
     "Excluded",
     "Fenced",
     "Founded",
+    "GlobalState",
     "Group",
+    "Heard",
     "Hosted",
     "Lease",
     "LeaseLost",
@@ -106,12 +116,14 @@ __all__ = [
     "StorageFull",
     "Store",
     "Timing",
+    "TooFarBehind",
     "TooLarge",
     "Troupe",
     "Unavailable",
     "Versioned",
     "View",
     "Watch",
+    "channel",
     "command",
     "connect",
     "join",

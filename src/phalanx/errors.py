@@ -94,6 +94,24 @@ class RestartStopped(PhalanxError):
         self.restarted = restarted
 
 
+class TooFarBehind(PhalanxError):
+    """A multicast channel cannot deliver what follows of a sender: this process was too far behind, and the sender keeps
+    it no more, or has fallen silent.  Whoever iterates on goes on behind the gap.
+
+    sender: its name.  fragments: how much is lost, in datagrams.
+    """
+
+    def __init__(self, sender: str, fragments: int) -> None:
+        super().__init__(sender, fragments)
+        self.sender = sender
+        self.fragments = fragments
+
+    def __str__(self) -> str:
+        return (
+            f"{self.fragments} datagrams of {self.sender} are lost: this process was too far behind, or it fell silent"
+        )
+
+
 class LeaseLost(PhalanxError):
     """A lease has expired or was revoked, and its keys are gone.  An operation that raises this has changed nothing; a
     block that is left with it was held under the lease, and cancelled."""

@@ -39,7 +39,7 @@ def test_calls_happen_once_and_reads_are_current_whatever_goes_wrong(seed: int) 
 def test_the_scenario_reaches_what_it_is_for() -> None:
     """Silent nodes, held commands, exclusions, transfers, lost sessions: or a clean run shows nothing."""
     seen: set[str] = set()
-    for seed in range(40):
+    for seed in range(50):
         seen |= run_seed(ServiceScenario, seed).notes.keys()
     assert seen >= {"client.silence", "gateway.held", "gateway.dropped", "gateway.restored", "node.excluded", "lag"}
 

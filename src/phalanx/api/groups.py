@@ -3,14 +3,17 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from phalanx.errors import OutcomeUnknown, StateLost, StorageFull, TooLarge, Unavailable
+from phalanx.api.snapshots import CONTRACT, Snapshots, marked
+from phalanx.errors import ConfigurationError, OutcomeUnknown, StateLost, StorageFull, TooLarge, Unavailable
 from phalanx.group.config import Limits
 from phalanx.model import events
 from phalanx.model.clock import Stamp
 from phalanx.model.events import Consumed, Delivered, Multicast, SnapshotTaken, SnapshotWanted
-from phalanx.model.view import GroupId, GroupSpec, Member, View
+from phalanx.model.globalstate import GlobalState
+from phalanx.model.view import GroupId, GroupSpec, Member, Order, View
 
 UNSAID_FRACTION = 8
 """The machine is told at once of what the application has consumed when that is this part of a window; of less with the
@@ -71,6 +74,22 @@ class Lost(NamedTuple):
 Event = Message | Changed | Founded | Restored | Excluded | Lost
 
 
+def described(
+    name: str, order: Order | str, uniform: bool, durable: bool, min_copies: int, has_state: bool, records: bool
+) -> GroupSpec:
+    """What `Process.group` asks for.  Raises `ConfigurationError` if that makes no sense."""
+    if durable and not has_state:
+        raise ConfigurationError(f"durable group {name!r} needs snapshot and restore: its log is kept short by them")
+    try:
+        spec = GroupSpec(name, Order(order), uniform, 0, CONTRACT if records else "", durable, min_copies)
+    except ValueError:
+        known = ", ".join(o.value for o in Order)
+        raise ConfigurationError(f"order {order!r} is none of {known}") from None
+    if records and spec.order is Order.UNORDERED:
+        raise ConfigurationError(f"group {name!r} needs an order for snapshots: fifo, causal or total")
+    return spec
+
+
 class Group:
     """One process's place in a group.  Made by `Process.group`.
 
@@ -100,6 +119,7 @@ class Group:
         snapshot: Callable[[], bytes] | None,
         restore: Callable[[bytes], None] | None,
         no_room: Callable[[str], str | None],
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.spec = spec
         self.id: GroupId | None = None
@@ -107,6 +127,7 @@ class Group:
         self._submit = machine.submit
         self._queued = queued
         self._no_room = no_room
+        self._snapshots = snapshots
         self._queue_bytes_max, self._payload_bytes_max = limits.queue, limits.payload
         self._unsaid_max = limits.window // UNSAID_FRACTION
         self._unsaid = 0
@@ -145,23 +166,72 @@ class Group:
         while this waited; and, if `delivered`, `OutcomeUnknown` if it was excluded with the payload under way: it may
         have been delivered elsewhere.
         """
+        if self._snapshots is not None:
+            payload = marked(payload)
         if len(payload) > self._payload_bytes_max:
             raise TooLarge(f"{len(payload)} bytes; the limit of a payload is {self._payload_bytes_max}")
         await self._ready.wait()
         if asyncio.current_task() is not self._reader:
             await self._writable.wait()
+        future = asyncio.get_running_loop().create_future() if delivered else None
+        self._queue(payload, future)
+        if future is not None:
+            await future
+
+    def _queue(self, payload: bytes, future: asyncio.Future[None] | None = None) -> None:
+        """Behind all that was sent so far."""
         if self._closed or self.id is None:
             raise Unavailable(f"this process is no member of group {self.name}; nothing was sent")
         if self.spec.durable and (why := self._no_room(self.name)) is not None:
             raise StorageFull(why)
-        future = asyncio.get_running_loop().create_future() if delivered else None
         self._own.append(future)
         self._submit(Multicast(self.id, (payload,)))
         self._handed += len(payload)
         if self._queued(self.id) + self._handed > self._queue_bytes_max:
             self._writable.clear()
-        if future is not None:
-            await future
+
+    # --- global states
+
+    async def global_state(self) -> GlobalState:
+        """A consistent cut through the running group: what every host's `record` gave, and which payloads were under
+        way between each two (Chandy and Lamport 1985; see replication/globalstate.py).  Nobody stops for it.
+
+        For a group to which all processes came with `record`.  That shows a payload as received once the iteration
+        has gone on from it.  It must show a payload as sent from the moment at which `send` returns, and no sooner:
+        nothing else of this loop runs between that and the next line.
+
+        All hosts must iterate, this one too, and in another task than the one that waits here.  One snapshot is taken
+        at a time for each process; others wait.
+
+        Raises `Unavailable` if the view changed meanwhile, or this process is or was put out: ask again.  `TooLarge` if
+        what one host recorded has more than `replication.globalstate.REPORT_BYTES_MAX` (16 MiB).  `StorageFull` if the
+        group is durable and this process has no room on disk.  `ConfigurationError` without `record`.
+        """
+        if self._snapshots is None:
+            raise ConfigurationError(f"group {self.name} takes no snapshots: give `record` to `Process.group`")
+        if asyncio.current_task() is self._reader:
+            raise RuntimeError(f"the task that reads group {self.name} would wait for what it has to read")
+        return await self._snapshots.global_state(self._queue)
+
+    async def detect(self, stable: Callable[[GlobalState], bool], *, every_s: float = 1.0) -> GlobalState:
+        """Take global states, `every_s` seconds apart, until the predicate holds of one; that one.
+
+        If the predicate is stable (where it holds once it holds for ever, as for "all work is done", "these wait for each
+        other", "the token is lost"), it is true of the group from then on, though the cut need not have been a moment.
+        Snapshots that a view change spoiled are taken again.  Else raises as `global_state`.
+        """
+        while True:
+            try:
+                state = await self.global_state()
+            except Unavailable:
+                if self._closed:
+                    raise
+            else:
+                if stable(state):
+                    return state
+            await asyncio.sleep(every_s)
+
+    # --- receiving
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         """The messages.  Raises `StateLost` where the group begins anew and this process has `restore`, hence a state."""
@@ -186,34 +256,56 @@ class Group:
             while True:
                 while self._stream:
                     life, item = self._stream.popleft()
-                    match item:
-                        case Delivered():
-                            size = 0
-                            for payload in item.payloads:
-                                yield Message(item.sender, payload, item.stamp, item.view)
-                                size += len(payload)
-                            if life == self._life:
-                                self._consumed(Consumed(item.group, size))
-                        case SnapshotWanted(group, token):
-                            assert self._snapshot is not None
-                            if life == self._life:
-                                self._submit(SnapshotTaken(group, token, self._snapshot()))
-                        case events.Restored(_, data):
-                            if self._restore is not None:
-                                self._restore(data)
-                            yield Restored(data)
-                        case events.Founded():
-                            if self._restore is not None:
-                                self._restore(b"")
-                            yield Restored(b"")
-                        case _:
-                            yield item
+                    if isinstance(item, Delivered):
+                        size = 0
+                        for payload in item.payloads:
+                            message = Message(item.sender, payload, item.stamp, item.view)
+                            size += len(payload)
+                            if self._snapshots is None:
+                                yield message
+                            elif (plain := self._recorded(self._snapshots, message)) is not None:
+                                yield plain
+                        if life == self._life:
+                            self._consumed(Consumed(item.group, size))
+                    elif (event := self._shown(life, item)) is not None:
+                        yield event
                 if self._closed:
                     return
                 self._arrived.clear()
                 await self._arrived.wait()
         finally:
             self._reader = None
+
+    def _recorded(self, snapshots: Snapshots, message: Message) -> Message | None:
+        """The payload as it was sent, unless it was a snapshot's.  Markers leave before this loop runs anything else."""
+        taken = snapshots.take(message)
+        for each in taken.sends:
+            with suppress(Unavailable, StorageFull):  # then the snapshot waits for the next view
+                self._queue(each)
+        return None if taken.payload is None else message._replace(payload=taken.payload)
+
+    def _shown(self, life: int, item: Any) -> Event | None:
+        """Anything but messages: the state is given or replaced, and what the reader is told."""
+        match item:
+            case SnapshotWanted(group, token):
+                assert self._snapshot is not None
+                if life == self._life:
+                    self._submit(SnapshotTaken(group, token, self._snapshot()))
+                return None
+            case events.Restored(data=data):
+                if self._restore is not None:
+                    self._restore(data)
+                return Restored(data)
+            case events.Founded():
+                if self._restore is not None:
+                    self._restore(b"")
+                return Restored(b"")
+        event: Changed | Founded | Excluded | Lost = item
+        if self._snapshots is not None and isinstance(event, Changed):
+            self._snapshots.installed(event.view)
+        elif self._snapshots is not None and not isinstance(event, Founded):
+            self._snapshots.out(event.reason if isinstance(event, Excluded) else "the group was lost")
+        return event
 
     def _consumed(self, what: Consumed) -> None:
         """Credit for the senders: worth a turn of the machine only where somebody may be waiting for it."""
@@ -272,5 +364,7 @@ class Group:
         """No more messages come."""
         self.lost("the process left")
         self._closed = True
+        if self._snapshots is not None:
+            self._snapshots.close()
         self._ready.set()
         self._arrived.set()

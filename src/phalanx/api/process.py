@@ -10,6 +10,7 @@ from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.groups import Changed, Group
 from phalanx.api.hosted import Objects, described
+from phalanx.api.snapshots import Snapshots
 from phalanx.api.storage import Storage
 from phalanx.api.troupes import Troupe, Troupes
 from phalanx.calls.procedures import ServiceType
@@ -140,6 +141,7 @@ class Process:
         min_copies: int = 1,
         snapshot: Callable[[], bytes] | None = None,
         restore: Callable[[bytes], None] | None = None,
+        record: Callable[[], bytes] | None = None,
     ) -> Group:
         """Take a place in the group of that name, which is created if there is none.
 
@@ -148,20 +150,20 @@ class Process:
             state before the first message), then the messages since.  Needs `snapshot` and `restore`, with which the log
             is kept short, and a data directory.
         min_copies: a durable group sends nothing while it has fewer full hosts than that.
+        record: gives this process's part of `Group.global_state`, between two messages of the iteration.  All processes
+            of a group give it, or none does.  Not for unordered groups: a channel must keep its order.
 
         Raises `Refused` if it exists in another order, with typed contents, or other settings, or if it is to be durable
         and this process keeps nothing on disk; `ConfigurationError` for an unknown order, and for a durable group
-        without `snapshot` and `restore`.
+        without `snapshot` and `restore`, and an unordered one with `record`.
         """
-        if durable and (snapshot is None or restore is None):
-            raise ConfigurationError(
-                f"durable group {name!r} needs snapshot and restore: its log is kept short by them"
-            )
-        spec = GroupSpec(name, _order(order), uniform, 0, "", durable, min_copies)
+        has_state = snapshot is not None and restore is not None
+        spec = groups.described(name, order, uniform, durable, min_copies, has_state, record is not None)
         if name in self._groups:
             raise ConfigurationError(f"this process has joined group {name!r} already")
-        limits = self._config.limits
-        group = Group(spec, self._driver, self._node.group.backlog, limits, snapshot, restore, self._node.no_room)
+        limits, node = self._config.limits, self._node
+        snapshots = None if record is None else Snapshots(self.name, name, record)
+        group = Group(spec, self._driver, node.group.backlog, limits, snapshot, restore, node.no_room, snapshots)
         self._groups[name] = group
         place = self.view.group_named(name) if self.view is not None else None
         if place is not None and self.name in place.everyone and place.spec == spec:

@@ -63,6 +63,8 @@ class Kind(IntEnum):
     """The first frame of each file of a log: which part of the log it holds, and where the one before it ends."""
     BACKUP = 6
     """A record of a backup (api.backup)."""
+    MULTICAST = 7
+    """A datagram of a multicast channel (runtime.datagrams)."""
 
 
 Frame = tuple[int, memoryview]
