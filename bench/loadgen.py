@@ -10,6 +10,7 @@ import argparse
 import json
 from typing import Any
 
+from bench.samples import latencies_us
 from phalanx.lab.loadgen.histogram import Histogram
 from phalanx.lab.loadgen.load import PUTS, Load, Plan
 from phalanx.runtime.loop import run
@@ -27,8 +28,7 @@ async def generate(operation: str, outstanding: int, sessions: int, seconds: flo
         every.merge(result.histogram(each))
     return {
         "ops_per_s": round(every.total / result.seconds),
-        "p50_us": round(every.percentile(0.5) / 1000),
-        "p99_us": round(every.percentile(0.99) / 1000),
+        **latencies_us(every),
         "client_cpu": round(result.cpu, 2),
         "errors": sum(result.errors.values()),
     }
