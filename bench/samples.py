@@ -7,7 +7,6 @@ so two systems are compared round by round: a ratio is the median of the rounds'
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
 
 import msgspec
 
@@ -65,11 +64,16 @@ class Work(msgspec.Struct, frozen=True):
     def is_more_better(self) -> bool:
         return self.figure == "ops_per_s"
 
+    def place(self) -> tuple[int, ...]:
+        """Where it stands in a list of all workloads."""
+        kind = list(What).index(self.what)
+        return kind, self.size, self.senders, self.outstanding, self.members, self.groups
+
     @property
     def text(self) -> str:
         """For people."""
         words = [self.what.value]
-        if self.what in (What.MULTICAST, What.STREAM, What.PING):
+        if self.size:
             words.append(f"{self.size} B" if self.size < 1024 else f"{self.size // 1024} KiB")
         if self.what is What.MULTICAST and not self.outstanding:
             words.append(f"{self.senders} sender" + "s" * (self.senders > 1))
@@ -114,7 +118,7 @@ class Sample(msgspec.Struct, frozen=True):
     variant: str = ""
 
 
-class Spread(NamedTuple):
+class Spread(msgspec.Struct, frozen=True):
     """Values of several rounds: `low` and `high` are the least and the greatest of them."""
 
     median: float
@@ -149,8 +153,8 @@ def ratio(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Spread | No
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One system under one workload, over all rounds.  ratio: of Phalanx's figure to this one, or, in its own rows, to
-    that of its `base`.  is_limit: not a system, but the machine."""
+    """One system under one workload of ours, over all rounds.  ratio: of Phalanx's figure to this one, or, in its own
+    rows, to that of its `base`.  limit: this is no system, but the machine without any protocol, and what it does."""
 
     work: Work
     system: str
@@ -158,7 +162,7 @@ class Row(msgspec.Struct, frozen=True):
     figures: Mapping[str, Spread]
     ratio: Spread | None
     base: str = ""
-    is_limit: bool = False
+    limit: str = ""
 
     @property
     def judged(self) -> Spread:
@@ -166,50 +170,47 @@ class Row(msgspec.Struct, frozen=True):
         return self.figures[self.work.figure]
 
 
+Key = tuple[Work, str, str]
+"""Workload, system, variant."""
+
+
 def rows_of(samples: Sequence[Sample]) -> list[Row]:
     """For each workload of ours: Phalanx, the limits, and of each other system the variant in which it did best."""
-    index: dict[tuple[Work, str, str], list[Sample]] = {}
+    index: dict[Key, list[Sample]] = {}
     for sample in samples:
         if sample.work.figure in sample.figures:
             index.setdefault((sample.work, sample.system, sample.variant), []).append(sample)
     rows: list[Row] = []
-    for work in [work for work, system, _ in index if system == OURS]:
-        ours = by_round(index[work, OURS, ""], work.figure)
-        own = work.base
-        of_base = by_round(index.get((own[0], OURS, ""), ()), work.figure) if own else {}
-        base = own[1] if own and of_base else ""
-        rows.append(_row((work, OURS, ""), index, ratio(ours, of_base), base=base))
-        for limit in work.limits:
-            rows += (_row(key, index, _against(ours, index[key]), is_limit=True) for key in _best(limit, index))
-        rows += (_row(key, index, _against(ours, index[key])) for key in _best(work, index) if key[1] != OURS)
+    for work in sorted((work for work, system, _ in index if system == OURS), key=Work.place):
+        figure = work.figure
+        ours = by_round(index[work, OURS, ""], figure)
+        base, text = work.base or (work, "")
+        of_base = by_round(index.get((base, OURS, ""), ()), figure) if text else {}
+        compared = ratio(ours, of_base)
+        rows.append(Row(work, OURS, "", _spreads(index[work, OURS, ""]), compared, text if compared else ""))
+        limits = [(key, limit.what.value) for limit in work.limits for key in _best(limit, index)]
+        for key, limit in (*limits, *((key, "") for key in _best(work, index) if key[1] != OURS)):
+            compared = ratio(ours, by_round(index[key], figure))
+            rows.append(Row(work, *key[1:], _spreads(index[key]), compared, limit=limit))
     return rows
 
 
-def _against(ours: Mapping[int, float], theirs: Sequence[Sample]) -> Spread | None:
-    return ratio(ours, by_round(theirs, theirs[0].work.figure))
+def _spreads(samples: Iterable[Sample]) -> dict[str, Spread]:
+    """Of each figure that there is."""
+    values: dict[str, list[float]] = {}
+    for sample in samples:
+        for name, value in sample.figures.items():
+            values.setdefault(name, []).append(value)
+    return {name: spread for name, found in values.items() if (spread := spread_of(found))}
 
 
-def _row(
-    key: tuple[Work, str, str],
-    index: Mapping[tuple[Work, str, str], Sequence[Sample]],
-    compared: Spread | None,
-    *,
-    base: str = "",
-    is_limit: bool = False,
-) -> Row:
-    names = dict.fromkeys(name for sample in index[key] for name in sample.figures)
-    spreads = {name: spread_of(s.figures[name] for s in index[key] if name in s.figures) for name in names}
-    found = {name: spread for name, spread in spreads.items() if spread is not None}
-    return Row(*key, found, compared, base, is_limit)
-
-
-def _best(work: Work, index: Mapping[tuple[Work, str, str], Sequence[Sample]]) -> list[tuple[Work, str, str]]:
+def _best(work: Work, index: Mapping[Key, Sequence[Sample]]) -> list[Key]:
     """Of each system the variant in which it did best: peers are shown as they are at their best."""
-    sign = 1 if work.is_more_better else -1
-    best: dict[str, tuple[float, tuple[Work, str, str]]] = {}
-    for key, samples in index.items():
-        if key[0] == work:
-            value = sign * statistics.median(sample.figures[work.figure] for sample in samples)
-            if key[1] not in best or value > best[key[1]][0]:
-                best[key[1]] = value, key
-    return [key for _, key in best.values()]
+    medians = {
+        key: statistics.median(sample.figures[work.figure] for sample in samples)
+        for key, samples in index.items()
+        if key[0] == work
+    }
+    pick = max if work.is_more_better else min
+    systems = dict.fromkeys(system for _, system, _ in medians)
+    return [pick((key for key in medians if key[1] == system), key=medians.__getitem__) for system in systems]
