@@ -91,6 +91,7 @@ class Line(msgspec.Struct):
     p99_us: float | None = None
     p999_us: float | None = None
     gap_ms: float | None = None
+    errors: int = 0
 
 
 _decode = msgspec.json.Decoder(Line).decode
@@ -128,6 +129,8 @@ def sample_of(line: Line, number: int, busy: float | None) -> Sample | None:
         return None
     if busy is not None:
         figures["client_cpu"] = round(busy, 2)
+    if line.errors:
+        figures["errors"] = line.errors
     system = f"{line.peer} safe" if "(safe)" in line.workload else line.peer
     parts = (part.strip() for part in line.params.split(","))
     variant = ", ".join(part for part in parts if part and not SAID.fullmatch(part))
@@ -150,6 +153,7 @@ def run(driver: Path, seconds: float, number: int) -> list[Sample]:
     environment = {"PEERS_SECS": str(seconds), "PEERS_FAST": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     samples: list[Sample] = []
     wrong = ""
+    began = time.monotonic()
     with tempfile.TemporaryFile("w+", errors="replace") as words:
         process = subprocess.Popen(
             [sys.executable, str(driver)],
@@ -173,6 +177,8 @@ def run(driver: Path, seconds: float, number: int) -> list[Sample]:
                     if sample is not None:
                         samples.append(sample)
             status = process.wait()
+            if time.monotonic() - began >= DRIVER_S_MAX:
+                wrong = f"it was ended after {DRIVER_S_MAX:g} s"
         finally:
             limit.cancel()
             _stop(process)

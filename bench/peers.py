@@ -16,7 +16,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -110,14 +110,24 @@ def measure(order: list[Turn], rounds: int, report: Report, directory: Path) -> 
             took = time.monotonic() - began
             say(f"[{took:5.0f} s] round {number} of {rounds}, turn {nth} of {turns}: {turn.name}")
             probe(number, report)
-            noted = len(report.notes)
+            noted, had = len(report.notes), len(report.samples)
             if not turn.take(number, report):
                 order.remove(turn)
+            report.notes += errors_in(report.samples[had:])
             for note in report.notes[noted:]:
                 say(f"          {note}")
         order = order[1:] + order[:1]
         report.about["rounds"] = str(number)
         report.write(directory)
+
+
+def errors_in(samples: Iterable[Sample]) -> list[str]:
+    """What is to be said of operations that failed though nothing was done to the nodes."""
+    return [
+        f"{each.system} had {each.figures['errors']:g} errors under {each.work.text} in round {each.round}"
+        for each in samples
+        if each.figures.get("errors")
+    ]
 
 
 def about(options: argparse.Namespace) -> dict[str, str]:

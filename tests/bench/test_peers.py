@@ -63,6 +63,11 @@ def test_a_part_of_ours_that_fails_is_told_and_the_rest_goes_on(monkeypatch: pyt
     assert report.notes == ["Phalanx: latency failed in round 4: OSError: no room"]
 
 
+def test_operations_that_fail_are_told() -> None:
+    samples = [sample(OURS, STREAM, 1.0, errors=0.0), sample("peer", STREAM, 1.0, 2, errors=3.0)]
+    assert peers.errors_in(samples) == ["peer had 3 errors under multicast, 100 B, 1 sender in round 2"]
+
+
 def test_only_drivers_that_are_there_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     paths = {name: driver(tmp_path, name) for name in ("a", "b")}
