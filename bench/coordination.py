@@ -2,8 +2,8 @@
 
     python -m bench.coordination [--seconds 4] [--runs 3]
 
-Keys of 16 bytes, values of 128; 1, 64 and 256 operations under way.  Load comes from `bench.loadgen` (one process:
-`client_cpu` near 1 means that it was the bottleneck).  `python -m bench.peers` runs other systems beside it.
+Keys of 16 bytes, values of 128; 1, 64 and 256 operations under way.  Load comes from one process of `bench.loadgen`: if
+its share of a core is near 1, it was the bottleneck.  `python -m bench.peers` runs other systems beside it.
 """
 
 import argparse
@@ -17,20 +17,13 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from bench.loadgen import OPERATIONS, Figures, LoadFailed
 from bench.workloads import NAMES
 from phalanx.lab.processes import Processes
 from phalanx.runtime.loop import run
 
 LOADS = {1: 1, 64: 6, 256: 12}
 """Operations under way, and in how many sessions."""
-
-OPERATIONS = ("put", "get")
-
-Figures = dict[str, float]
-
-
-class LoadFailed(Exception):
-    """The load generator ended without a result."""
 
 
 class Measured(NamedTuple):
@@ -45,11 +38,11 @@ async def load(operation: str, outstanding: int, sessions: int, seconds: float, 
     """One measurement.  Raises `LoadFailed`."""
     words = [operation, str(outstanding), str(sessions), str(seconds), *nodes]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.loadgen", *words, stdout=subprocess.PIPE
+        sys.executable, "-m", "bench.loadgen", *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    out, _ = await process.communicate()
+    out, said = await process.communicate()
     if process.returncode:
-        raise LoadFailed(f"the load generator ended with status {process.returncode}; its words are above")
+        raise LoadFailed(f"no {operation} with {outstanding} under way could be measured: {said.decode().strip()}")
     found: Figures = json.loads(out)
     return found
 

@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 from bench import drivers, pingpong
 from bench.comparison import UVLOOP, Report
-from bench.coordination import LoadFailed
 from bench.counts import sizes_of
+from bench.loadgen import LoadFailed, program
 from bench.multicast import MemberFailed
 from bench.own import PARTS, Settings
 from bench.samples import OURS, Sample, What, Work
@@ -138,7 +138,8 @@ def about(options: argparse.Namespace) -> dict[str, str]:
         "when": datetime.now(UTC).isoformat(" ", "seconds"),
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.release()} {platform.machine()}",
         "python": f"{platform.python_version()}, uvloop {version('uvloop')}, {OURS} from {kind}",
-        "load when it began": load,
+        "load of the store": f"one process, in {'C' if program() else 'Python'}",
+        "load of the machine when it began": load,
         "each measurement": f"{options.seconds:g} s",
         "rounds": "0",
     }
