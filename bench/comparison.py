@@ -12,7 +12,10 @@ from phalanx.lab.figures.model import Bars, Figure, Lines, Series
 from phalanx.lab.figures.svg import svg
 
 MUCH = 0.25
-"""Spread of the ping-pong, as a share, from which the machine was not quiet."""
+"""Spread of the ping-pong, as a share, above which the machine was not quiet."""
+
+CORES = 0.1
+"""That others use, above which it was not either."""
 
 
 class Report(msgspec.Struct):
@@ -57,13 +60,21 @@ of the machine without any protocol. Of each system the variant is shown in whic
 
 
 def quiet_text(samples: Iterable[Sample]) -> str:
-    """How the machine was, by the ping-pong of our own that was played before everything else."""
-    spread = spread_of(sample.figures["p50_us"] for sample in samples if sample.system == UVLOOP)
-    if spread is None:
+    """How the machine was, by what ran before each turn, and the ping-pong of our own that was played then."""
+    probes = [sample.figures for sample in samples if sample.system == UVLOOP]
+    trips = spread_of(figures["p50_us"] for figures in probes)
+    others = spread_of(figures["others_cores"] for figures in probes if "others_cores" in figures)
+    if trips is None:
         return "noise: not measured"
-    values = f"{spread.median:.1f} us, from {spread.low:.1f} to {spread.high:.1f} in {spread.times} games"
-    verdict = f" **That is more than {MUCH:.0%}: the machine was not quiet.**" if spread.share > MUCH else ""
-    return f"noise: p50 of a ping-pong on uvloop {values}.{verdict}"
+    values = f"{trips.median:.1f} us, from {trips.low:.1f} to {trips.high:.1f} in {trips.times} games"
+    used = (
+        f"; before these others used {others.median:.2f} cores, from {others.low:.2f} to {others.high:.2f}"
+        if others
+        else ""
+    )
+    is_quiet = trips.share <= MUCH and (others is None or others.median <= CORES)
+    verdict = "" if is_quiet else " **The machine was not quiet.**"
+    return f"noise: p50 of a ping-pong on uvloop {values}{used}.{verdict}"
 
 
 UVLOOP = "uvloop"

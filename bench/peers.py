@@ -5,8 +5,8 @@
 
 Other systems are driven by DIR/NAME/run.py (see `bench.drivers`), and skipped with a message where these cannot run.
 Without `--peers` only Phalanx is measured, against the ping-pong of this machine.  In each round everybody has a turn,
-Phalanx's between those of the others, and each round begins with another; before each turn a ping-pong of two
-processes tells how quiet the machine is.  What is there is written after each round, and after Ctrl-C.
+Phalanx's between those of the others, and each round begins with another; before each turn a look at what else runs and
+a ping-pong of two processes tell how quiet the machine is.  What is there is written after each round, and after Ctrl-C.
 
 Do not use the machine for anything else meanwhile: the figures are of all its cores.
 """
@@ -98,7 +98,9 @@ def alternating(ours: Sequence[Turn], theirs: Sequence[Turn]) -> list[Turn]:
 
 def probe(number: int, report: Report) -> None:
     """How quiet the machine is now."""
-    report.samples.append(Sample(UVLOOP, Work(What.PING, pingpong.SIZE), run(pingpong.measure()), number))
+    others = run(pingpong.busy_cores())
+    found = run(pingpong.measure()) | ({} if others is None else {"others_cores": round(others, 2)})
+    report.samples.append(Sample(UVLOOP, Work(What.PING, pingpong.SIZE), found, number))
 
 
 def measure(order: list[Turn], rounds: int, report: Report, directory: Path) -> None:

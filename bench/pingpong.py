@@ -7,9 +7,11 @@ It is the limit for latencies, and, taken again and again during a longer run, t
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from bench.samples import latencies_us
@@ -19,6 +21,7 @@ from phalanx.runtime.loop import run
 SIZE = 100
 WARM_UP = 2_000
 TRIPS = 10_000
+LOOK_S = 0.5
 
 
 class Echo(asyncio.Protocol):
@@ -101,6 +104,23 @@ async def measure(size: int = SIZE) -> dict[str, float]:
     for trip in trips:
         histogram.add(trip)
     return latencies_us(histogram) | {"client_cpu": round(busy, 2)}
+
+
+async def busy_cores(seconds: float = LOOK_S, stat: Path = Path("/proc/stat")) -> float | None:
+    """How many cores others use while we do nothing, the host of a virtual machine among them; None where the system does
+    not tell."""
+    try:
+        before = _used_s(stat.read_text("ascii"))
+        await asyncio.sleep(seconds)
+        return (_used_s(stat.read_text("ascii")) - before) / seconds
+    except (OSError, ValueError):
+        return None
+
+
+def _used_s(stat: str) -> float:
+    """By the first line of /proc/stat: all but what was idle or waited for disks."""
+    user, nice, system, _, _, *more = map(int, stat.partition("\n")[0].split()[1:9])
+    return (user + nice + system + sum(more)) / os.sysconf("SC_CLK_TCK")
 
 
 async def echo() -> None:

@@ -19,7 +19,8 @@ MEMBERS = 3
 
 Figures = Mapping[str, float]
 """`ops_per_s`, `p50_us`, `p99_us`, `p999_us`, `gap_ms`; `client_cpu` and `member_cpu` are shares of one core, of the
-process that makes the load, or of the busiest member where the members make it; `errors`: operations that failed."""
+process that makes the load, or of the busiest member where the members make it; `errors`: operations that failed;
+`others_cores`: how many cores were in use before."""
 
 PERCENTILES = {"p50_us": 0.5, "p99_us": 0.99, "p999_us": 0.999}
 

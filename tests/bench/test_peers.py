@@ -1,6 +1,7 @@
 """Phalanx and other systems side by side: turns and rounds, and the command."""
 
 import argparse
+import asyncio
 import json
 import os
 import subprocess
@@ -10,10 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench import own, peers
+from bench import own, peers, pingpong
 from bench.comparison import UVLOOP, Report
 from bench.own import PARTS, Settings
 from bench.samples import OURS, Sample, What, Work, rows_of
+from phalanx.runtime.loop import run
 from tests.bench.test_drivers import driver
 from tests.bench.test_samples import STREAM, sample
 from tests.source import ROOT
@@ -168,6 +170,25 @@ def test_every_other_part_of_ours_measures(monkeypatch: pytest.MonkeyPatch) -> N
         "multicast, 100 B, 1 sender, 2 groups",
     }
     assert all(s.figures[s.work.figure] > 0 for s in report.samples)
+
+
+def test_what_others_use_is_what_is_not_idle(tmp_path: Path) -> None:
+    """Time of the host of a virtual machine, `steal`, is somebody else's too; waiting for a disk is idle."""
+    stat = tmp_path / "stat"
+    line = "cpu  {} 10 10 1000 {} 10 10 {} 7 7\ncpu0 1 1 1\n"
+
+    async def look() -> float | None:
+        looking = asyncio.create_task(pingpong.busy_cores(0.1, stat))
+        await asyncio.sleep(0)
+        stat.write_text(line.format(100 + ticks, 900, 10 + ticks), "ascii")
+        return await looking
+
+    ticks = os.sysconf("SC_CLK_TCK")
+    stat.write_text(line.format(100, 0, 10), "ascii")
+    assert run(look()) == pytest.approx(20.0), "two seconds of a core in a tenth of one"
+    assert run(pingpong.busy_cores(0.1, tmp_path / "absent")) is None
+    stat.write_text("nothing of the kind", "ascii")
+    assert run(pingpong.busy_cores(0.1, stat)) is None
 
 
 @pytest.mark.real

@@ -217,6 +217,10 @@ def test_a_machine_that_is_not_quiet_is_told() -> None:
     assert "not quiet" not in quiet_text(SAMPLES)
     assert "21.0 us, from 20.0 to 22.0 in 3 games" in quiet_text(SAMPLES)
     assert "not quiet" in quiet_text([*SAMPLES, sample(UVLOOP, Work(What.PING, 100), 40.0)])
+    for cores, is_quiet in ((0.05, True), (0.5, False)):
+        text = quiet_text([*SAMPLES, sample(UVLOOP, Work(What.PING, 100), 20.0, others_cores=cores)])
+        assert f"others used {cores:.2f} cores" in text
+        assert ("not quiet" not in text) == is_quiet
     assert quiet_text([]) == "noise: not measured"
 
 
