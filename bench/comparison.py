@@ -295,7 +295,7 @@ def _bars(rows: Sequence[Row]) -> Iterator[tuple[str, Bars]]:
             share = row.ratio.median if row.base and row.ratio else 1.0
             values.setdefault(_short(row.work), {})[getattr(row.work, field)] = share
         groups = tuple((text, tuple(of.get(count, 0.0) for count in counts)) for text, of in values.items())
-        names = tuple(f"{count} {field}" for count in counts)
+        names = tuple(f"{count} {field if count > 1 else field[:-1]}" for count in counts)
         yield field, Bars(f"More {field}", f"of what it is with {base}", names, groups)
 
 

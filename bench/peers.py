@@ -41,6 +41,9 @@ COUNT_MAX = 1_000
 SECONDS_MIN, SECONDS_MAX = 0.1, 600.0
 """Less says nothing, and more is a mistake."""
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
+
 
 class Turn(NamedTuple):
     """What one has to do in each round."""
@@ -148,7 +151,7 @@ def about(options: argparse.Namespace) -> dict[str, str]:
 
 
 def main() -> int:
-    """Measure, write, print."""
+    """Measure, write, print.  The exit status is 1 if something of ours failed; what peers cannot do is only told."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=Path, metavar="DIR", help="where the drivers of other systems are")
     parser.add_argument("--peer", action="append", metavar="NAME", help="only this one of them; may be repeated")
@@ -172,14 +175,16 @@ def main() -> int:
     settings = Settings(options.seconds, options.members, options.kills)
     ours = [our_turn(part, settings) for part in options.only or PARTS]
     theirs = [their_turn(name, driver, options.seconds) for name, driver in found.items()]
+    status = 0
     try:
         measure(alternating(ours, theirs), options.rounds, report, options.out)
     except KeyboardInterrupt:
         report.notes.append("ended by Ctrl-C: the last round is not complete")
+        status = INTERRUPTED
     files = report.write(options.out)
     print((options.out / "peers.md").read_text("utf-8"))
     say(f"written: {', '.join(map(str, files))}")
-    return 1 if any(note.startswith(OURS) for note in report.notes) else 0
+    return status or int(any(note.startswith(OURS) for note in report.notes))
 
 
 def chosen(directory: Path | None, only: Sequence[str], parser: argparse.ArgumentParser) -> dict[str, Path]:

@@ -65,6 +65,25 @@ def test_a_part_of_ours_that_fails_is_told_and_the_rest_goes_on(monkeypatch: pyt
     assert report.notes == ["Phalanx: latency failed in round 4: OSError: no room"]
 
 
+@pytest.mark.parametrize(("ends", "status"), [(KeyboardInterrupt, 130), (OSError, 1), (None, 0)])
+def test_whatever_was_measured_is_written(
+    ends: type[BaseException] | None, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(settings: Settings) -> own.Found:
+        yield STREAM, {"ops_per_s": settings.seconds}
+        if ends is not None:
+            raise ends
+
+    monkeypatch.setitem(PARTS, "latency", interrupted)
+    monkeypatch.setattr(peers, "probe", lambda *_: None)
+    words = ["--only", "latency", "--rounds", "1", "--seconds", "3", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["peers", *words])
+    assert peers.main() == status
+    page = (tmp_path / "peers.md").read_text("utf-8")
+    assert "| multicast, 100 B, 1 sender | **Phalanx** | 3 |" in page
+    assert ("ended by Ctrl-C" in page, "latency failed" in page) == (status == 130, status == 1)
+
+
 def test_operations_that_fail_are_told() -> None:
     samples = [sample(OURS, STREAM, 1.0, errors=0.0), sample("peer", STREAM, 1.0, 2, errors=3.0)]
     assert peers.errors_in(samples) == ["peer had 3 errors under multicast, 100 B, 1 sender in round 2"]
