@@ -1,72 +1,87 @@
-"""The store on three real nodes on loopback: puts and linearizable gets, in memory and durable; and peers beside it.
+"""The store on real nodes on loopback: puts and linearizable gets, in memory and durable.
 
-    python -m bench.coordination [--seconds 4] [--runs 3] [--peer ZooKeeper="python3 PATH/zookeeper/run.py" ...]
+    python -m bench.coordination [--seconds 4] [--runs 3]
 
-Workloads are those of the peers' drivers: keys of 16 bytes, values of 128; 1, 64 and 256 outstanding.  A peer is any
-command that prints JSON lines with `workload`, `params`, `ops_per_s` and `p50_us`; its lines are printed after ours of
-the same run.  Load comes from `bench.loadgen` (one process: `client_cpu` near 1 means that it was the bottleneck).
+Keys of 16 bytes, values of 128; 1, 64 and 256 operations under way.  Load comes from one process of `bench.loadgen`: if
+its share of a core is near 1, it was the bottleneck.  `python -m bench.peers` runs other systems beside it.
 """
 
 import argparse
 import asyncio
 import json
-import shlex
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.loadgen import OPERATIONS, Figures, LoadFailed
+from bench.workloads import NAMES
 from phalanx.lab.processes import Processes
 from phalanx.runtime.loop import run
 
-LOADS = ((1, 1), (64, 6), (256, 12))
-"""Outstanding operations, and in how many sessions."""
+LOADS = {1: 1, 64: 6, 256: 12}
+"""Operations under way, and in how many sessions."""
 
 
-async def load(operation: str, outstanding: int, sessions: int, seconds: float, nodes: list[str]) -> dict[str, float]:
-    """One measurement."""
+class Measured(NamedTuple):
+    """The figures of all runs of one load."""
+
+    operation: str
+    outstanding: int
+    runs: list[Figures]
+
+
+async def load(operation: str, outstanding: int, sessions: int, seconds: float, nodes: list[str]) -> Figures:
+    """One measurement.  Raises `LoadFailed`."""
     words = [operation, str(outstanding), str(sessions), str(seconds), *nodes]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.loadgen", *words, stdout=subprocess.PIPE
+        sys.executable, "-m", "bench.loadgen", *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    out, _ = await process.communicate()
+    out, said = await process.communicate()
     if process.returncode:
-        raise SystemExit(f"the load generator failed with status {process.returncode}")
-    found: dict[str, float] = json.loads(out)
+        raise LoadFailed(f"no {operation} with {outstanding} under way could be measured: {said.decode().strip()}")
+    found: Figures = json.loads(out)
     return found
 
 
-async def measure(durable: bool, seconds: float, runs: int, table: Table) -> None:
-    """All loads on one cluster; of the runs of each, the one with the most operations per second."""
-    async with Processes(options=("--durable",) if durable else ()) as nodes:
-        await nodes.wait_until_full(3)
+async def measure(
+    seconds: float,
+    *,
+    durable: bool = False,
+    operations: Sequence[str] = OPERATIONS,
+    loads: Mapping[int, int] = LOADS,
+    runs: int = 1,
+    members: int = 3,
+) -> list[Measured]:
+    """All loads on one cluster.  Raises `LoadFailed`, and what `Processes` raises."""
+    async with Processes(NAMES[:members], ("--durable",) if durable else ()) as nodes:
+        await nodes.wait_until_full(members)
         addresses = list(nodes.addresses.values())
-        for operation in ("put", "get"):
-            for outstanding, sessions in LOADS:
-                found = [await load(operation, outstanding, sessions, seconds, addresses) for _ in range(runs)]
-                found.sort(key=lambda figures: figures["ops_per_s"])
-                best, median = found[-1], found[len(found) // 2]
-                where = "durable" if durable else "memory"
-                figures = (f"{best['ops_per_s']:,.0f}", f"{median['ops_per_s']:,.0f}")
-                latency = (f"{best['p50_us']:.0f}", f"{best['p99_us']:.0f}", f"{best['client_cpu']:.2f}")
-                table.add_row(f"{where} {operation}", str(outstanding), *figures, *latency)
+        return [
+            Measured(each, outstanding, [await load(each, outstanding, n, seconds, addresses) for _ in range(runs)])
+            for each in operations
+            for outstanding, n in loads.items()
+        ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=COMMAND")
     arguments = parser.parse_args()
     table = Table("workload", "outstanding", "per s, best", "median", "p50 us", "p99 us", "client's share of a core")
     for durable in (False, True):
-        run(measure(durable, arguments.seconds, arguments.runs, table))
+        where = "durable" if durable else "memory"
+        for operation, outstanding, runs in run(measure(arguments.seconds, durable=durable, runs=arguments.runs)):
+            runs.sort(key=lambda figures: figures["ops_per_s"])
+            best, median = runs[-1], runs[len(runs) // 2]
+            figures = (f"{best['ops_per_s']:,.0f}", f"{median['ops_per_s']:,.0f}")
+            latency = (f"{best['p50_us']:.0f}", f"{best['p99_us']:.0f}", f"{best['client_cpu']:.2f}")
+            table.add_row(f"{where} {operation}", str(outstanding), *figures, *latency)
     Console(width=120).print(table)
-    for peer in arguments.peer:
-        name, _, command = peer.partition("=")
-        print(f"-- {name}", flush=True)
-        subprocess.run(shlex.split(command), check=False)
 
 
 if __name__ == "__main__":

@@ -249,7 +249,8 @@ def show_callgrind(names: Sequence[str], members: int, console: Console) -> int:
 # --- the command --------------------------------------------------------------------------------------------------
 
 
-def _sizes(text: str) -> range:
+def sizes_of(text: str) -> range:
+    """Of groups, as a command has them: N or N-M."""
     low, _, high = text.partition("-")
     if not (low.isdecimal() and (high or low).isdecimal() and 2 <= int(low) <= int(high or low) <= len(NAMES)):
         raise argparse.ArgumentTypeError(f"{text!r} is no size of a group, or range of sizes, from 2 to {len(NAMES)}")
@@ -268,7 +269,7 @@ def main() -> int:
     """Count, print, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="write the figures into the ratchet")
-    parser.add_argument("--members", type=_sizes, metavar="N[-M]", help="only print, in groups of these sizes")
+    parser.add_argument("--members", type=sizes_of, metavar="N[-M]", help="only print, in groups of these sizes")
     parser.add_argument("--only", default="", metavar="TEXT", help="only workloads with this in their names")
     parser.add_argument("--where", action="store_true", help="only print in which modules the instructions are")
     parser.add_argument("--callgrind", action="store_true", help="only print machine instructions")

@@ -14,7 +14,7 @@ import random
 import re
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 from rich.console import Console
@@ -133,20 +133,28 @@ def notes_of(nodes: Processes, name: Name) -> Iterator[tuple[float, str]]:
             yield at, match[3]
 
 
-async def measure(name: str, rounds: int, console: Console, verbose: bool) -> list[Round]:
-    """All rounds of one kind of fault."""
-    rng = random.Random(name)
-    found = []
-    for number in range(rounds):
+async def measure(name: str, rounds: int, seed: str = "") -> AsyncIterator[Round]:
+    """One kind of fault, so often; the seed decides who is the victim."""
+    rng = random.Random(name + seed)
+    for _ in range(rounds):
         # A new cluster each time: the old one remembers who was slow, and takes it back later and later.
         async with Processes(options=["--verbose"]) as nodes:
             each = await one_round(nodes, FAULTS[name], rng)
+        yield each
+
+
+async def measure_all(name: str, rounds: int, console: Console, verbose: bool) -> list[Round]:
+    """The same as a list, with a line for each round on the way."""
+    found: list[Round] = []
+    async for each in measure(name, rounds):
         found.append(each)
         if verbose:
             steps = " ".join(f"{step}={each.steps[step]:.0f}" for step in STEPS if step in each.steps)
             gaps = f"calm {each.calm:.0f}, anybody {each.anybody:.0f}, others {each.others:.0f}"
             more = f"slowest call {each.slowest:.0f}, its own {each.of_victim:.0f}, stood {each.stood_still:.0f}"
-            console.print(f"{name} {number:2} {each.victim}: {gaps}, {more} | {steps}", highlight=False, soft_wrap=True)
+            console.print(
+                f"{name} {len(found):2} {each.victim}: {gaps}, {more} | {steps}", highlight=False, soft_wrap=True
+            )
     return found
 
 
@@ -179,7 +187,7 @@ def main() -> None:
     options = parser.parse_args()
     console = Console()
     results = {
-        name: run(measure(name, options.rounds, console, options.verbose)) for name in options.fault or list(FAULTS)
+        name: run(measure_all(name, options.rounds, console, options.verbose)) for name in options.fault or list(FAULTS)
     }
     report(results, console)
 

@@ -1,9 +1,9 @@
-"""Total-order multicast in a group of three processes on loopback: deliveries per second, and latency.
+"""Total-order multicast in a group of processes on loopback: deliveries per second, and latency.
 
-    python -m bench.multicast                     100 B and 1 KiB, one sender; latency of one message outstanding
+    python -m bench.multicast                     100 B, 1 KiB and 64 KiB, one sender; latency of one message outstanding
     python -m bench.multicast --seconds 10 --runs 5 --senders 3
 
-Each process counts what it delivers; the figure of a run is the least of the three.  Latency is from `Multicast` to the
+Each process counts what it delivers; the figure of a run is the least of them.  Latency is from `Multicast` to the
 sender's own uniform delivery.  On a machine with two cores the three processes and the kernel share them: compare only
 what was measured in one run, side by side, and look at the load beforehand.
 """
@@ -15,89 +15,140 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from typing import Any
+from collections import deque
+from typing import IO, Any
+
+import msgspec
 
 import phalanx
+from bench.samples import latencies_us
+from bench.workloads import NAMES
+from phalanx.lab.loadgen.histogram import Histogram
 from phalanx.model.events import Consumed, Delivered, Multicast
 from phalanx.runtime.loop import tune_gc_for_server
 
-NAMES = "abc"
 WINDOW_BYTES = 1 << 20
-"""What a sender lets wait in its own queue."""
+"""What a sender lets wait in its own queue, of each group."""
+
+BATCHES = {100: 600, 1024: 256, 65536: 8}
+"""Sizes that are measured, and how many payloads of them are sent at once."""
+
+CALM_S = 0.5
+"""Before anything is measured."""
+
+REST_S = 1.0
+"""After it: what is under way arrives, and nobody leaves while another measures."""
+
+END_S_MAX = 60.0
+"""For the processes to end, beyond what they measure."""
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What is measured.  outstanding: so many messages are kept under way by one sender, and their latency is measured;
+    0: `batch` at once, as fast as the window lets each sender, in each of the groups in turn."""
+
+    size: int
+    seconds: float
+    batch: int = 1
+    outstanding: int = 0
+    senders: int = 1
+    members: int = 3
+    groups: int = 1
+
+
+class MemberFailed(Exception):
+    """A process of the group ended without a result; the text says with what words."""
 
 
 class Tally:
     """Takes the place of a group's reader: counts payloads as they are delivered, without handing them out one by one."""
 
-    def __init__(self, group: phalanx.Group) -> None:
+    def __init__(self) -> None:
         self.count = 0
         self.began = 0.0
         self.last = 0.0
         self.arrived = asyncio.Event()
-        self._consumed = group._consumed
-        group.take = self.take  # type: ignore[method-assign]  # the reader's cost is not what is measured
 
-    def take(self, item: Any, me: phalanx.Member) -> None:  # noqa: ARG002  as it was
-        if isinstance(item, Delivered):
-            now = time.perf_counter()
-            self.began = self.began or now
-            self.last = now
-            self.count += len(item.payloads)
-            self._consumed(Consumed(item.group, sum(map(len, item.payloads))))
-            self.arrived.set()
+    def watch(self, group: phalanx.Group) -> None:
+        """Take what is delivered in that group, too."""
+        consumed = group._consumed
+
+        def take(item: Any, me: phalanx.Member) -> None:  # noqa: ARG001  as it was
+            if isinstance(item, Delivered):
+                now = time.perf_counter()
+                self.began = self.began or now
+                self.last = now
+                self.count += len(item.payloads)
+                consumed(Consumed(item.group, sum(map(len, item.payloads))))
+                self.arrived.set()
+
+        group.take = take  # type: ignore[method-assign]  # the reader's cost is not what is measured
 
 
-async def member(name: str, addresses: dict[str, str], size: int, batch: int, seconds: float, senders: int) -> None:
-    """One process: founds, joins the group, sends if it is to, prints what it saw as one JSON line."""
+async def member(name: str, addresses: dict[str, str], load: Load) -> None:
+    """One process: founds, joins the groups, sends if it is to, prints what it saw as one JSON line."""
     peers = sorted(addresses.items())
     async with phalanx.join(name, listen=addresses[name], peers=peers) as process:
-        group = await process.group("bench")
-        while process.view is None or len(process.view.groups[0].hosts) < len(addresses):
+        groups = await asyncio.gather(*(process.group(f"bench{n}") for n in range(load.groups)))
+        while not _is_full(process, load):
             await asyncio.sleep(0.01)
         tune_gc_for_server()
-        tally = Tally(group)
-        await asyncio.sleep(0.5)
-        found: dict[str, Any] = {"name": name}
-        if NAMES.index(name) < senders:
-            if batch == 1:
-                found |= await ping(process, group, tally, size, seconds)
-            else:
-                await flood(process, group, size, batch, seconds)
+        tally = Tally()
+        for group in groups:
+            tally.watch(group)
+        await asyncio.sleep(CALM_S)
+        found: dict[str, float] = {}
+        began, cpu = time.perf_counter(), time.process_time()
+        if name not in NAMES[: load.senders]:
+            await asyncio.sleep(load.seconds)
+        elif load.outstanding:
+            found |= await ping(process, groups[0], tally, load)
         else:
-            await asyncio.sleep(seconds)
-        await asyncio.sleep(1.0)
+            await flood(process, groups, load)
+        found["member_cpu"] = (time.process_time() - cpu) / (time.perf_counter() - began)
+        await asyncio.sleep(REST_S)
         if tally.last > tally.began:
-            found["per_s"] = tally.count / (tally.last - tally.began)
+            found["ops_per_s"] = tally.count / (tally.last - tally.began)
         print(json.dumps(found), flush=True)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(REST_S)
 
 
-async def flood(process: phalanx.Process, group: phalanx.Group, size: int, batch: int, seconds: float) -> None:
+def _is_full(process: phalanx.Process, load: Load) -> bool:
+    groups = process.view.groups if process.view else ()
+    return len(groups) == load.groups and all(len(group.hosts) == load.members for group in groups)
+
+
+async def flood(process: phalanx.Process, groups: list[phalanx.Group], load: Load) -> None:
     """Send as fast as the window lets us."""
-    assert group.id is not None
-    payloads = (bytes(size),) * batch
-    end = time.perf_counter() + seconds
+    payloads = (bytes(load.size),) * load.batch
+    requests = deque(Multicast(group.id, payloads) for group in groups if group.id is not None)
+    assert len(requests) == load.groups, "every group is there"
+    end = time.perf_counter() + load.seconds
     while time.perf_counter() < end:
-        if process._node.group.backlog(group.id) < WINDOW_BYTES:
-            process._driver.submit(Multicast(group.id, payloads))
+        if process._node.group.backlog(requests[0].group) < WINDOW_BYTES:
+            process._driver.submit(requests[0])
+        requests.rotate(-1)
         await asyncio.sleep(0)
 
 
-async def ping(
-    process: phalanx.Process, group: phalanx.Group, tally: Tally, size: int, seconds: float
-) -> dict[str, float]:
-    """One message at a time."""
+async def ping(process: phalanx.Process, group: phalanx.Group, tally: Tally, load: Load) -> dict[str, float]:
+    """Keep so many messages under way: what is delivered is sent again."""
     assert group.id is not None
-    took: list[float] = []
-    end = time.perf_counter() + seconds
-    while (start := time.perf_counter()) < end:
+    took = Histogram()
+    sent: deque[int] = deque()
+    done, free = tally.count, load.outstanding
+    end = time.perf_counter_ns() + int(load.seconds * 1e9)
+    while (now := time.perf_counter_ns()) < end:
         tally.arrived.clear()
-        process._driver.submit(Multicast(group.id, (bytes(size),)))
+        process._driver.submit(Multicast(group.id, (bytes(load.size),) * free))
+        sent.extend([now] * free)
         await tally.arrived.wait()
-        took.append(time.perf_counter() - start)
-    took.sort()
-    return {"p50_us": took[len(took) // 2] * 1e6, "p99_us": took[len(took) * 99 // 100] * 1e6}
+        now, free, done = time.perf_counter_ns(), tally.count - done, tally.count
+        for _ in range(free):
+            took.add(now - sent.popleft())
+    return latencies_us(took)
 
 
 def free_ports(count: int) -> list[int]:
@@ -109,17 +160,37 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def run(size: int, batch: int, seconds: float, senders: int) -> list[dict[str, Any]]:
-    """One run: three processes, their lines."""
-    addresses = {name: f"127.0.0.1:{port}" for name, port in zip(NAMES, free_ports(len(NAMES)), strict=True)}
-    command = [sys.executable, "-m", "bench.multicast", "--size", str(size), "--batch", str(batch)]
-    command += ["--seconds", str(seconds), "--senders", str(senders), "--addresses", json.dumps(addresses)]
-    members = [
-        subprocess.Popen([*command, "--member", name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for name in NAMES
-    ]
-    lines = [m.communicate(timeout=seconds + 60)[0] for m in members]
-    return [json.loads(line) for line in lines]
+def run(load: Load) -> dict[str, float]:
+    """One run: deliveries per second at the member that had the fewest, the sender's latency in us (p50, p99, p99.9) if
+    messages were kept `outstanding`, and of the process that was busiest the share of a core.  Raises `MemberFailed`."""
+    names = NAMES[: load.members]
+    addresses = {name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(len(names)), strict=True)}
+    command = [sys.executable, "-m", "bench.multicast", "--load", msgspec.json.encode(load).decode()]
+    command += ["--addresses", json.dumps(addresses), "--member"]
+    with tempfile.TemporaryFile("w+") as words:
+        members = [
+            subprocess.Popen([*command, name], stdout=subprocess.PIPE, stderr=words, text=True) for name in names
+        ]
+        try:
+            lines = [each.communicate(timeout=load.seconds + END_S_MAX)[0] for each in members]
+        except subprocess.TimeoutExpired:
+            raise MemberFailed(f"a process did not end; {_end_of(words)}") from None
+        finally:
+            for each in members:
+                each.kill()
+                each.wait()
+        if not all(lines):
+            raise MemberFailed(f"a process ended without a result; {_end_of(words)}")
+    found: list[dict[str, float]] = [json.loads(line) for line in lines]
+    if not all("ops_per_s" in each for each in found):
+        raise MemberFailed(f"a process saw less than two deliveries in {load.seconds:g} s")
+    rate, busiest = (pick(each[key] for each in found) for pick, key in ((min, "ops_per_s"), (max, "member_cpu")))
+    return found[0] | {"ops_per_s": rate, "member_cpu": busiest}
+
+
+def _end_of(words: IO[str]) -> str:
+    words.seek(0)
+    return "the last of what they said: " + " / ".join(words.read().splitlines()[-3:])
 
 
 def main() -> None:
@@ -130,20 +201,17 @@ def main() -> None:
     parser.add_argument("--senders", type=int, default=1, choices=(1, 2, 3))
     parser.add_argument("--size", type=int)
     parser.add_argument("--batch", type=int)
-    parser.add_argument("--member", choices=tuple(NAMES), help=argparse.SUPPRESS)
-    parser.add_argument("--addresses", help=argparse.SUPPRESS)
+    for hidden in ("--member", "--addresses", "--load"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.member:
-        addresses = json.loads(options.addresses)
-        work = member(options.member, addresses, options.size, options.batch, options.seconds, options.senders)
-        phalanx.run(work)
+        load = msgspec.json.decode(options.load, type=Load)
+        phalanx.run(member(options.member, json.loads(options.addresses), load))
         return
-    workloads = [(options.size, options.batch or 64)] if options.size else [(100, 600), (1024, 256), (65536, 8)]
-    for size, batch in workloads:
-        rates = [
-            min(line["per_s"] for line in run(size, batch, options.seconds, options.senders))
-            for _ in range(options.runs)
-        ]
+    batches = {options.size: options.batch or 64} if options.size else BATCHES
+    for size, batch in batches.items():
+        load = Load(size, options.seconds, batch, senders=options.senders)
+        rates = [run(load)["ops_per_s"] for _ in range(options.runs)]
         each = ", ".join(f"{rate:,.0f}" for rate in sorted(rates))
         rate = statistics.median(rates)
         print(
@@ -151,8 +219,8 @@ def main() -> None:
             flush=True,
         )
     for size in (100, 1024):
-        pings = [line for _ in range(options.runs) for line in run(size, 1, options.seconds, 1) if "p50_us" in line]
-        p50, p99 = (statistics.median(line[key] for line in pings) for key in ("p50_us", "p99_us"))
+        pings = [run(Load(size, options.seconds, outstanding=1)) for _ in range(options.runs)]
+        p50, p99 = (statistics.median(figures[key] for figures in pings) for key in ("p50_us", "p99_us"))
         print(
             f"{size:>6} B, one outstanding: p50 {p50:,.0f} us, p99 {p99:,.0f} us to the sender's own delivery",
             flush=True,

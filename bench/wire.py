@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from bench.pingpong import TRIPS, WARM_UP, listen, trips_to
 from phalanx.model.clock import Instant
 from phalanx.model.machine import Output, Received, Send
 from phalanx.runtime.disk import MemoryDisk
@@ -20,9 +21,8 @@ from phalanx.wire.codec import Codec
 from phalanx.wire.frame import FrameDecoder, Kind, encode_frame
 
 PAYLOADS = 600
+BALL_BYTES = 16
 ROUNDS = 1_000
-WARM_UP = 2_000
-TRIPS = 10_000
 
 
 class Batch(msgspec.Struct, tag=1, array_like=True, frozen=True):
@@ -91,43 +91,11 @@ async def trips_of_drivers() -> list[int]:
     return server.trips[WARM_UP:]
 
 
-class Bare(asyncio.Protocol):
-    """The same game without anything of ours."""
-
-    def __init__(self, done: "asyncio.Future[None] | None" = None) -> None:
-        self.trips: list[int] = []
-        self._done = done
-
-    def connection_made(self, transport: Any) -> None:
-        self._write = transport.write
-        if self._done is not None:
-            self._serve()
-
-    def data_received(self, data: bytes) -> None:
-        if self._done is None:
-            self._write(data)
-            return
-        self.trips.append(time.perf_counter_ns() - self._served_at)
-        if len(self.trips) < WARM_UP + TRIPS:
-            self._serve()
-        else:
-            self._done.set_result(None)
-
-    def _serve(self) -> None:
-        self._served_at = time.perf_counter_ns()
-        self._write(b"sixteen bytes...")
-
-
 async def trips_of_bare_protocols() -> list[int]:
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-    server = await loop.create_server(Bare, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    transport, protocol = await loop.create_connection(lambda: Bare(done), "127.0.0.1", port)
-    await done
-    transport.close()
+    server, port = await listen()
+    trips = await trips_to(port, BALL_BYTES)
     server.close()
-    return protocol.trips[WARM_UP:]
+    return trips
 
 
 async def main() -> None:

@@ -36,7 +36,8 @@ def axis_of(values: Sequence[float], *, log: bool = False) -> Axis:
 
 
 def _power(exponent: int) -> str:
-    return f"{10**exponent:,}" if 0 <= exponent <= 6 else f"1e{exponent}" if exponent else "1"
+    """In full as long as it fits beside the axis."""
+    return f"{10**exponent:,}" if 0 <= exponent <= 4 else f"1e{exponent}" if exponent else "1"
 
 
 def _round_up(step: float) -> float:
