@@ -14,10 +14,12 @@ BEAT = 50 * MILLISECOND
 class Witness:
     """The detector of `me`, to which the others show heartbeats with claims made of a table of cut links."""
 
-    def __init__(self, names: str, me: str = "a") -> None:
+    def __init__(self, names: str, me: str = "a", full: int = 7) -> None:
+        """`full`: so many of them are full members; the rest learns."""
         self.names, self.me, self.now = names, me, 0
         self.detector = Detector(me, T)
-        self.detector.begin(View(1, 1, tuple(Member(n, n, 1) for n in names)), 0)
+        members = tuple(Member(n, n, 1) for n in names)
+        self.detector.begin(View(1, 1, members[:full], learners=members[full:]), 0)
         self.lost: set[tuple[str, str]] = set()
         self._quiet, self._since = "", 0
         self.accusations: dict[str, str] = {}
@@ -154,6 +156,13 @@ def test_more_than_half_of_those_heard_can_accuse_one(accusers: str, expected: s
     witness = Witness("abcde")
     witness.accusations = dict.fromkeys(accusers, "e")
     assert witness.run(T.suspect_after) == expected
+
+
+def test_accusations_of_learners_do_not_keep_each_other_alive() -> None:
+    """They can change no view, so nothing would ever end it."""
+    witness = Witness("abcde", me="b", full=1)
+    witness.accusations = dict.fromkeys("cde", "a")
+    assert witness.run(T.suspect_after) == ""
 
 
 def test_one_that_did_not_answer_a_ballot_gets_another_chance_later() -> None:
