@@ -70,6 +70,7 @@ EXCEPTIONS = {
     ("phalanx.lab.loadgen.load", "pathlib"): "asks the system how long this process waited for a core",
     ("phalanx.lab.loadgen.load", "time"): "measures",
     ("phalanx.lab.loadgen.worker", "asyncio"): "is a process of such clients",
+    ("phalanx.lab.notes", "importlib"): "reads the package's sources for the notes in them",
     ("phalanx.lab.processes", "asyncio"): "starts and asks real nodes",
     ("phalanx.lab.processes", "os"): "has the nodes end with the process that started them",
     ("phalanx.lab.processes", "pathlib"): "their data and logs",

@@ -111,3 +111,18 @@ def test_a_run_longer_than_a_recording_says_so(tmp_path: Path, monkeypatch: pyte
     status, _, said = run("--scenario", "gossip", "--replay", "8", "--html", tmp_path / "x.html")
     assert status == 0
     assert "only its first 50 lines are drawn" in said
+
+
+def test_a_campaign_tells_what_it_covered_and_what_it_never_reached() -> None:
+    status, said, _ = run("--seeds", "2", "--jobs", "1")
+    assert status == 0
+    assert re.search(r"^\d+ features, \d+ of \d+ notes; never: .*\bsuperseded\b", said, re.MULTILINE)
+    assert said.splitlines()[-1] == "seeds=2 violations=0 stuck=0"
+    status, said, _ = run("--seeds", "2", "--jobs", "1", "--coverage")
+    assert re.search(r"never: .*\bsuperseded \(succession\.py:\d+\)", said)
+    assert re.search(r"^ +\d+ promise$", said, re.MULTILINE)
+
+
+def test_where_no_notes_are_known_only_features_are_told() -> None:
+    _, said, _ = run("--scenario", "gossip", "--seeds", "2", "--jobs", "1")
+    assert re.search(r"^\d+ features$", said, re.MULTILINE)

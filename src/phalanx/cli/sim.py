@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from phalanx.cli.campaign import survey_seeds
 from phalanx.diagram import page, svg
 from phalanx.diagram.chronicle import Message
 from phalanx.diagram.layout import lay_out
@@ -22,7 +21,7 @@ from phalanx.lab.store import StoreScenario
 from phalanx.lab.troupes import TroupeScenario
 from phalanx.model.clock import SECOND
 from phalanx.runtime.compiled import run_from_source
-from phalanx.sim.campaign import Summary, survey
+from phalanx.sim.campaign import Summary
 from phalanx.sim.plan import Plan
 from phalanx.sim.recording import Recording
 from phalanx.sim.run import Result, Scenario, replay, run_seed
@@ -57,7 +56,9 @@ def sim(
     ] = None,
     span: Annotated[str | None, typer.Option(help="Draw only this part of the run: FROM:TO, in seconds.")] = None,
     hide: Annotated[list[str] | None, typer.Option(help="Do not draw this kind of message, such as Row.")] = None,
-    coverage: Annotated[bool, typer.Option(help="Print how often each thing happened.")] = False,
+    coverage: Annotated[
+        bool, typer.Option(help="Print how often each thing happened, and where the code is for what never did.")
+    ] = False,
     without: Annotated[
         list[str] | None, typer.Option(help="Take this rule out of the code first, to see it missed (one process).")
     ] = None,
@@ -87,7 +88,7 @@ def sim(
         if seed is not None:
             _replay(factory, seed, smaller, drawing)
         else:
-            _survey(factory, scenario, first, seeds, 1 if without else jobs, time_s, coverage)
+            survey_seeds(factory, scenario, first, seeds, 1 if without else jobs, time_s, coverage)
 
 
 class _Drawing:
@@ -184,38 +185,3 @@ def _tell(result: Result, factory: type[Scenario], drawing: _Drawing | None) -> 
     summary.add(result)
     typer.echo(str(summary))
     raise typer.Exit(0 if result.ok else 1)
-
-
-def _survey(
-    factory: type[Scenario],
-    scenario: str,
-    first: int,
-    seeds: int,
-    jobs: int | None,
-    time_s: float | None,
-    coverage: bool,
-) -> None:
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("simulating", total=seeds)
-
-        def advance(summary: Summary, result: Result) -> None:
-            failed = summary.violations + summary.stuck
-            progress.update(task, advance=1, description=f"simulating, {failed} failed")
-            if not result.ok:
-                typer.echo(f"{result}\n  replay: phalanx sim --scenario {scenario} --replay {result.seed}")
-
-        summary = survey(factory, first, seeds, jobs=jobs, time_s=time_s, progress=advance)
-    if coverage:
-        for what, count in sorted(summary.notes.items()):
-            typer.echo(f"{count:>12} {what}")
-    typer.echo(f"{summary.steps} steps, {summary.virtual_ns / 1e9:.0f} s of virtual time")
-    typer.echo(str(summary))
-    raise typer.Exit(0 if summary.violations == summary.stuck == 0 else 1)

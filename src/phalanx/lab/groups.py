@@ -91,6 +91,7 @@ class GroupScenario(Scenario):
 
     swarm = Swarm(storm_ns=4 * SECOND, calm_ns=120 * SECOND)
     fingerprint = staticmethod(repr)
+    packages = ("phalanx.group",)
 
     def __init__(self) -> None:
         self._count = 0

@@ -65,6 +65,7 @@ class ObjectScenario(Scenario):
         faults=tuple(kind for kind in Swarm().faults if kind != CrashAll.__name__),
     )
     fingerprint = staticmethod(repr)
+    packages = ("phalanx.group", "phalanx.node", "phalanx.replication")
     object_name: str
     """Of the object's group."""
     durable = False

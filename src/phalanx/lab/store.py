@@ -69,6 +69,7 @@ class StoreScenario(Scenario):
 
     swarm = Swarm(sizes=(1, 2, 3, 3, 3, 4, 5), storm_ns=4 * SECOND, calm_ns=200 * SECOND, full_disks=0.3)
     fingerprint = staticmethod(repr)
+    packages = ("phalanx.group", "phalanx.node", "phalanx.replication")
 
     def __init__(self) -> None:
         self.logs: dict[GroupId, list[Event]] = {}

@@ -34,7 +34,9 @@ class Summary:
         self.steps = 0
         self.virtual_ns = 0
         self.notes: Counter[str] = Counter()
-        """Coverage: how often each note was made in all runs together."""
+        """How often each note was made in all runs together."""
+        self.features: Counter[str] = Counter()
+        """Coverage: how many runs had each feature (`coverage`)."""
         self.failed: list[Result] = []
         """The first failed or stuck runs."""
 
@@ -45,6 +47,7 @@ class Summary:
         self.steps += result.steps
         self.virtual_ns += result.virtual_ns
         self.notes.update(result.notes)
+        self.features.update(result.features)
         if not result.ok and len(self.failed) < FAILED_MAX:
             self.failed.append(result)
 

@@ -218,3 +218,17 @@ def end_ns(fault: Fault) -> int:
             return fault.at_ns
         case _:
             return fault.at_ns + fault.lasts_ns
+
+
+def victims(fault: Fault, nodes: int) -> tuple[NodeIndex, ...]:
+    """The nodes that it strikes, in a cluster of that many; those at the ends of a link, and of a cut all."""
+    match fault:
+        case CrashAll() | Partition() | Ring() | Loss():
+            return tuple(range(nodes))
+        case OneWay(sources=sources, targets=targets):
+            struck: tuple[NodeIndex, ...] = tuple(sorted({*sources, *targets}))
+        case Flap(a=a, b=b) | Reset(a=a, b=b) | SlowLink(a=a, b=b):
+            struck = (a, b)
+        case _:
+            struck = (fault.node,)
+    return tuple(index for index in struck if index < nodes)

@@ -44,6 +44,8 @@ class Scenario:
     """Encodes a message and decodes it again (a static method)."""
     fingerprint: Callable[[Any], Any] = repr
     """Equal for equal messages (a static method)."""
+    packages: tuple[str, ...] = ()
+    """Where the code is that is run: whoever surveys its coverage looks there for notes that were never made."""
 
     world: World
     plan: Plan
@@ -98,7 +100,9 @@ class Result(NamedTuple):
     """Messages, counted per receiver."""
     virtual_ns: int
     notes: dict[str, int]
-    """How often each note was made: what the run covered."""
+    """How often each note was made, and what the world did."""
+    features: tuple[str, ...]
+    """What the run covered (`coverage`)."""
     calls: int
     """Calls in the whole workload."""
     plan: Plan
@@ -176,6 +180,7 @@ def run(scenario: Scenario, plan: Plan, *, trace: bool = False, recording: Recor
         world.network.sent,
         world.now,
         dict(sorted(world.notes.items())),
+        world.coverage.features(),
         len(calls),
         plan,
         str(world.trace or ""),

@@ -32,6 +32,7 @@ from phalanx.sim.faults import (
     SlowLink,
     StrayWrite,
     end_ns,
+    victims,
 )
 from phalanx.sim.node import Node
 from phalanx.sim.world import World
@@ -69,6 +70,8 @@ class Storm:
     def _begin(self, fault: Fault) -> None:
         if self.over:
             return
+        for index in victims(fault, len(self._nodes)):
+            self._world.coverage.struck(type(fault).__name__, self._nodes[index].name)
         if not isinstance(fault, Killing):
             undo = self._impose(fault)
             if undo is not None:

@@ -18,6 +18,7 @@ from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
 from phalanx.model.machine import Machine, Output
 from phalanx.model.view import Address, Name
 from phalanx.sim.conditions import Conditions
+from phalanx.sim.coverage import BEFALLS, Coverage
 from phalanx.sim.disks import Disks
 from phalanx.sim.network import Network
 from phalanx.sim.node import FOREVER, Node, Setup
@@ -74,6 +75,7 @@ class World:
         self.nodes: dict[Name, Node] = {}
         self.history: list[Any] = []
         self.notes: Counter[str] = Counter()
+        self.coverage = Coverage()
         self.failures: list[Failure] = []
         self.steps = 0
         self.trace = trace
@@ -128,6 +130,8 @@ class World:
     def tell(self, what: str, *detail: Any) -> None:
         """Something that the world does: counted with the notes as `sim.<what>`, and traced."""
         self.notes[f"sim.{what}"] += 1
+        if what in BEFALLS:
+            self.coverage.befell(detail[0], what)
         if self.trace is not None:
             self.trace.tell(self.now, what, detail)
 
@@ -316,6 +320,7 @@ class World:
         if output.notes:
             for note in output.notes:
                 self.notes[note.what] += 1
+                self.coverage.noted(node.name, note.what)
         life = node.life
         for drop in output.drops:
             self.tell("drop", node.name, drop.source, drop.reason)
