@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from phalanx.cli import sim as sim_module
 from phalanx.cli.main import app
+from phalanx.sim.plan import Plan
 from phalanx.sim.recording import Recording
-from phalanx.sim.run import run_seed
+from phalanx.sim.run import replay, run_seed
 from tests.sim.toys import AskingScenario, GossipScenario, HastyStoreScenario
 
 
@@ -68,7 +69,7 @@ def test_a_kind_that_the_run_does_not_have_is_named(tmp_path: Path) -> None:
 def test_the_run_of_a_plan_is_drawn(tmp_path: Path) -> None:
     plan, page = tmp_path / "plan.json", tmp_path / "run.html"
     plan.write_text(run_seed(GossipScenario, 8).plan.dump())
-    assert run("--scenario", "gossip", "--plan", plan, "--html", page)[0] == 0
+    assert run("--scenario", "gossip", "--replay", plan, "--html", page)[0] == 0
     assert data_of(page)["arrows"]
 
 
@@ -86,6 +87,8 @@ def test_of_a_run_that_is_shrunk_the_smallest_is_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (("--replay", "nowhere.json"), "neither a seed nor a file with a plan"),
+        (("--corpus", "plans"), "say --guided, too"),
         (("--html", "x.html"), "which run to draw"),
         (("--replay", "5", "--span", "0:1"), "where to draw to"),
         (("--replay", "5", "--hide", "Row"), "where to draw to"),
@@ -126,3 +129,70 @@ def test_a_campaign_tells_what_it_covered_and_what_it_never_reached() -> None:
 def test_where_no_notes_are_known_only_features_are_told() -> None:
     _, said, _ = run("--scenario", "gossip", "--seeds", "2", "--jobs", "1")
     assert re.search(r"^\d+ features$", said, re.MULTILINE)
+
+
+def test_a_failing_plan_that_is_no_seed_s_is_written_and_can_be_replayed_shrunk_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, said, _ = run("--scenario", "hasty", "--guided", "--seeds", "100", "--jobs", "1")
+    assert status == 1
+    assert re.search(r"^\d+ features, found by \d+ plans$", said, re.MULTILINE)
+    lines = said.splitlines()
+    replays = [at for at, line in enumerate(lines) if "--replay failing-plans/" in line]
+    assert replays
+    assert len(list(tmp_path.glob("failing-plans/hasty-*.json"))) == len(replays)
+    file = tmp_path / lines[replays[0]].split()[-1]
+    again = run("--scenario", "hasty", "--replay", file, "--html", "run.html")
+    assert again[0] == 1
+    assert lines[replays[0] - 1] in again[1].splitlines(), "it fails in the same way"
+    assert data_of(tmp_path / "run.html")["arrows"]
+    assert "judge lost after" in run("--scenario", "hasty", "--replay", file, "--shrink")[1]
+
+
+def test_a_seed_that_fails_in_a_guided_campaign_is_replayed_as_a_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seeds = run("--scenario", "hasty", "--seeds", "30", "--jobs", "1")[1]
+    guided = run("--scenario", "hasty", "--guided", "--seeds", "30", "--jobs", "1")[1]
+    assert "--replay " in seeds
+    assert [line for line in guided.splitlines() if "replay" in line] == [
+        line for line in seeds.splitlines() if "replay" in line
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_corpus_is_added_to_and_begun_with(tmp_path: Path) -> None:
+    corpus = tmp_path / "plans"
+    options = ("--scenario", "gossip", "--guided", "--jobs", "1", "--corpus", corpus)
+    assert run(*options, "--seeds", "64")[0] == 0
+    files = sorted(corpus.glob("gossip-*.json"))
+    assert files
+    plans = [Plan.load(file.read_text()) for file in files]
+    _, said, _ = run(*options, "--seeds", str(len(files)), "--from", "999")
+    assert sorted(corpus.glob("gossip-*.json")) == files, "what is run first is the corpus, and nothing in it is new"
+    found = {feature for plan in plans for feature in replay(GossipScenario, plan).features}
+    assert f"{len(found)} features" in said
+    (corpus / "other-1.json").write_text("not of this scenario")
+    assert run(*options, "--seeds", "1")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("{", "gossip-1.json"), ('{"seed": 1, "nodes": 99, "conditions": {}}', "no plan with a cluster of 99")],
+)
+def test_a_corpus_with_what_is_no_plan_of_the_scenario_is_refused(text: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "gossip-1.json").write_text(text)
+    status, _, said = run("--scenario", "gossip", "--guided", "--corpus", tmp_path)
+    assert status == 2
+    assert complaint in " ".join(re.sub("[│╭╮╰╯─]", " ", said).split())
+
+
+def test_a_campaign_that_is_given_minutes_has_no_other_end() -> None:
+    for options in ((), ("--guided",)):
+        status, said, _ = run("--scenario", "gossip", "--minutes", "0", *options)
+        assert (status, said.splitlines()[-1]) == (0, "seeds=0 violations=0 stuck=0")
+    assert run("--scenario", "gossip", "--minutes", "60", "--seeds", "2", "--jobs", "1")[1].endswith(
+        "seeds=2 violations=0 stuck=0\n"
+    )

@@ -1,56 +1,125 @@
 """What `phalanx sim` shows of a campaign: progress while it runs, and in the end what it covered."""
 
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from phalanx.cli.plans import PlanFolder
 from phalanx.lab.notes import notes_of
 from phalanx.sim.campaign import Summary, survey
+from phalanx.sim.guided import Search
 from phalanx.sim.run import Result, Scenario
 
+FAILING = "failing-plans"
+"""Folder for plans of a guided campaign that failed: in the corpus, if there is one, else in the current directory."""
 
-def survey_seeds(
-    factory: type[Scenario],
-    scenario: str,
-    first: int,
-    seeds: int,
-    jobs: int | None,
-    time_s: float | None,
-    coverage: bool,
-) -> None:
-    """Run the campaign, and exit with its verdict."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("simulating", total=seeds)
 
-        def advance(summary: Summary, result: Result) -> None:
-            progress.update(task, advance=1, description=f"{summary} features={len(summary.features)}")
-            if not result.ok:
-                typer.echo(f"{result}\n  replay: phalanx sim --scenario {scenario} --replay {result.seed}")
+class Wish(NamedTuple):
+    """The campaign that is asked for."""
 
-        summary = survey(factory, first, seeds, jobs=jobs, time_s=time_s, progress=advance)
-    if coverage:
+    scenario: str
+    factory: type[Scenario]
+    first: int
+    seeds: int | None
+    """None: until the time is up."""
+    jobs: int | None
+    time_s: float | None
+    coverage: bool
+    guided: bool
+    corpus: Path | None
+
+
+def run_campaign(wish: Wish) -> None:
+    """Run it, and exit with its verdict."""
+    if wish.corpus is not None and not wish.guided:
+        raise typer.BadParameter("only a guided campaign has one: say --guided, too", param_hint="--corpus")
+    campaign = _Campaign(wish)
+    summary = campaign.run()
+    if wish.coverage:
         for what, count in sorted(summary.notes.items()):
             typer.echo(f"{count:>12} {what}")
-    _tell_coverage(summary, factory, places=coverage)
+    campaign.tell_coverage(summary)
     typer.echo(f"{summary.steps} steps, {summary.virtual_ns / 1e9:.0f} s of virtual time")
     typer.echo(str(summary))
     raise typer.Exit(0 if summary.violations == summary.stuck == 0 else 1)
 
 
-def _tell_coverage(summary: Summary, factory: type[Scenario], *, places: bool) -> None:
-    known = notes_of(factory.packages)
-    missed = {what: place for what, place in known.items() if what not in summary.notes}
-    line = f"{len(summary.features)} features"
-    if known:
-        line += f", {len(known) - len(missed)} of {len(known)} notes"
-    if missed:
-        line += "; never: " + ", ".join(f"{what} ({place})" if places else what for what, place in missed.items())
-    typer.echo(line)
+class _Campaign:
+    def __init__(self, wish: Wish) -> None:
+        self._wish = wish
+        self._corpus = None if wish.corpus is None else PlanFolder(wish.corpus, wish.scenario)
+        self._failing = PlanFolder((wish.corpus or Path()) / FAILING, wish.scenario)
+        self._search = self._begin_search() if wish.guided else None
+        self._saved = 0
+
+    def _begin_search(self) -> Search:
+        try:
+            kept = [] if self._corpus is None else self._corpus.load()
+            return Search(self._wish.factory().swarm, self._wish.first, kept)
+        except (OSError, ValueError) as error:
+            raise typer.BadParameter(str(error), param_hint="--corpus") from error
+
+    def run(self) -> Summary:
+        wish = self._wish
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            task = progress.add_task("simulating", total=wish.seeds)
+
+            def advance(summary: Summary, result: Result) -> None:
+                progress.update(task, advance=1, description=f"{summary} {self._reach(summary)}")
+                self._save()
+                if not result.ok:
+                    typer.echo(f"{result}\n  replay: {self._replay_of(result)}")
+
+            return survey(
+                wish.factory,
+                wish.first,
+                wish.seeds,
+                jobs=wish.jobs,
+                time_s=wish.time_s,
+                search=self._search,
+                progress=advance,
+            )
+
+    def _reach(self, summary: Summary) -> str:
+        corpus = "" if self._search is None else f" corpus={len(self._search.corpus)}"
+        return f"features={len(summary.features)}{corpus}"
+
+    def _save(self) -> None:
+        """What is new in the corpus, as it comes: an interrupted campaign leaves it."""
+        if self._corpus is not None and self._search is not None:
+            for entry in self._search.corpus[self._saved :]:
+                self._corpus.put(entry.plan)
+            self._saved = len(self._search.corpus)
+
+    def _replay_of(self, result: Result) -> str:
+        """The command that runs it again.  A plan that no seed stands for gets a file."""
+        what = str(result.seed)
+        if self._search is not None and not self._search.is_drawn(result.plan):
+            what = shlex.quote(str(self._failing.put(result.plan)))
+        return f"phalanx sim --scenario {self._wish.scenario} --replay {what}"
+
+    def tell_coverage(self, summary: Summary) -> None:
+        """One line: how much was reached, and what never was."""
+        known = notes_of(self._wish.factory.packages)
+        missed = {what: place for what, place in known.items() if what not in summary.notes}
+        line = f"{len(summary.features)} features"
+        if self._search is not None:
+            line += f", found by {len(self._search.corpus)} plans"
+        if known:
+            line += f", {len(known) - len(missed)} of {len(known)} notes"
+        if missed:
+            names = (f"{what} ({place})" if self._wish.coverage else what for what, place in missed.items())
+            line += f"; never: {', '.join(names)}"
+        typer.echo(line)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from phalanx.cli.campaign import survey_seeds
+from phalanx.cli.campaign import Wish, run_campaign
 from phalanx.diagram import page, svg
 from phalanx.diagram.chronicle import Message
 from phalanx.diagram.layout import lay_out
@@ -24,8 +24,9 @@ from phalanx.runtime.compiled import run_from_source
 from phalanx.sim.campaign import Summary
 from phalanx.sim.plan import Plan
 from phalanx.sim.recording import Recording
-from phalanx.sim.run import Result, Scenario, replay, run_seed
+from phalanx.sim.run import Result, Scenario, replay
 from phalanx.sim.shrink import shrink
+from phalanx.sim.swarm import draw
 
 SCENARIOS: dict[str, type[Scenario]] = {
     "groups": GroupScenario,
@@ -36,28 +37,36 @@ SCENARIOS: dict[str, type[Scenario]] = {
 }
 """What can be run, by name: each is a class without arguments, importable by the worker processes."""
 
+SEEDS = 1_000
+"""Runs of a campaign of which neither their number nor a time is said."""
+
 
 def sim(
-    seeds: Annotated[int, typer.Option(help="How many seeds to run.", min=1)] = 1000,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many runs. [default: 1000, or with --minutes no end]", min=1)
+    ] = None,
     first: Annotated[int, typer.Option("--from", help="The first seed.", min=0)] = 0,
     scenario: Annotated[str, typer.Option(help=f"What to run: {', '.join(SCENARIOS)}.")] = "groups",
     jobs: Annotated[int | None, typer.Option(help="Worker processes. [default: one for each core]", min=1)] = None,
-    time_s: Annotated[float | None, typer.Option("--time", help="Begin no seed after so many seconds.")] = None,
-    seed: Annotated[int | None, typer.Option("--replay", help="Run this one seed and print its trace.")] = None,
-    plan: Annotated[Path | None, typer.Option(help="Run the plan in this file (from --shrink) and trace it.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Begin no run after so many minutes.", min=0)] = None,
+    guided: Annotated[
+        bool, typer.Option("--guided", help="Prefer plans near those that reached something new.")
+    ] = False,
+    corpus: Annotated[
+        Path | None, typer.Option(help="With --guided: begin with the plans in this folder, and add what is found.")
+    ] = None,
+    what: Annotated[
+        str | None, typer.Option("--replay", help="Run one seed, or the plan in a file, and print its trace.")
+    ] = None,
     smaller: Annotated[
         bool, typer.Option("--shrink", help="With --replay: look for a smaller plan that fails.")
     ] = False,
-    html: Annotated[
-        Path | None, typer.Option(help="With --replay or --plan: write a diagram to explore, one HTML file.")
-    ] = None,
-    svg_file: Annotated[
-        Path | None, typer.Option("--svg", help="With --replay or --plan: write a diagram to print.")
-    ] = None,
+    html: Annotated[Path | None, typer.Option(help="With --replay: write a diagram to explore, one HTML file.")] = None,
+    svg_file: Annotated[Path | None, typer.Option("--svg", help="With --replay: write a diagram to print.")] = None,
     span: Annotated[str | None, typer.Option(help="Draw only this part of the run: FROM:TO, in seconds.")] = None,
     hide: Annotated[list[str] | None, typer.Option(help="Do not draw this kind of message, such as Row.")] = None,
     coverage: Annotated[
-        bool, typer.Option(help="Print how often each thing happened, and where the code is for what never did.")
+        bool, typer.Option(help="Print how often each thing happened, and where in the code is what never did.")
     ] = False,
     without: Annotated[
         list[str] | None, typer.Option(help="Take this rule out of the code first, to see it missed (one process).")
@@ -72,23 +81,30 @@ def sim(
         raise typer.BadParameter(f"{scenario!r} is none of {', '.join(SCENARIOS)}", param_hint="--scenario")
     if without:
         run_from_source()  # compiled classes cannot be changed
-    drawing = _Drawing.asked_for(html, svg_file, span, hide, scenario, one_run=seed is not None or plan is not None)
-    if plan is not None:
-        try:
-            wanted = Plan.load(plan.read_text())
-        except (OSError, ValueError) as error:
-            raise typer.BadParameter(f"{plan}: {error}", param_hint="--plan") from error
-        _tell(replay(factory, wanted), factory, drawing)
-        return
+    drawing = _Drawing.asked_for(html, svg_file, span, hide, scenario, one_run=what is not None)
     unknown = set(without or ()) - set(MUTANTS)
     if unknown:
         known = "".join(f"\n  {name}" for name in sorted(MUTANTS))
         raise typer.BadParameter(f"no rule {', '.join(sorted(unknown))}; there are:{known}", param_hint="--without")
+    if seeds is None and minutes is None:
+        seeds = SEEDS
+    time_s = None if minutes is None else minutes * 60
+    wish = Wish(scenario, factory, first, seeds, 1 if without else jobs, time_s, coverage, guided, corpus)
     with planted(*(without or ())):
-        if seed is not None:
-            _replay(factory, seed, smaller, drawing)
+        if what is not None:
+            _replay(factory, _plan(what, factory), smaller, drawing)
         else:
-            survey_seeds(factory, scenario, first, seeds, 1 if without else jobs, time_s, coverage)
+            run_campaign(wish)
+
+
+def _plan(what: str, factory: type[Scenario]) -> Plan:
+    """That of a seed, or in a file."""
+    if what.isdecimal():
+        return draw(int(what), factory().swarm)
+    try:
+        return Plan.load(Path(what).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"neither a seed nor a file with a plan: {error}", param_hint="--replay") from error
 
 
 class _Drawing:
@@ -116,7 +132,7 @@ class _Drawing:
                 raise typer.BadParameter("say where to draw to, with --html or --svg", param_hint="--span and --hide")
             return None
         if not one_run:
-            raise typer.BadParameter("say which run to draw, with --replay or --plan", param_hint="--html and --svg")
+            raise typer.BadParameter("say which run to draw, with --replay", param_hint="--html and --svg")
         drawing = cls(scenario, *_span(span), hide or [])
         if html is not None:
             drawing._files.append((html, page.render))
@@ -162,8 +178,8 @@ def _span(text: str | None) -> tuple[int, int | None]:
     return begin, end
 
 
-def _replay(factory: type[Scenario], seed: int, smaller: bool, drawing: _Drawing | None) -> None:
-    result = run_seed(factory, seed, trace=not smaller)
+def _replay(factory: type[Scenario], plan: Plan, smaller: bool, drawing: _Drawing | None) -> None:
+    result = replay(factory, plan, trace=not smaller)
     if smaller and not result.ok:
         shrunk = shrink(factory, result.plan)
         typer.echo(shrunk.result.trace)

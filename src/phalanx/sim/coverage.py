@@ -62,3 +62,9 @@ class Coverage:
 
 def _bucket(count: int) -> int:
     return BUCKETS[bisect_right(BUCKETS, count) - 1]
+
+
+def kinds_of(feature: str) -> tuple[str, str]:
+    """What sort of feature that is, "note", "order" or "fault", and the feature without its count."""
+    what = feature.rpartition(" x")[0]
+    return "order" if " > " in what else "fault" if " at " in what else "note", what

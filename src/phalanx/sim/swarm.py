@@ -33,6 +33,7 @@ from phalanx.sim.faults import (
     Ring,
     SlowDisk,
     SlowLink,
+    Spoiling,
     StrayWrite,
 )
 from phalanx.sim.plan import Plan
@@ -70,6 +71,39 @@ class Swarm(msgspec.Struct, frozen=True):
     fingerprints: float = 0.05
     """Fraction of runs in which changes to sent messages are looked for: these runs are slow."""
 
+    def refusal(self, plan: Plan) -> str | None:
+        """Why no scenario with this swarm need stand up to the plan: what `draw` never draws.  None if it must."""
+        minority = (plan.nodes - 1) // 2
+        if plan.nodes not in self.sizes:
+            return f"a cluster of {plan.nodes}"
+        alien = {type(fault).__name__ for fault in plan.faults} - self._kinds
+        if alien:
+            return f"faults of the kind {', '.join(sorted(alien))}"
+        if not all(self.quiet_start_ns <= fault.at_ns for fault in plan.faults):
+            return f"a fault before {self.quiet_start_ns} ns"
+        dead = {fault.node for fault in plan.faults if isinstance(fault, Crash) and fault.for_good}
+        if len(dead) > (minority if self.deaths else 0):
+            return f"{len(dead)} nodes killed for good"
+        lost = {fault.node for fault in plan.faults if isinstance(fault, DiskLost)}
+        if len(lost) > (minority if self.disks_lost_max is None else min(plan.nodes, self.disks_lost_max)):
+            return f"{len(lost)} nodes that lose their disks"
+        spoiled = {fault.node for fault in plan.faults if isinstance(fault, Spoiling)}
+        if len(spoiled) > minority:
+            return f"{len(spoiled)} nodes with disks that spoil what was durable"
+        return None
+
+    @property
+    def _kinds(self) -> set[str]:
+        """All that it may draw."""
+        kinds = set(self.faults)
+        if self.deaths:
+            kinds.add(Crash.__name__)
+        if self.bad_disks:
+            kinds |= {kind.__name__ for kind in (BitRot, StrayWrite, DiskError, LostSync, Crash, CrashAll)}
+        if self.full_disks:
+            kinds |= {kind.__name__ for kind in (FullDisk, CrashAll)}
+        return kinds
+
 
 def draw(seed: int, swarm: Swarm) -> Plan:
     """The plan of a seed.  The same arguments give the same plan."""
@@ -96,6 +130,17 @@ def draw(seed: int, swarm: Swarm) -> Plan:
     faults += _full_disks(seed, swarm, nodes, storm_ns)
     faults.sort(key=lambda fault: fault.at_ns)
     return Plan(seed, nodes, conditions, tuple(faults), begin_ns + storm_ns, swarm.calm_ns)
+
+
+def draw_fault(rng: random.Random, swarm: Swarm, plan: Plan) -> Fault | None:
+    """One more fault for the plan's storm, of any kind that the swarm lists.  None if the plan can have none of that
+    kind."""
+    storm_ns = plan.heal_at_ns - swarm.quiet_start_ns
+    if not swarm.faults or storm_ns <= 0:
+        return None
+    lasts_ns = int(storm_ns * rng.choice((0.02, 0.1, 0.4)))
+    disaster = _Disaster(rng, swarm, plan.nodes, lasts_ns)
+    return disaster.draw(rng.choice(swarm.faults), swarm.quiet_start_ns + rng.randrange(storm_ns))
 
 
 def _bad_disks(seed: int, swarm: Swarm, nodes: int, storm_ns: int) -> list[Fault]:

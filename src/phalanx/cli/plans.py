@@ -1,0 +1,40 @@
+"""Folders of plans, one JSON file each: the corpus of a guided search, and plans that failed."""
+
+import hashlib
+from pathlib import Path
+
+from phalanx.sim.plan import Plan
+
+NAME_DIGITS = 16
+"""Of a digest, in a file's name: a folder would need billions of plans for two to have the same."""
+
+
+class PlanFolder:
+    """The plans of one scenario in a folder, which is made when something is put there.
+
+    A file is named after the scenario and a digest of the plan, so a plan has one file, wherever it comes from.
+    """
+
+    def __init__(self, folder: Path, scenario: str) -> None:
+        self.folder = folder
+        self._scenario = scenario
+
+    def load(self) -> list[Plan]:
+        """In the order of their names.  Raises OSError for what cannot be read, ValueError for a file that is no plan."""
+        plans = []
+        for path in sorted(self.folder.glob(f"{self._scenario}-*.json")) if self.folder.exists() else ():
+            try:
+                plans.append(Plan.load(path.read_text(encoding="utf-8")))
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+        return plans
+
+    def put(self, plan: Plan) -> Path:
+        """The plan's file, written unless it is there.  Raises OSError."""
+        text = plan.dump()
+        digest = hashlib.sha256(text.encode()).hexdigest()[:NAME_DIGITS]
+        path = self.folder / f"{self._scenario}-{digest}.json"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n", encoding="utf-8")
+        return path
