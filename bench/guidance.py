@@ -21,6 +21,7 @@ from rich.table import Table
 from phalanx.lab.durable import DurableScenario
 from phalanx.lab.groups import GroupScenario
 from phalanx.lab.mutants import MUTANTS, planted
+from phalanx.lab.mutants import durable as durable_mutants
 from phalanx.model.clock import MILLISECOND, SECOND, Instant
 from phalanx.model.machine import Output
 from phalanx.sim.campaign import campaign, guided
@@ -92,7 +93,7 @@ class Bug(NamedTuple):
 
 NESTED = "nested recovery"
 
-RULES = (NESTED, "a barrier is reached by installing a view", "a log's last view is not completed")
+RULES = (NESTED, "a group that goes on from logs is truncated", "a log of an older view is taken for the group's")
 """Measured unless others are named.  Most other planted bugs are found within the first generation."""
 
 
@@ -102,8 +103,7 @@ def bug_of(rule: str) -> Bug:
         return Bug(rule, NestedRecovery)
     if rule not in MUTANTS:
         raise ValueError(f"{rule!r} is neither {NESTED!r} nor a rule of `phalanx sim --without`")
-    owners = {getattr(patch.owner, "__module__", patch.owner.__name__) for patch in MUTANTS[rule].patches}
-    durable = owners & {f"phalanx.group.{name}" for name in ("ledger", "recovered", "compaction")}
+    durable = any(patch.wrong.__module__ == durable_mutants.__name__ for patch in MUTANTS[rule].patches)
     return Bug(rule, DurableScenario if durable else GroupScenario)
 
 

@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from phalanx.cli import sim as sim_module
 from phalanx.cli.main import app
+from phalanx.lab.report import Report
 from phalanx.sim.plan import Plan
 from phalanx.sim.recording import Recording
 from phalanx.sim.run import replay, run_seed
@@ -89,6 +91,10 @@ def test_of_a_run_that_is_shrunk_the_smallest_is_drawn(tmp_path: Path) -> None:
     [
         (("--replay", "nowhere.json"), "neither a seed nor a file with a plan"),
         (("--corpus", "plans"), "say --guided, too"),
+        (("--replay", "8", "--guided"), "one run is no campaign"),
+        (("--replay", "8", "--report", "x.html"), "one run is no campaign"),
+        (("--report", "x.pdf"), "x.pdf ends in none of .html, .json"),
+        (("--report", "nowhere/x.json"), "there is no folder nowhere"),
         (("--html", "x.html"), "which run to draw"),
         (("--replay", "5", "--span", "0:1"), "where to draw to"),
         (("--replay", "5", "--hide", "Row"), "where to draw to"),
@@ -196,3 +202,29 @@ def test_a_campaign_that_is_given_minutes_has_no_other_end() -> None:
     assert run("--scenario", "gossip", "--minutes", "60", "--seeds", "2", "--jobs", "1")[1].endswith(
         "seeds=2 violations=0 stuck=0\n"
     )
+
+
+def test_a_campaign_is_reported_for_programs_and_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ("--scenario", "hasty", "--guided", "--seeds", "100", "--jobs", "1")
+    status, said, _ = run(*options, "--report", "a.html", "--report", "a.json")
+    assert status == 1
+    report = msgspec.json.decode((tmp_path / "a.json").read_bytes(), type=Report)
+    assert said.splitlines()[-1] == f"seeds={report.seeds} violations={report.violations} stuck={report.stuck}"
+    assert len(report.failed) == report.violations
+    for failed in report.failed:
+        assert f"{failed.what}\n  replay: {failed.replay}\n" in said
+        assert not replay(HastyStoreScenario, failed.plan).ok
+    assert report.growth[-1][1] == len(report.features)
+    assert {feature for kept in report.corpus for feature in kept.found} <= report.features.keys()
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert said.splitlines()[-1] in page
+    assert all(failed.replay in page for failed in report.failed)
+    assert not re.search(r"(src|href)=", page), "it needs nothing else"
+
+
+def test_a_report_that_cannot_be_written_does_not_take_the_verdict_with_it(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    status, said, complaint = run("--scenario", "gossip", "--seeds", "2", "--report", tmp_path / "a.json")
+    assert (status, said.splitlines()[-1]) == (0, "seeds=2 violations=0 stuck=0")
+    assert "cannot be written" in complaint

@@ -1,6 +1,7 @@
 """What `phalanx sim` shows of a campaign: progress while it runs, and in the end what it covered."""
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +11,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from phalanx.cli.plans import PlanFolder
 from phalanx.lab.notes import notes_of
+from phalanx.lab.report import Failed, Kept, Report, as_html, as_json
 from phalanx.sim.campaign import Summary, survey
 from phalanx.sim.guided import Search
 from phalanx.sim.run import Result, Scenario
 
 FAILING = "failing-plans"
 """Folder for plans of a guided campaign that failed: in the corpus, if there is one, else in the current directory."""
+
+
+REPORTS: dict[str, Callable[[Report], str]] = {".html": as_html, ".json": as_json}
+"""By how the file's name ends."""
 
 
 class Wish(NamedTuple):
@@ -31,14 +37,21 @@ class Wish(NamedTuple):
     coverage: bool
     guided: bool
     corpus: Path | None
+    reports: list[Path]
 
 
 def run_campaign(wish: Wish) -> None:
     """Run it, and exit with its verdict."""
     if wish.corpus is not None and not wish.guided:
         raise typer.BadParameter("only a guided campaign has one: say --guided, too", param_hint="--corpus")
+    for path in wish.reports:
+        if path.suffix not in REPORTS:
+            raise typer.BadParameter(f"{path} ends in none of {', '.join(REPORTS)}", param_hint="--report")
+        if not path.parent.is_dir():
+            raise typer.BadParameter(f"there is no folder {path.parent}", param_hint="--report")
     campaign = _Campaign(wish)
     summary = campaign.run()
+    campaign.report(summary)
     if wish.coverage:
         for what, count in sorted(summary.notes.items()):
             typer.echo(f"{count:>12} {what}")
@@ -110,10 +123,42 @@ class _Campaign:
             what = shlex.quote(str(self._failing.put(result.plan)))
         return f"phalanx sim --scenario {self._wish.scenario} --replay {what}"
 
+    def _missed(self, summary: Summary) -> dict[str, str]:
+        known = notes_of(self._wish.factory.packages)
+        return {what: place for what, place in known.items() if what not in summary.notes}
+
+    def report(self, summary: Summary) -> None:
+        """Write the files that are asked for."""
+        wish = self._wish
+        if not wish.reports:
+            return
+        corpus = () if self._search is None else self._search.corpus
+        report = Report(
+            wish.scenario,
+            wish.first,
+            wish.guided,
+            summary.seeds,
+            summary.violations,
+            summary.stuck,
+            summary.steps,
+            summary.virtual_ns,
+            tuple(Failed(str(result), self._replay_of(result), result.plan) for result in summary.failed),
+            self._missed(summary),
+            dict(sorted(summary.notes.items())),
+            dict(sorted(summary.features.items())),
+            tuple(summary.growth),
+            tuple(Kept(entry.plan, entry.found) for entry in corpus),
+        )
+        for path in wish.reports:
+            try:
+                path.write_text(REPORTS[path.suffix](report), encoding="utf-8")
+            except OSError as error:  # the verdict is worth more than its report
+                typer.echo(f"{path} cannot be written: {error}", err=True)
+
     def tell_coverage(self, summary: Summary) -> None:
         """One line: how much was reached, and what never was."""
         known = notes_of(self._wish.factory.packages)
-        missed = {what: place for what, place in known.items() if what not in summary.notes}
+        missed = self._missed(summary)
         line = f"{len(summary.features)} features"
         if self._search is not None:
             line += f", found by {len(self._search.corpus)} plans"

@@ -55,6 +55,9 @@ def sim(
     corpus: Annotated[
         Path | None, typer.Option(help="With --guided: begin with the plans in this folder, and add what is found.")
     ] = None,
+    report: Annotated[
+        list[Path] | None, typer.Option(help="Write what a campaign found to FILE.html or FILE.json; may be repeated.")
+    ] = None,
     what: Annotated[
         str | None, typer.Option("--replay", help="Run one seed, or the plan in a file, and print its trace.")
     ] = None,
@@ -86,10 +89,12 @@ def sim(
     if unknown:
         known = "".join(f"\n  {name}" for name in sorted(MUTANTS))
         raise typer.BadParameter(f"no rule {', '.join(sorted(unknown))}; there are:{known}", param_hint="--without")
+    if what is not None and (guided or corpus or report or minutes is not None):
+        raise typer.BadParameter("one run is no campaign: not with --replay", param_hint="--guided, --corpus, ...")
     if seeds is None and minutes is None:
         seeds = SEEDS
     time_s = None if minutes is None else minutes * 60
-    wish = Wish(scenario, factory, first, seeds, 1 if without else jobs, time_s, coverage, guided, corpus)
+    wish = Wish(scenario, factory, first, seeds, 1 if without else jobs, time_s, coverage, guided, corpus, report or [])
     with planted(*(without or ())):
         if what is not None:
             _replay(factory, _plan(what, factory), smaller, drawing)

@@ -49,6 +49,8 @@ class Summary:
         """How often each note was made in all runs together."""
         self.features: Counter[str] = Counter()
         """Coverage: how many runs had each feature (`coverage`)."""
+        self.growth: list[tuple[int, int]] = []
+        """After so many runs, so many features: whenever there were more."""
         self.failed: list[Result] = []
         """The first failed or stuck runs."""
 
@@ -59,7 +61,10 @@ class Summary:
         self.steps += result.steps
         self.virtual_ns += result.virtual_ns
         self.notes.update(result.notes)
+        before = len(self.features)
         self.features.update(result.features)
+        if len(self.features) > before:
+            self.growth.append((self.seeds, len(self.features)))
         if not result.ok and len(self.failed) < FAILED_MAX:
             self.failed.append(result)
 
