@@ -1,6 +1,6 @@
 """The notes that machines can make, by their sources: what a campaign never reached is what it says nothing about.
 
-A note is found where some call `....note("name", ...)` has its name in place.
+A note is found where some call `....note("name", ...)` has its name in place; one whose name is put together is not.
 """
 
 import ast

@@ -83,6 +83,7 @@ class TroupeScenario(Scenario):
 
     swarm = Swarm(sizes=(2, 3, 3, 3, 4, 5, 6), storm_ns=4 * SECOND, calm_ns=120 * SECOND)
     fingerprint = staticmethod(repr)
+    packages = ("phalanx.group", "phalanx.node", "phalanx.calls")
 
     def __init__(self) -> None:
         self._token = 0
