@@ -1,6 +1,6 @@
 """How many runs it takes until a planted bug is found, with coverage guidance and without.
 
-    python -m bench.guidance [--runs 200] [--campaigns 5] [--rule RULE ...]
+    python -m bench.guidance [--runs N] [--campaigns 5] [--rule RULE ...]
 
 Each campaign begins with seeds of its own, and ends with the first run that fails, or after `--runs`.  Both kinds of
 campaign have the same first generation, so a bug that a few seeds find shows no difference.  The figures are counts, the
@@ -86,6 +86,8 @@ class Bug(NamedTuple):
 
     rule: str
     factory: type[Scenario]
+    runs: int = 200
+    """After which a campaign gives up, unless something else is said: some 20 s."""
 
     def planted(self) -> Any:
         return planted(self.rule) if self.rule in MUTANTS else nullcontext()
@@ -100,7 +102,7 @@ RULES = (NESTED, "a group that goes on from logs is truncated", "a log of an old
 def bug_of(rule: str) -> Bug:
     """Raises ValueError for a rule that there is not."""
     if rule == NESTED:
-        return Bug(rule, NestedRecovery)
+        return Bug(rule, NestedRecovery, 2_000)
     if rule not in MUTANTS:
         raise ValueError(f"{rule!r} is neither {NESTED!r} nor a rule of `phalanx sim --without`")
     durable = any(patch.wrong.__module__ == durable_mutants.__name__ for patch in MUTANTS[rule].patches)
@@ -133,13 +135,22 @@ def median_of(found: list[int | None], runs: int) -> str:
     return f"> {runs}" if middle > runs else str(middle)
 
 
+def row_of(bug: Bug, campaigns: int, runs: int) -> list[str]:
+    """The cells of the table behind the bug's name."""
+    ways = [[runs_until_found(bug, way, number, runs) for number in range(campaigns)] for way in WAYS]
+    cells = []
+    for found in ways:
+        cells += [median_of(found, runs), f"{sum(count is not None for count in found)} of {len(found)}"]
+    return [*cells, "; ".join(" ".join("-" if count is None else str(count) for count in found) for found in ways)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=200, help="most runs of a campaign (default: %(default)s)")
+    parser.add_argument("--runs", type=int, help="most runs of a campaign (default: 200, for nested recovery 2000)")
     parser.add_argument("--campaigns", type=int, default=5, help="campaigns of each kind (default: %(default)s)")
     parser.add_argument("--rule", action="append", help="a planted bug; may be repeated")
     arguments = parser.parse_args()
-    if arguments.runs < 1 or arguments.campaigns < 1:
+    if arguments.campaigns < 1 or (arguments.runs is not None and arguments.runs < 1):
         parser.error("there must be at least one run and one campaign")
     try:
         bugs = [bug_of(rule) for rule in arguments.rule or RULES]
@@ -147,20 +158,7 @@ def main() -> None:
         parser.error(str(error))
     table = Table("planted bug", "without: median", "found", "guided: median", "found", "runs of each campaign")
     for bug in bugs:
-        ways = [
-            [runs_until_found(bug, way, number, arguments.runs) for number in range(arguments.campaigns)]
-            for way in WAYS
-        ]
-        cells = [
-            text
-            for found in ways
-            for text in (
-                median_of(found, arguments.runs),
-                f"{sum(count is not None for count in found)} of {len(found)}",
-            )
-        ]
-        each = "; ".join(" ".join("-" if count is None else str(count) for count in found) for found in ways)
-        table.add_row(bug.rule, *cells, each)
+        table.add_row(bug.rule, *row_of(bug, arguments.campaigns, arguments.runs or bug.runs))
     Console(width=140).print(table)
 
 

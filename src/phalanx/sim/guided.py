@@ -28,7 +28,7 @@ GENERATION = 32
 """Plans that are made before any of their runs is learned from: more processes than that would not be used."""
 
 FRESH = 0.3
-"""Fraction of plans that are drawn afresh.  Much is found by none but these: a mutation keeps cluster and workload."""
+"""Fraction of plans that are drawn afresh.  There is always something that no mutation of what is known leads to."""
 
 CORPUS_MAX = 4_096
 """Plans in the corpus: some 10 MB.  Later ones are learned from, but not added."""

@@ -1,6 +1,6 @@
 """Another plan out of one that reached something: small changes of its faults.
 
-The cluster, the workload and mostly the luck stay, so the run is that of the old plan up to the first fault that is
+The cluster, the workload and the luck mostly stay, so the run is that of the old plan up to the first fault that is
 another: what it had reached until then it reaches again.  No mutation leaves the range from which the swarm draws
 (`Swarm.refusal`), so a run that fails is one that the scenario must stand up to.
 """
@@ -22,6 +22,10 @@ TRIES = 8
 NEAR_NS = (MILLISECOND, 20 * MILLISECOND, 300 * MILLISECOND)
 """How far a fault is moved, more or less: within a message's way, a few of them, or a timeout."""
 
+ELSEWHERE = 0.2
+"""Fraction of mutations that get another seed, so another cluster, workload and luck: the same storm elsewhere."""
+
+SEEDS = 1 << 32
 LUCKS = 1 << 16
 
 Faults = tuple[Fault, ...]
@@ -33,6 +37,8 @@ def mutate(plan: Plan, other: Plan, swarm: Swarm, rng: random.Random) -> Plan | 
         mutated = plan
         for _ in range(rng.choice((1, 1, 1, 2, 3, 5))):
             mutated = _Mutation(mutated, other, swarm, rng).one()
+        if rng.random() < ELSEWHERE:
+            mutated = msgspec.structs.replace(mutated, seed=rng.randrange(SEEDS))
         most = max(len(plan.faults), swarm.faults_max)
         if mutated != plan and len(mutated.faults) <= most and _is_within(mutated, plan, swarm):
             return mutated
