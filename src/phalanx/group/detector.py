@@ -175,7 +175,8 @@ class Detector:
         }
         self._weigh(cut, vouched, now)
         suspected = (cut - vouched) | self.gone | self._stuck.keys() | self.lagging | self._excess
-        full = {m.name for m in self._view.members} if self._view is not None else set()
+        assert self._view is not None
+        full = {m.name for m in self._view.members}  # of a learner's accusations nothing would come, and so no end
         judges = [r for r in reachable if r in full and r not in suspected and r in self.claims and r != self.me]
         for name in self._names:
             votes = sum(name in self.claims[j].suspects for j in judges if j != name) + (name in suspected)

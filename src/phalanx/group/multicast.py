@@ -274,6 +274,7 @@ class Multicasting:
         elif self._spread_at is None:
             self._spread_at = core.now.mono + core.timing.row_delay
         if core.row_asks:
+            self._spread_at = None
             self._show(core.others(), owed)
             return
         names = set(self._answer)

@@ -21,7 +21,8 @@ from phalanx.model.view import Group, Member, Name, Order, View
 
 
 def fault_in_traffic(core: Core, sender: Member, body: Data | Ack | Row) -> str | None:
-    """The same of what is said all the time: in our view, and by one who is known to be a member of it."""
+    """Why this cannot come from a correct member.  If it speaks of our view, it is judged by the view's groups; else, as
+    these may be unknown here, for itself only.  Changes nothing."""
     if isinstance(body, Data):
         return _fault_in_data(core, body)
     return _fault_in_ack(core, sender, body) if isinstance(body, Ack) else _fault_in_row(core, sender, body)

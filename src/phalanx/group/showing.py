@@ -26,7 +26,8 @@ class Showing:
 
     def changed(self) -> None:
         """Our row says more than before."""
-        self.owed = self._news = True
+        self._news = True
+        self.owed = bool(self._peers)
 
     def asked(self, name: Name) -> None:
         """Our row changed, or may be unknown there, and that peer waits for it."""

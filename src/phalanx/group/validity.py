@@ -106,7 +106,7 @@ def _fault_in_body(core: Core, sender: Member, body: Body) -> str | None:
             assert_never(body)
 
 
-# --- signs of life -----------------------------------------------------------------------------------------------------
+# --- signs of life --------------------------------------------------------------------------------------------------
 
 
 def _fault_in_alive(core: Core, alive: Alive) -> str | None:

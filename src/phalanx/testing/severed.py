@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 from phalanx.model.machine import Refused
 from phalanx.model.view import Address
-from phalanx.runtime.contract import LinkEvent, Receiver, Transport
+from phalanx.runtime.contract import LinkEvent, Transport
+from phalanx.testing.around import Around
 
 
-class Severable:
+class Severable(Around):
     """Around another transport.  Whatever is sent to a peer that is cut off, or comes from it, is lost, and so is the
     evidence that it is gone; what became of the connection is told once the cut has healed."""
 
     def __init__(self, inner: Transport) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._cut: dict[Address, list[LinkEvent]] = {}
-        self._receiver: Receiver | None = None
 
     def cut(self, address: Address) -> None:
         """Lose everything to and from that peer."""
@@ -23,56 +23,23 @@ class Severable:
     def heal(self, address: Address) -> None:
         """Undo `cut`."""
         for event in self._cut.pop(address, []):
-            assert self._receiver is not None
-            self._receiver.link(event)
-
-    # --- a transport, seen from above ---------------------------------------------------------------------------------
-
-    @property
-    def address(self) -> Address:
-        """Of the inner one."""
-        return self._inner.address
-
-    def start(self, receiver: Receiver) -> None:
-        """As the inner one."""
-        self._receiver = receiver
-        self._inner.start(self)
-
-    def connect(self, address: Address) -> None:
-        """As the inner one."""
-        self._inner.connect(address)
+            super().link(event)
 
     def send(self, to: Sequence[Address], body: bytes) -> None:
         """To those that are not cut off."""
-        self._inner.send([address for address in to if address not in self._cut] if self._cut else to, body)
-
-    def flush(self) -> None:
-        """As the inner one."""
-        self._inner.flush()
-
-    def drop(self, address: Address, reason: str) -> None:
-        """As the inner one."""
-        self._inner.drop(address, reason)
-
-    async def close(self) -> None:
-        """As the inner one."""
-        await self._inner.close()
-
-    # --- a receiver, seen from below ----------------------------------------------------------------------------------
+        super().send([address for address in to if address not in self._cut] if self._cut else to, body)
 
     def received(self, source: Address, body: bytes | memoryview) -> None:
         """Unless the source is cut off."""
         if source not in self._cut:
-            assert self._receiver is not None
-            self._receiver.received(source, body)
+            super().received(source, body)
 
     def link(self, event: LinkEvent) -> None:
         """At once, or once it has healed.  Connections come and go in turn, so the last one or two say all; refusals come
         again."""
         held = self._cut.get(event.address)
         if held is None:
-            assert self._receiver is not None
-            self._receiver.link(event)
+            super().link(event)
         elif not isinstance(event, Refused):
             held.append(event)
             if len(held) > 2:
