@@ -95,6 +95,18 @@ def test_a_state_and_what_follows_it_make_one_sequence_without_a_gap() -> None:
     assert "total_order" in broken([*begin, SawState(R, G, ()), *middle[1:], saw(R, b"y", P)])
 
 
+def test_a_learner_may_complete_its_state_with_what_died_with_the_last_host() -> None:
+    """What ended view 1 is decided: so Q has it, and P would, had it lived.  Seed 20014941 of `durable`."""
+    first, second = view(1, (P,), Order.TOTAL, learners=(Q,)), view(2, (P,), Order.TOTAL, learners=(Q,))
+    begin: list[GroupEvent] = [SawView(P, first), SawFounding(P, G), SawView(Q, first), sent(P, b"x"), saw(P, b"x", P)]
+    begin += [SawState(Q, G, (b"x",)), sent(P, b"y")]
+    end: list[GroupEvent] = [SawView(Q, second), SawState(Q, G, (b"x", b"y"))]
+    assert broken([*begin, Stopped(P, crashed=True), *end]) == set()
+    assert "state_transfer" in broken([*begin, SawView(P, second), *end]), "it went on without y"
+    assert "state_transfer" in broken([*begin[:-2], Stopped(P, crashed=True), *end]), "y was never sent"
+    assert "state_transfer" in broken([*begin[:-2], sent(P, b"y"), end[0], end[1]]), "no state was there to complete"
+
+
 def test_one_lock_has_not_two_holders() -> None:
     """DESIGN section 13, counter-example 4: cut off, P goes on alone after Q and R have installed the next view."""
     second = view(2, (Q, R), Order.TOTAL)

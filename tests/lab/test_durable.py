@@ -14,6 +14,7 @@ SEEDS = {
     2819: "the same after a torn write",
     1284: "a log with a snapshot forgot the fragments of a sender that was demoted in the middle of a large payload",
     702205: "a founder that never installed its first view, on a new disk, did not know that it had missed nothing",
+    20014941: "(the oracle's error) a learner completed its state with what the only host died with undelivered",
     12000766: "a former learner reported what it had of a suspended group, and its promises were refused for ever",
 }
 

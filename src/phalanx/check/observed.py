@@ -299,6 +299,14 @@ class Observed:
         found = self._processes.get(process)
         return (found.installation, found.logs) if found is not None else (None, {})
 
+    def last_hosted(self, process: Member, group: GroupId) -> View | None:
+        """The last view in which the process is a full host of the group."""
+        found = self._processes.get(process)
+        installation = found.installation if found is not None else None
+        while installation is not None and group not in installation.hosts:
+            installation = installation.previous
+        return installation.view if installation is not None else None
+
     def stay(self, process: Member, group: GroupId) -> int:
         """The number of the process's present stay in the group."""
         return self._stays.get((process, group), 0)

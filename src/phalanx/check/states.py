@@ -7,6 +7,7 @@ Keidar, Vitenberg (CKV, see `views`); DESIGN sections 4 and 8.
 from collections.abc import Iterator
 
 from phalanx.check.observed import Delivery, Installation, Observed, Stretch, Violation
+from phalanx.model.history import SawState
 from phalanx.model.view import GroupId, Member
 
 
@@ -39,7 +40,8 @@ def state_transfer(run: Observed) -> Iterator[Violation]:
     section 8, "promoted when caught up").
 
     What p adds to a state that it got before is no donation: a learner that hears first that a view has ended completes
-    its state with the view's last messages, maybe before the full hosts deliver them."""
+    its state with the view's last messages, which are decided, maybe before the full hosts deliver them.  Nobody ever
+    does if all full hosts crash first, and with them the group is lost."""
     yield from _donated(run)
     yield from _promoted(run)
     yield from _without_state(run)
@@ -57,12 +59,23 @@ def _donated(run: Observed) -> Iterator[Violation]:
         for payload in event.payloads:
             first = run.first_deliveries.get((event.group, payload))
             recovered = event.group in run.specs and run.specs[event.group].durable  # what was on disk may be more
-            if not recovered and (first is None or (first.position > position and not completed)):
+            decided = completed and (first is not None or _died_with_all(run, event, payload, installation))
+            if not recovered and not decided and (first is None or first.position > position):
                 text = (
                     f"{event.process} got a state of group {event.group} with {payload!r}, which nobody had delivered"
                 )
                 yield Violation("state_transfer", text, (position,))
                 break
+
+
+def _died_with_all(run: Observed, event: SawState, payload: bytes, learner: Installation | None) -> bool:
+    """It was sent in a view before the learner's, which no full host of the group left alive."""
+    sent = run.sends.get((event.group, payload))
+    view = run.last_hosted(sent.sender, event.group) if sent is not None else None
+    if view is None or learner is None or view.id >= learner.view.id:
+        return False
+    hosts = (i for i in run.installations if i.view.id == view.id and event.group in i.hosts)
+    return all(i.next is None for i in hosts)
 
 
 def _promoted(run: Observed) -> Iterator[Violation]:
