@@ -5,12 +5,14 @@
 
 Each process counts what it delivers; the figure of a run is the least of them.  Latency is from `Multicast` to the
 sender's own uniform delivery.  On a machine with two cores the three processes and the kernel share them: compare only
-what was measured in one run, side by side, and look at the load beforehand.
+what was measured in one run, side by side, and look at the load beforehand.  With one message under way the kernel may
+well wake all three on one core, one after the other, while the second is idle; `--pin` gives each a core, in turn.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -56,6 +58,8 @@ class Load(msgspec.Struct, frozen=True):
     senders: int = 1
     members: int = 3
     groups: int = 1
+    pin: bool = False
+    """Each process on one core: the first on the first, the next on the next, and so on in turn."""
 
 
 class MemberFailed(Exception):
@@ -90,6 +94,9 @@ class Tally:
 async def member(name: str, addresses: dict[str, str], load: Load) -> None:
     """One process: founds, joins the groups, sends if it is to, prints what it saw as one JSON line."""
     peers = sorted(addresses.items())
+    if load.pin:
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[NAMES.index(name) % len(cores)]})
     async with phalanx.join(name, listen=addresses[name], peers=peers) as process:
         groups = await asyncio.gather(*(process.group(f"bench{n}") for n in range(load.groups)))
         while not _is_full(process, load):
@@ -201,6 +208,7 @@ def main() -> None:
     parser.add_argument("--senders", type=int, default=1, choices=(1, 2, 3))
     parser.add_argument("--size", type=int)
     parser.add_argument("--batch", type=int)
+    parser.add_argument("--pin", action="store_true")
     for hidden in ("--member", "--addresses", "--load"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -210,7 +218,7 @@ def main() -> None:
         return
     batches = {options.size: options.batch or 64} if options.size else BATCHES
     for size, batch in batches.items():
-        load = Load(size, options.seconds, batch, senders=options.senders)
+        load = Load(size, options.seconds, batch, senders=options.senders, pin=options.pin)
         rates = [run(load)["ops_per_s"] for _ in range(options.runs)]
         each = ", ".join(f"{rate:,.0f}" for rate in sorted(rates))
         rate = statistics.median(rates)
@@ -219,7 +227,7 @@ def main() -> None:
             flush=True,
         )
     for size in (100, 1024):
-        pings = [run(Load(size, options.seconds, outstanding=1)) for _ in range(options.runs)]
+        pings = [run(Load(size, options.seconds, outstanding=1, pin=options.pin)) for _ in range(options.runs)]
         p50, p99 = (statistics.median(figures[key] for figures in pings) for key in ("p50_us", "p99_us"))
         print(
             f"{size:>6} B, one outstanding: p50 {p50:,.0f} us, p99 {p99:,.0f} us to the sender's own delivery",
