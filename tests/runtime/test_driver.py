@@ -219,40 +219,6 @@ def test_an_exception_of_the_application_stops_the_driver_too() -> None:
     on_loop(work)
 
 
-class Waiter(Scripted):
-    """A machine for which whatever says "wait" may."""
-
-    def may_wait(self, events: Sequence[Any]) -> bool:
-        event = events[-1]
-        return isinstance(event, Received) and event.message == Text("wait")
-
-
-def test_what_may_wait_is_taken_with_what_may_not_and_at_the_deadline_at_the_latest() -> None:
-    async def work() -> None:
-        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
-            machine.deadline = now.mono + (3_600_000 if not machine.turns else 20) * MILLISECOND
-
-        wait, go = (Received("you:2", Text(word)) for word in ("wait", "go"))
-        machine = Waiter(step)
-        driver = Driver(machine, TEXT, Outbox(), MemoryDisk(), print)
-        driver.start()
-        await turns(machine, 1)
-        for event in (wait, wait):
-            driver.received("you:2", TEXT.encode(event.message))
-            for _ in range(10):
-                await asyncio.sleep(0)
-        assert machine.turns == [[]]
-        driver.received("you:2", TEXT.encode(go.message))
-        await turns(machine, 2)
-        assert machine.turns == [[], [wait, wait, go]]
-        driver.received("you:2", TEXT.encode(wait.message))
-        await turns(machine, 3)
-        assert machine.turns[2] == [wait]
-        await driver.close()
-
-    on_loop(work)
-
-
 def test_the_machine_is_stepped_at_its_deadline_and_not_before() -> None:
     """A deadline that moves away, and one that comes nearer."""
 

@@ -8,7 +8,7 @@ Invariants: received is without gaps; delivered <= received; in a uniform group 
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from typing import Final, NamedTuple
 
@@ -285,24 +285,6 @@ class Channel:
         if taken:
             self._changed = True
         return taken
-
-    def waits_beside(self, names: Collection[Name]) -> bool:
-        """Something is received that is not delivered, and nothing of it can be before others than these show more."""
-        if not self._uniform:
-            return False
-        stable, shown, delivered = self.matrix.stable_all(), self.matrix.shown, self.held.delivered
-        waits = False
-        for author, queue in enumerate(self.held.pending):
-            if queue:
-                if delivered[author] < stable[author]:
-                    return False  # a clock may be all that is missing
-                for place, name in enumerate(self.hosts):
-                    if shown[place][author] == stable[author] and name not in names:
-                        break
-                else:
-                    return False
-                waits = True
-        return waits
 
     def release(self) -> None:
         """Forget what no full host can ask for any more, and, within `slack`, no learner either."""

@@ -20,8 +20,8 @@ that instant, or until something else than traffic comes.  That changes no outpu
 """
 
 import random
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, assert_never
+from collections.abc import Iterable
+from typing import Any, assert_never
 
 from phalanx.errors import ClusterSuperseded
 from phalanx.group import birth, room
@@ -54,9 +54,6 @@ from phalanx.model.events import (
 )
 from phalanx.model.machine import Drop, Journal, LinkDown, LinkUp, Logged, Output, Received, Refused, Room, Space
 from phalanx.model.view import Address, Member, Name, View
-
-WAITING_MAX: Final = 32
-"""How many events may wait for a turn: with more there is enough for one, and each that comes is compared with these."""
 
 _RareRequest = Host | Unhost | Leave | SnapshotTaken | RestoreTaken
 
@@ -98,10 +95,8 @@ class GroupMachine:
         )
         self._begun = False
         self._deadline: int | None = now.mono
-        self._rests = False
-        """The view is at rest ..."""
         self._rest_until = 0
-        """... and until when, if nothing but traffic comes; 0: it is not."""
+        """Until when the view is at rest if nothing but traffic comes; 0: it is not."""
         self._rest_deadline: int | None = None
         """The earliest deadline of the rules that are skipped meanwhile."""
 
@@ -184,11 +179,6 @@ class GroupMachine:
     def deadline(self) -> int | None:
         return self._deadline
 
-    def may_wait(self, events: Sequence[Any]) -> bool:
-        """Acknowledgements without which nothing can be delivered, and with which nothing either until another comes:
-        their author then takes one turn for all of them."""
-        return self._rests and len(events) <= WAITING_MAX and self._multicast.may_wait(events)
-
     def _next_deadline(self) -> int | None:
         traffic, rest = self._multicast.deadline(), self._rest_deadline
         return traffic if rest is None or (traffic is not None and traffic < rest) else rest
@@ -206,7 +196,7 @@ class GroupMachine:
         self._rest_deadline = min((t for t in times if t is not None), default=None)
         core.stirred = False
         view = core.view
-        self._rests = (
+        if (
             view is not None
             and view.id > 0
             and core.active
@@ -216,8 +206,7 @@ class GroupMachine:
             and core.detector.hears_all
             and self._membership.is_at_rest()
             and self._transfer.is_at_rest()
-        )
-        if self._rests:
+        ):
             until = self._multicast.lag_at
             self._rest_until = until if self._rest_deadline is None else min(until, self._rest_deadline)
 

@@ -1,17 +1,16 @@
 """Sending, receiving and delivering in the groups of the present view, and the rows (DESIGN section 5)."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from phalanx.group import birth, room
 from phalanx.group.channel import Channel
 from phalanx.group.core import Core
-from phalanx.group.messages import Ack, Data, Envelope, Row
+from phalanx.group.messages import Ack, Data, Row
 from phalanx.group.seat import Tag
 from phalanx.model.clock import MILLISECOND, Stamp
 from phalanx.model.events import Consumed, Multicast
-from phalanx.model.machine import Received
 from phalanx.model.view import GroupId, Name, View
 from phalanx.parts.quorum import is_quorum
 
@@ -115,19 +114,6 @@ class Multicasting:
             core.busy[ack.group] = channel
             channel.show_received(sender, ack.clock, ack.last, ack.backlog, ack.received, core.now.mono)
         self._hear_clock(ack.clock)
-
-    def may_wait(self, events: Sequence[Any]) -> bool:
-        """The last event is an acknowledgement, and by it, with those that wait already, nothing can be done."""
-        ack = _ack_of(events[-1])
-        channel = self.core.channels.get(ack.group) if ack is not None else None
-        if ack is None or channel is None or ack.view != channel.view or self.core.seats[ack.group].queue:
-            return False
-        shown_by = set()
-        for event in events:
-            other = _ack_of(event)
-            if other is not None and other.group == ack.group:
-                shown_by.add(event.message.sender.name)
-        return channel.waits_beside(shown_by)
 
     def _hear_clock(self, stamp: Stamp) -> None:
         core = self.core
@@ -377,10 +363,3 @@ class Multicasting:
                     if at is not None and now < at < first:
                         first = at
         return first
-
-
-def _ack_of(event: Any) -> Ack | None:
-    if type(event) is Received and type(event.message) is Envelope:
-        body = event.message.body
-        return body if type(body) is Ack else None
-    return None

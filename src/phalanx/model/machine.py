@@ -18,7 +18,7 @@ sockets and files, `sim` in virtual time) gathers what has happened, calls `step
 A crash between two releases loses the rest: whatever a machine says must already be true on its disk.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from phalanx.model.clock import Instant
@@ -31,7 +31,6 @@ __all__ = [
     "LinkUp",
     "Logged",
     "Machine",
-    "MayWait",
     "Note",
     "Output",
     "Received",
@@ -39,7 +38,6 @@ __all__ = [
     "Room",
     "Send",
     "Space",
-    "patience_of",
 ]
 
 
@@ -94,15 +92,3 @@ class Machine(Protocol):
     @property
     def deadline(self) -> int | None:
         """Monotonic nanoseconds at which to step next even if nothing happens; derived from state.  None: never."""
-
-
-MayWait = Callable[[Sequence[Any]], bool]
-"""Of the events that have come since the last step, whether the last is worth no turn of its own, as those before it: a
-driver then takes them with whatever comes next, at the latest at the deadline.  Changes nothing, and what has waited is
-only as late as on a slower network."""
-
-
-def patience_of(machine: Machine) -> MayWait | None:
-    """The machine's method `may_wait`, if it has one; else all is worth a turn."""
-    method: MayWait | None = getattr(machine, "may_wait", None)
-    return method

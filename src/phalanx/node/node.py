@@ -8,7 +8,7 @@ application is told by `Excluded` first.  One that left stays out.
 """
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -164,10 +164,6 @@ class Node:
             if calls is not None and (first is None or calls < first):
                 first = calls
         return first
-
-    def may_wait(self, events: Sequence[Any]) -> bool:
-        """What the group machine says of messages between nodes; nothing else may."""
-        return self.group.may_wait(events)
 
     def _stand(self, now: Instant) -> None:
         """Tell the gateway what this node can do at present.  Who cannot act, but suspects less than would cost the view

@@ -1,9 +1,8 @@
 """The driver: runs one machine on a real network, disk and clock, knowing nothing of what the machine is for.
 
 A turn: everything that one turn of the event loop brings (messages of all connections, link events, requests) becomes
-one `step`.  The first event schedules the turn behind the callbacks that are ready, unless the machine says that it may
-wait for another; the clocks are read after the events have been taken, so a node that was stopped for a minute never
-sees an old time with new events.
+one `step`.  The first event schedules the turn behind the callbacks that are ready; the clocks are read after the
+events have been taken, so a node that was stopped for a minute never sees an old time with new events.
 
 Release (the rules are those of model/machine.py):
 
@@ -27,7 +26,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from phalanx.model.clock import MILLISECOND, Instant
-from phalanx.model.machine import Journal, Logged, Machine, Note, Output, Received, Send, patience_of
+from phalanx.model.machine import Journal, Logged, Machine, Note, Output, Received, Send
 from phalanx.runtime.clock import Clock, system_clock
 from phalanx.runtime.contract import Disk, LinkEvent, LogDisk, Transport
 from phalanx.runtime.logdisk import GroupCommit
@@ -66,7 +65,6 @@ class Driver:
         self.closed: asyncio.Future[None]
         """Made by `start`.  Done when the driver has stopped: None after `close`, else raises what was wrong."""
         self._machine = machine
-        self._may_wait = patience_of(machine)
         self._codec = codec
         self._transport = transport
         self._disk = disk
@@ -137,7 +135,7 @@ class Driver:
     def received(self, source: str, body: bytes | memoryview) -> None:
         """A message has come.  Raises CodecError if it is none."""
         self._events.append(Received(source, self._codec.decode(body)))
-        if not self._turn_due and (self._may_wait is None or not self._may_wait(self._events)):
+        if not self._turn_due:
             self._schedule()
 
     def link(self, event: LinkEvent) -> None:

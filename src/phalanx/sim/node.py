@@ -5,7 +5,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phalanx.model.clock import Instant
-from phalanx.model.machine import Journal, Machine, MayWait, Output
+from phalanx.model.machine import Journal, Machine, Output
 from phalanx.model.view import Address, Name
 from phalanx.sim.clocks import Clocks
 
@@ -62,7 +62,6 @@ class Node:
         "lying",
         "machine",
         "marks",
-        "may_wait",
         "name",
         "outbox",
         "paused",
@@ -139,7 +138,6 @@ class Node:
     def forget(self) -> None:
         """Lose everything that is only in the process."""
         self.machine = None
-        self.may_wait: MayWait | None = None
         self.application = None
         self.inbox: list[Any] = []
         self.turn_due = False

@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
-from phalanx.model.machine import Machine, Output, patience_of
+from phalanx.model.machine import Machine, Output
 from phalanx.model.view import Address, Name
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.coverage import BEFALLS, Coverage
@@ -168,7 +168,6 @@ class World:
         except Exception as error:
             self.raised(node, "start", error)
             return
-        node.may_wait = patience_of(node.machine)
         self._set_alarm(node, node.machine)
         self.disks.started(node)
 
@@ -247,7 +246,7 @@ class World:
         if node.machine is None:
             return
         node.inbox.append(event)
-        if not (node.turn_due or node.paused or (node.may_wait is not None and node.may_wait(node.inbox))):
+        if not (node.turn_due or node.paused):
             node.turn_due = True
             self.sequence += 1
             at = self.now + 1 + int(self.conditions.turn_ns * self._turns())
@@ -284,8 +283,7 @@ class World:
         if node.clocks.mono(self.now) < deadline:
             self._set_alarm(node, machine)
             return
-        waiting, node.inbox = node.inbox, []
-        self._step(node, machine, waiting)
+        self._step(node, machine, ())
         if node.machine is machine and (deadline := machine.deadline) is not None:
             node.spins = node.spins + 1 if deadline <= node.clocks.mono(self.now) else 0
             if node.spins > SPINS_MAX:
