@@ -9,13 +9,9 @@ from typing import Any
 import pytest
 
 from phalanx.lab.service import ServiceScenario
-from phalanx.model.events import Barrier, BarrierReached
-from phalanx.model.machine import Output
 from phalanx.replication.client import ClientMachine
-from phalanx.replication.gateway import Gateway
-from phalanx.replication.outcome import Outcome
-from phalanx.replication.sessions import Fresh, Sessions, Verdict
 from phalanx.sim.run import run_seed
+from tests.without import without_memory, without_questions
 
 SEEDS_MAX = 60
 """Within which a planted bug must have been found."""
@@ -42,32 +38,6 @@ def test_the_scenario_reaches_what_it_is_for() -> None:
     for seed in range(50):
         seen |= run_seed(ServiceScenario, seed).notes.keys()
     assert seen >= {"client.silence", "gateway.held", "gateway.dropped", "gateway.restored", "node.excluded", "lag"}
-
-
-def without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resent commands run again."""
-    begin = Sessions.begin
-
-    def forgetful(table: Sessions, session: int, number: int, low: int) -> Outcome | Verdict | Fresh:
-        known = begin(table, session, number, low)
-        return known if isinstance(known, Verdict) else Fresh.FRESH
-
-    monkeypatch.setattr(Sessions, "begin", forgetful)
-    monkeypatch.setattr(Sessions, "record", lambda *_: None)
-
-
-def without_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Queries are answered from what is there, without a barrier."""
-    flush = Gateway.flush
-
-    def hasty(gateway: Gateway, out: Output) -> list[Any]:
-        requests = flush(gateway, out)
-        for request in requests:
-            if isinstance(request, Barrier):
-                gateway.deliver(BarrierReached(request.group, request.token))
-        return [request for request in requests if not isinstance(request, Barrier)] + flush(gateway, out)
-
-    monkeypatch.setattr(Gateway, "flush", hasty)
 
 
 def with_new_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from phalanx.model.clock import Instant
 from phalanx.model.machine import Journal, Logged, Output
+from phalanx.runtime.contract import Disk
 from phalanx.runtime.disk import MemoryDisk
 from phalanx.runtime.driver import Driver
 from tests.runtime.test_driver import Outbox, say, turns
@@ -33,13 +34,19 @@ def appender(events: list[Any], output: Output, now: Instant) -> None:  # noqa: 
                 output.reread = True
 
 
+def begun(disk: Disk) -> tuple[Scripted, Outbox, ManualLog, Driver]:
+    """An `appender` and its driver, which has begun."""
+    machine, transport, log = Scripted(appender), Outbox(), ManualLog()
+    driver = Driver(machine, TEXT, transport, disk, print, log_disk=log)
+    driver.start()
+    return machine, transport, log, driver
+
+
 def test_appends_gate_nothing_share_an_fsync_and_are_told_when_durable() -> None:
     """model/machine.py: memory groups never wait for another group's fsync."""
 
     async def work() -> None:
-        machine, transport, log = Scripted(appender), Outbox(), ManualLog()
-        driver = Driver(machine, TEXT, transport, MemoryDisk(), print, log_disk=log)
-        driver.start()
+        machine, transport, log, driver = begun(MemoryDisk())
         for number, record in enumerate("abc"):
             await turns(machine, number + 1)
             driver.submit(("log", record))
@@ -61,9 +68,8 @@ def test_a_vote_is_not_stored_before_all_that_was_logged_before_it() -> None:
     """SCENARIOS 4: the small state is never ahead of the log."""
 
     async def work() -> None:
-        machine, transport, log, disk = Scripted(appender), Outbox(), ManualLog(), ManualDisk()
-        driver = Driver(machine, TEXT, transport, disk, print, log_disk=log)
-        driver.start()
+        disk = ManualDisk()
+        machine, transport, log, driver = begun(disk)
         await turns(machine, 1)
         for event in (("log", "a"), ("vote", "v"), ("log", "b")):
             driver.submit(event)
@@ -86,9 +92,8 @@ def test_a_log_that_fails_stops_the_driver_and_no_vote_is_stored_after_it() -> N
     """SCENARIOS 8: full disk, or a failed fsync."""
 
     async def work() -> None:
-        machine, transport, log, disk = Scripted(appender), Outbox(), ManualLog(), ManualDisk()
-        driver = Driver(machine, TEXT, transport, disk, print, log_disk=log)
-        driver.start()
+        disk = ManualDisk()
+        machine, transport, log, driver = begun(disk)
         await turns(machine, 1)
         driver.submit(("log", "a"))
         driver.submit(("vote", "v"))
@@ -108,9 +113,7 @@ def test_a_log_that_fails_stops_the_driver_and_no_vote_is_stored_after_it() -> N
 
 def test_a_log_is_told_to_part_before_it_is_given_what_is_to_be_apart() -> None:
     async def work() -> None:
-        machine, transport, log = Scripted(appender), Outbox(), ManualLog()
-        driver = Driver(machine, TEXT, transport, MemoryDisk(), print, log_disk=log)
-        driver.start()
+        machine, _, log, driver = begun(MemoryDisk())
         await turns(machine, 1)
         for number, event in enumerate((("log", "a"), ("log", "b"), ("apart", "c"), ("log", "d"))):
             driver.submit(event)
@@ -126,9 +129,7 @@ def test_a_log_is_told_to_part_before_it_is_given_what_is_to_be_apart() -> None:
 
 def test_a_machine_reads_its_log_again_once_all_of_it_is_durable() -> None:
     async def work() -> None:
-        machine, transport, log = Scripted(appender), Outbox(), ManualLog()
-        driver = Driver(machine, TEXT, transport, MemoryDisk(), print, log_disk=log)
-        driver.start()
+        machine, _, log, driver = begun(MemoryDisk())
         await turns(machine, 1)
         for event in (("log", "a"), "read"):
             driver.submit(event)
@@ -149,9 +150,8 @@ def test_a_machine_reads_its_log_again_once_all_of_it_is_durable() -> None:
 
 def test_closing_waits_for_what_is_on_its_way_to_the_log() -> None:
     async def work() -> None:
-        machine, transport, log, disk = Scripted(appender), Outbox(), ManualLog(), ManualDisk()
-        driver = Driver(machine, TEXT, transport, disk, print, log_disk=log)
-        driver.start()
+        disk = ManualDisk()
+        machine, _, log, driver = begun(disk)
         await turns(machine, 1)
         driver.submit(("log", "a"))
         driver.submit(("vote", "v"))
@@ -168,9 +168,7 @@ def test_closing_waits_for_what_is_on_its_way_to_the_log() -> None:
 
 def test_closing_waits_for_a_log_that_only_forgets() -> None:
     async def work() -> None:
-        machine, transport, log = Scripted(appender), Outbox(), ManualLog()
-        driver = Driver(machine, TEXT, transport, MemoryDisk(), print, log_disk=log)
-        driver.start()
+        machine, _, log, driver = begun(MemoryDisk())
         await turns(machine, 1)
         driver.submit(("forget", 1))
         await turns(machine, 2)

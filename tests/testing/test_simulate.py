@@ -12,19 +12,15 @@ import msgspec
 import pytest
 
 from phalanx.errors import ConfigurationError
-from phalanx.model.events import Barrier, BarrierReached
-from phalanx.model.machine import Output
 from phalanx.model.replicated import command, query
-from phalanx.replication.gateway import Gateway
 from phalanx.replication.objects import describe
-from phalanx.replication.outcome import Outcome
-from phalanx.replication.sessions import Fresh, Sessions, Verdict
 from phalanx.sim.run import Result
 from phalanx.testing import Call, SimulationFailed, call, simulate, simulation
 from phalanx.testing.draws import drawing
 from phalanx.testing.scenario import ClassScenario
 from tests.testing import subjects
 from tests.testing.subjects import Bank, Shop, Tags
+from tests.without import without_memory, without_questions
 
 
 def kinds(cls: type[Any], **options: Any) -> set[str]:
@@ -108,32 +104,6 @@ def test_the_same_seeds_make_the_same_report_and_leave_the_generator_alone() -> 
     texts = [str(simulate(Bank, seeds=[4, 9], check=False)) for _ in range(2)]
     assert texts[0] == texts[1]
     assert random.random() == expected
-
-
-def without_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resent commands run again."""
-    begin = Sessions.begin
-
-    def forgetful(table: Sessions, session: int, number: int, low: int) -> Outcome | Verdict | Fresh:
-        known = begin(table, session, number, low)
-        return known if isinstance(known, Verdict) else Fresh.FRESH
-
-    monkeypatch.setattr(Sessions, "begin", forgetful)
-    monkeypatch.setattr(Sessions, "record", lambda *_: None)
-
-
-def without_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Queries are answered from what is there, without a barrier."""
-    flush = Gateway.flush
-
-    def quick(gateway: Gateway, out: Output) -> list[Any]:
-        requests = flush(gateway, out)
-        for request in requests:
-            if isinstance(request, Barrier):
-                gateway.deliver(BarrierReached(request.group, request.token))
-        return [request for request in requests if not isinstance(request, Barrier)] + flush(gateway, out)
-
-    monkeypatch.setattr(Gateway, "flush", quick)
 
 
 class Ledger:
