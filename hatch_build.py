@@ -26,6 +26,7 @@ COMPILED = (
     "group/*.py",
     "replication/*.py",
     "services/store/frozen.py",
+    "services/store/history.py",
     "services/store/index.py",
     "services/store/limits.py",
     "services/store/loading.py",

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phalanx.services.store.index import TRIM, Index
+from phalanx.services.store.history import TRIM
+from phalanx.services.store.index import Index
 from phalanx.services.store.shards import SHARDS, Shards
 from phalanx.services.store.values import Versioned
 
