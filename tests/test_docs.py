@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
+from phalanx.cli.main import command_line
 from tests.source import ROOT, package_modules
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -118,7 +120,7 @@ def shown_in(block: Block) -> Iterator[Shown]:
 
 def wrong_command(
     words: Sequence[str],
-    help_of: Callable[[Sequence[str]], str | None],
+    help_of: Callable[[tuple[str, ...]], str | None],
     targets: set[str],
     text_of: Callable[[str], str | None] = lambda _: None,
 ) -> str | None:
@@ -133,16 +135,16 @@ def wrong_command(
         return f"no target {unknown[0]}" if unknown else None
     if words[:1] != ["phalanx"]:
         return None
-    command: list[str] = []
+    command: tuple[str, ...] = ()
     text = help_of(command)
     assert text is not None, "phalanx itself has a help text"
     for word in words[1:]:
         if not re.fullmatch(r"[a-z][a-z-]*", word) or not re.search(rf"^[\s│|]*{word}(\s|$)", text, re.MULTILINE):
             break
-        deeper = help_of([*command, word])
+        deeper = help_of((*command, word))
         if deeper is None:
             break
-        command.append(word)
+        command = (*command, word)
         text = deeper
     if not command and words[1:] and not words[1].startswith("-"):
         return f"no command {words[1]}"
@@ -217,10 +219,11 @@ def missing_members(document: str, defined: set[str]) -> list[str]:
     return [name for name in [*members, *files] if name not in defined]
 
 
-def phalanx_help(command: Sequence[str]) -> str | None:
-    """What `phalanx COMMAND --help` prints, None if it is refused."""
-    done = _run([str(PHALANX), *command, "--help"], ROOT)
-    return done.stdout if done.returncode == 0 else None
+@functools.cache
+def phalanx_help(command: tuple[str, ...]) -> str | None:
+    """What `phalanx COMMAND --help` prints, None if it is refused.  In this process, for there are many."""
+    done = CliRunner().invoke(command_line(), [*command, "--help"], prog_name="phalanx", env=PLAIN)
+    return done.stdout if done.exit_code == 0 else None
 
 
 def matches(expected: str, printed: str) -> bool:
@@ -357,7 +360,7 @@ HELP = {
 )
 def test_a_shown_command_must_exist(line: str, wrong: str | None) -> None:
     words = shlex.split(line)
-    assert wrong_command(words, lambda command: HELP.get(tuple(command)), {"test", "sim"}, benchmark_text) == wrong
+    assert wrong_command(words, HELP.get, {"test", "sim"}, benchmark_text) == wrong
 
 
 def test_shown_output_is_compared() -> None:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 import phalanx
 from phalanx.api.rolling import statuses_of
-from phalanx.cli.main import app
+from phalanx.cli.main import command_line
 from tests.cli.node import a_node
 
 
@@ -110,7 +110,7 @@ def test_options_that_make_no_sense_are_refused() -> None:
 
 
 def shell(*words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, ["roll", *words])
+    done = CliRunner().invoke(command_line(["roll"]), ["roll", *words])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.output
 

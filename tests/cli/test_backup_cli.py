@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from phalanx.cli.main import app
+from phalanx.cli.main import command_line
 from tests.cli.node import a_node
 
 
 def shell(*words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, [*words])
+    done = CliRunner().invoke(command_line(), [*words])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stdout
 

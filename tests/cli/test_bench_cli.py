@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from phalanx.cli.bench import figures_of, shares_of
-from phalanx.cli.main import app
+from phalanx.cli.main import command_line
 from phalanx.lab.loadgen import load
 from phalanx.lab.loadgen.load import Plan
 from tests.cli.node import a_node
@@ -23,11 +23,15 @@ def address() -> Iterator[str]:
 
 
 def bench(*words: str) -> Any:
-    return CliRunner().invoke(app, ["bench", *words])
+    return CliRunner().invoke(command_line(["bench"]), ["bench", *words])
 
 
 def remaining(address: str) -> str:
-    return CliRunner().invoke(app, ["kv", "count", "bench/", "bench0", "--endpoint", address]).stdout.strip()
+    return (
+        CliRunner()
+        .invoke(command_line(["kv"]), ["kv", "count", "bench/", "bench0", "--endpoint", address])
+        .stdout.strip()
+    )
 
 
 @pytest.mark.parametrize("what", ["put", "get", "mixed"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from phalanx.cli.main import app
+from phalanx.cli.main import command_line
 from tests.cli.node import a_node
 
 TELL = "import os, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(os.environ['PHALANX_TOKEN']); sys.exit(7)"
@@ -31,7 +31,7 @@ def address() -> Iterator[str]:
 
 
 def shell(address: str, *words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, [words[0], "--endpoint", address, *words[1:]])
+    done = CliRunner().invoke(command_line(), [words[0], "--endpoint", address, *words[1:]])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stdout
 

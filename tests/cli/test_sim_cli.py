@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from phalanx.cli import sim as sim_module
-from phalanx.cli.main import app
+from phalanx.cli.main import command_line
 from phalanx.lab.report import Report
 from phalanx.sim.plan import Plan
 from phalanx.sim.recording import Recording
@@ -30,7 +30,7 @@ def is_told(what: str, said: str) -> bool:
 
 
 def run(*arguments: str | Path) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["sim", *map(str, arguments)])
+    result = CliRunner().invoke(command_line(["sim"]), ["sim", *map(str, arguments)])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.output
     return result.exit_code, result.stdout, result.stderr
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from phalanx.cli.main import app
+from phalanx.cli.main import command_line
 from tests.cli.node import a_node
 
 Shell = Callable[..., tuple[int, Any]]
@@ -24,7 +24,7 @@ def shell(address: str) -> Shell:
     """Runs a command; its exit status, and what it prints: JSON decoded, if it is asked for."""
 
     def command(*words: str) -> tuple[int, Any]:
-        done = CliRunner().invoke(app, [*words, "--endpoint", address])
+        done = CliRunner().invoke(command_line(), [*words, "--endpoint", address])
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         if "--json" in words and done.stdout:
             return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from phalanx.api.client import Client
 from phalanx.api.hosted import Hosted
-from phalanx.cli.main import app
+from phalanx.cli.main import command_line
 from phalanx.errors import ConfigurationError
 from phalanx.services.store.kv import KV
 from phalanx.testing import namespaces
@@ -128,7 +128,7 @@ def test_a_command_that_does_not_end_is_a_reason_like_any_other(monkeypatch: pyt
 
 def test_where_there_can_be_none_the_command_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    done = CliRunner().invoke(app, ["soak", "--namespaces", "--minutes", "0.1"])
+    done = CliRunner().invoke(command_line(["soak"]), ["soak", "--namespaces", "--minutes", "0.1"])
     assert done.exit_code == 2
     assert "namespaces need Linux" in " ".join(done.output.split())
 

@@ -1,49 +1,55 @@
-"""The root of the `phalanx` command: mounts the subcommands."""
+"""The root of the `phalanx` command: mounts the subcommands.
 
+Only the one that is asked for is imported: together they need the whole package, and would be most of the time to start.
+"""
+
+import sys
+from collections.abc import Iterable
+from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from phalanx.cli.backup import backup, restore
-from phalanx.cli.bench import bench
-from phalanx.cli.check import check_app
-from phalanx.cli.coordination import lease_app, txn, watch
-from phalanx.cli.demo import demo
-from phalanx.cli.explore import explore_command
-from phalanx.cli.holding import elect, lock
-from phalanx.cli.lab import lab_app
-from phalanx.cli.log import log_app
-from phalanx.cli.recover import recover_command
-from phalanx.cli.roll import roll
-from phalanx.cli.serve import serve
-from phalanx.cli.sim import sim
-from phalanx.cli.soak import soak
-from phalanx.cli.status import status
-from phalanx.cli.store import kv_app
 from phalanx.runtime.compiled import is_compiled
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
-app.add_typer(check_app, name="check")
-app.add_typer(kv_app, name="kv")
-app.add_typer(lease_app, name="lease")
-app.command()(txn)
-app.command()(watch)
-app.command()(lock)
-app.command()(elect)
-app.add_typer(lab_app, name="lab")
-app.add_typer(log_app, name="log")
-app.command("recover")(recover_command)
-app.command()(backup)
-app.command()(restore)
-app.command()(serve)
-app.command()(status)
-app.command()(roll)
-app.command()(sim)
-app.command("explore")(explore_command)
-app.command()(bench)
-app.command()(demo)
-app.command()(soak)
+COMMANDS = {
+    "check": ("check", "check_app"),
+    "kv": ("store", "kv_app"),
+    "lease": ("coordination", "lease_app"),
+    "lab": ("lab", "lab_app"),
+    "log": ("log", "log_app"),
+    "txn": ("coordination", "txn"),
+    "watch": ("coordination", "watch"),
+    "lock": ("holding", "lock"),
+    "elect": ("holding", "elect"),
+    "recover": ("recover", "recover_command"),
+    "backup": ("backup", "backup"),
+    "restore": ("backup", "restore"),
+    "serve": ("serve", "serve"),
+    "status": ("status", "status"),
+    "roll": ("roll", "roll"),
+    "sim": ("sim", "sim"),
+    "explore": ("explore", "explore_command"),
+    "bench": ("bench", "bench"),
+    "demo": ("demo", "demo"),
+    "soak": ("soak", "soak"),
+}
+"""Where each is: the module of `phalanx.cli`, and the name in it: a function, or an app with subcommands of its own."""
+
+
+def command_line(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The `phalanx` command with these subcommands, which are imported."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False)
+    app.callback()(_phalanx)
+    for name in names:
+        module, attribute = COMMANDS[name]
+        command = getattr(import_module(f"phalanx.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def _tell_version(asked: bool) -> None:
@@ -52,7 +58,6 @@ def _tell_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _phalanx(
     version: Annotated[
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version.")
@@ -63,4 +68,8 @@ def _phalanx(
 
 def main() -> None:
     """Entry point of the script."""
-    app()
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    if first == "--version":
+        command_line([])()
+    # Whatever else is no command is answered with the list of all: the help, or that there is no such command.
+    command_line([first] if first in COMMANDS else COMMANDS)()
