@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +92,30 @@ def _compile(package: Path, place: Path) -> list[tuple[Path, str]]:
     from setuptools import Distribution
     from setuptools.command.build_ext import build_ext
 
-    shutil.copytree(package, place / "phalanx", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    with _inside(place):
-        extensions = mypycify(["--ignore-missing-imports", *_sources(Path("phalanx"))], opt_level="3")
-        command = build_ext(Distribution({"name": "phalanx", "ext_modules": extensions}))
-        command.build_lib, command.build_temp = "out", "temp"
-        command.ensure_finalized()
-        command.run()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+
+        class Build(build_ext):
+            """Compiles the files of an extension side by side; left to itself it does so only with whole extensions."""
+
+            def build_extensions(self) -> None:
+                one_after_another = self.compiler.compile
+
+                def side_by_side(sources: list[str], **options: Any) -> list[str]:
+                    made = pool.map(lambda source: one_after_another([source], **options), sources)
+                    return [path for paths in made for path in paths]
+
+                self.compiler.compile = side_by_side
+                super().build_extensions()
+
+        shutil.copytree(package, place / "phalanx", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        with _inside(place):
+            # One C file for each module.  As one file they take twice the work, on one core, and run no faster.
+            options = ["--ignore-missing-imports", *_sources(Path("phalanx"))]
+            extensions = mypycify(options, opt_level="3", multi_file=True)
+            command = Build(Distribution({"name": "phalanx", "ext_modules": extensions}))
+            command.build_lib, command.build_temp, command.parallel = "out", "temp", os.cpu_count()
+            command.ensure_finalized()
+            command.run()
     out = place / "out"
     return [(path, str(path.relative_to(out))) for path in sorted(out.rglob("*")) if path.is_file()]
 
