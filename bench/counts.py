@@ -29,11 +29,14 @@ has the reasons).  Hash seeds change only memory, by single blocks; so did patch
 """
 
 import argparse
+import contextlib
 import gc
+import multiprocessing
 import os
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,6 +130,20 @@ def _run(workload: Workload, members: int, meter: Meter) -> Figures:
     finally:
         gc.enable()
     return {name: (value - before[name]) / (load.done() - began) for name, value in after.items()}
+
+
+def _count_named(name: str) -> Figures:
+    return count(WORKLOADS[name])
+
+
+@contextlib.contextmanager
+def counting(names: Sequence[str]) -> Iterator[Iterator[Figures]]:
+    """The figures of each of these, on all cores.  Each is counted in a process of its own, in which nothing was before
+    it, so that its memory does not depend on what else is counted."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.counts"])
+    with ProcessPoolExecutor(mp_context=context, max_tasks_per_child=1) as pool:
+        yield pool.map(_count_named, names)
 
 
 def run_bare(workload: Workload, members: int, rounds: int) -> None:
@@ -293,8 +310,9 @@ def main() -> int:
     if options.members:
         show_sizes(names, sizes, console)
         return 0
-    progress = track(names, "counting", console=console, transient=True, disable=not sys.stdout.isatty())
-    found = {name: count(WORKLOADS[name]) for name in progress}
+    with counting(names) as figures:
+        progress = track(names, "counting", console=console, transient=True, disable=not sys.stdout.isatty())
+        found = {name: next(figures) for name in progress}
     show(found, console)
     if options.write:
         ratchet = merged(found, read_ratchet())

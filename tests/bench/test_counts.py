@@ -1,6 +1,7 @@
 """The benchmark of counts: the same figures in every run, and a regression of any kind is seen (issue: no regression
 unseen)."""
 
+import functools
 import io
 import json
 import os
@@ -45,6 +46,12 @@ EXACT = (*PROTOCOL, "instructions", "calls", "client instructions")
 Step = Callable[[Node, Iterable[Any], Instant], Output]
 
 STEP: Step = Node.step
+
+
+@functools.cache
+def counted(workload: str) -> Figures:
+    """What the code as it is costs; tests that plant something count for themselves."""
+    return count(WORKLOADS[workload])
 
 
 def figures_of(differences: list[Difference]) -> set[str]:
@@ -99,20 +106,20 @@ def test_the_ratchet_in_the_repository_holds_every_figure_of_every_workload() ->
 
 def test_a_message_takes_one_round_trip_and_two_frames_for_each_other_member() -> None:
     """The batch to the others and their acknowledgements, and a few between them now and then."""
-    figures = count(WORKLOADS[MULTICAST])
+    figures = counted(MULTICAST)
     assert (figures["ticks"], figures["stores"]) == (2, 0)
     assert 4 <= figures["frames"] < 4.2
 
 
 def test_a_durable_write_is_synced_once_by_each_member() -> None:
     """DESIGN section 5: received means on the host's disk, for the sender too."""
-    figures = count(WORKLOADS[DURABLE])
+    figures = counted(DURABLE)
     assert (figures["ticks"], figures["fsyncs"], figures["appends"]) == (3, 3, 3)
 
 
 def test_a_leased_read_asks_nobody() -> None:
     """DESIGN section 9: there and back between client and node, and not a frame between nodes."""
-    figures = count(WORKLOADS[LEASED])
+    figures = counted(LEASED)
     assert (figures["ticks"], figures["client frames"]) == (2, 2)
     assert figures["frames"] < 0.1, "of the writes before"
     assert figures["steps"] < 1.1
@@ -194,7 +201,7 @@ leaked: list[Any] = []
 def test_a_planted_regression_is_worse_than_the_ratchet(
     step: Step, workload: str, seen: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ratchet = merged({workload: count(WORKLOADS[workload])}, {})
+    ratchet = merged({workload: counted(workload)}, {})
     monkeypatch.setattr(Node, "step", step)
     try:
         found = {workload: count(WORKLOADS[workload])}
@@ -293,7 +300,7 @@ def test_the_command_counts_in_other_sizes() -> None:
 
 
 def test_the_command_says_where_the_instructions_are() -> None:
-    ended = run("--only", "get, 64 under way", "--where")
+    ended = run("--only", "get, 1 under way", "--where")
     assert ended.returncode == 0, ended.stderr
     assert "replication/gateway.py" in ended.stdout
 
