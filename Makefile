@@ -8,11 +8,14 @@ BIN := .venv/bin
 CANDIDATES := python3.11 python3 python3.12 python3.13 python3.14
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
+# What is imported is compiled once, whatever the shell says: tests start Python some hundred times.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DELETE_ON_ERROR:
 .PHONY: venv test lint demo sim bench compiled clean
 
 test: lint
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: venv
 	@$(BIN)/ruff check
