@@ -20,8 +20,8 @@ from tests.source import ROOT, package_modules
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PHALANX = Path(sys.executable).with_name("phalanx")
-TIMEOUT_S = 60
-"""Long: it stops what hangs and judges no speed."""
+TIMEOUT_S = 240
+"""Long: it stops what hangs and judges no speed.  Below the limit of the suite, so that what was printed is shown."""
 
 # A terminal without colours, wide enough that help texts are not cut.
 PLAIN = {"COLUMNS": "240", "TERM": "dumb", "NO_COLOR": "1"}
