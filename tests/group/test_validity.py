@@ -13,6 +13,7 @@ import pytest
 
 from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import (
+    Accept,
     Chunk,
     Commit,
     Envelope,
@@ -173,3 +174,23 @@ def test_strangers_without_number_do_not_keep_the_view_from_changing() -> None:
                 cluster.world.arrive(cluster.world.nodes["a"], message)
             cluster.run(0.5)
         assert cluster.members("a") == "ab", cluster.status()
+
+
+def test_a_client_that_repeats_what_members_say_is_no_member() -> None:
+    """SCENARIOS 42: under TLS a client is known to be one, and a decision that it tells of would be believed."""
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        said = cluster.hold(Accept, source="a", target="b")
+        cluster.crash("c")
+        cluster.until(lambda: bool(said.caught), "a's proposal")
+        target, received = said.caught[0]
+        proposal: Envelope = received.message
+        decision = Envelope(proposal.cluster, proposal.sender, Commit(proposal.body.value))
+        before = cluster.view("b")
+        for message in (proposal, decision):
+            cluster.world.arrive(target, Received("~1", message))
+        cluster.run(0.01)
+        assert cluster.view("b") == before, cluster.status()
+        assert cluster.world.notes["fault"] == 2
+        cluster.let_go(said)
+        cluster.until_members("ab")

@@ -161,9 +161,13 @@ class Intake:
     def _is_faulty(self, source: Address, envelope: Envelope) -> bool:
         """No correct member says that: its connection is dropped, and nothing else happens (SCENARIOS 41)."""
         core = self.core
-        if envelope.cluster != core.cluster and not isinstance(envelope.body, Wish | Refuse | Commit):
+        fault: str | None
+        if source.startswith("~"):
+            fault = "a client says what only nodes say"
+        elif envelope.cluster != core.cluster and not isinstance(envelope.body, Wish | Refuse | Commit):
             return False  # it is looked at no further
-        fault = fault_in(core, envelope.sender, envelope.body)
+        else:
+            fault = fault_in(core, envelope.sender, envelope.body)
         if fault is None:
             return False
         core.note("fault", fault)
