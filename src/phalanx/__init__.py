@@ -28,6 +28,7 @@ from phalanx.api.local import Cluster, local
 from phalanx.api.process import Process
 from phalanx.api.rolling import rolling_restart
 from phalanx.api.store import Store
+from phalanx.api.tls import TLS
 from phalanx.api.troupes import Replies, Troupe
 from phalanx.api.watch import Watch
 from phalanx.errors import (
@@ -69,6 +70,7 @@ __version__ = "0.1.0"
 __all__ = [
     "KV",
     "OUTSIDE",
+    "TLS",
     "Backup",
     "Changed",
     "Channel",

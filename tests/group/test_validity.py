@@ -185,6 +185,7 @@ def test_a_client_that_repeats_what_members_say_is_no_member() -> None:
         cluster.until(lambda: bool(said.caught), "a's proposal")
         target, received = said.caught[0]
         proposal: Envelope = received.message
+        assert isinstance(proposal.body, Accept)
         decision = Envelope(proposal.cluster, proposal.sender, Commit(proposal.body.value))
         before = cluster.view("b")
         for message in (proposal, decision):

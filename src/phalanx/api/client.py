@@ -17,8 +17,9 @@ from phalanx.api.backup.format import Backup
 from phalanx.api.backup.restoring import restore
 from phalanx.api.backup.taking import take
 from phalanx.api.store import Store
+from phalanx.api.tls import TLS
 from phalanx.api.watch import Watch
-from phalanx.errors import Unavailable
+from phalanx.errors import OutcomeUnknown, Unavailable
 from phalanx.model.clock import SECOND
 from phalanx.model.replicated import Kind
 from phalanx.model.view import Address
@@ -54,8 +55,16 @@ class Client:
     Pipelined: any number of calls may be awaited at once; each has its own deadline and can be cancelled.
     """
 
-    def __init__(self, endpoints: tuple[Address, ...], transport: Transport, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        endpoints: tuple[Address, ...],
+        transport: Transport,
+        timeout_s: float = TIMEOUT_S,
+        explain: Callable[[], str] = str,
+    ) -> None:
+        """explain: says why endpoints cannot be spoken to, if that is known; for errors."""
         self.timeout_s = timeout_s
+        self._explain = explain
         self._machine = ClientMachine(endpoints, random.Random())
         self._driver = Driver(self._machine, CODEC, transport, MemoryDisk(), self._completed)
         self._futures: dict[int, asyncio.Future[Completed]] = {}
@@ -173,8 +182,13 @@ class Client:
         finally:
             self._futures.pop(token, None)
         if completed.end is not End.DONE:
-            raise error_of(completed)
+            raise self._explained(error_of(completed))
         return completed
+
+    def _explained(self, error: Exception) -> Exception:
+        """The error, with why nodes did not talk to this client, if that may be its reason."""
+        why = self._explain() if isinstance(error, Unavailable | OutcomeUnknown) else ""
+        return type(error)(f"{error} ({why})") if why else error
 
     def _completed(self, deliveries: list[Any]) -> None:
         for delivery in deliveries:
@@ -245,10 +259,16 @@ class Replicated(Generic[T]):
 
 
 @asynccontextmanager
-async def connect(*endpoints: Address, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Client]:
+async def connect(*endpoints: Address, timeout_s: float = TIMEOUT_S, tls: TLS | None = None) -> AsyncIterator[Client]:
     """A client of the cluster that has nodes at these addresses ("host:port"); one that answers is enough, the others
-    are learned.  `timeout_s`: the default deadline of calls."""
-    client = Client(endpoints, cast(Transport, TcpTransport.client()), timeout_s)
+    are learned.  `timeout_s`: the default deadline of calls.  `tls`: what nodes under TLS want to see; their certificates
+    must name the hosts of these addresses.
+
+    Raises `ConfigurationError` if a file of `tls` cannot be used.  Calls to nodes that refuse this client, or that it
+    refuses, end at their deadline with `Unavailable`, which says why: nothing has happened.
+    """
+    transport = TcpTransport.client(tls=tls.credentials() if tls is not None else None)
+    client = Client(endpoints, cast(Transport, transport), timeout_s, transport.explain)
     try:
         yield client
     finally:

@@ -7,10 +7,11 @@ from pathlib import Path
 from phalanx.api.hosted import Hosted, Objects
 from phalanx.api.process import Process
 from phalanx.api.storage import open_storage
+from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError
 from phalanx.group.config import Config, Limits, Timing
 from phalanx.model.view import Address, Name
-from phalanx.runtime.transport import TcpTransport
+from phalanx.runtime.transport import EVERYWHERE, TcpTransport
 
 
 def _endpoint(text: str) -> tuple[str, int]:
@@ -32,6 +33,7 @@ async def join(
     objects: Objects | None = None,
     timing: Timing = Timing(),
     limits: Limits = Limits(),
+    tls: TLS | None = None,
 ) -> AsyncIterator[Process]:
     """Be a node of a cluster while the block runs, and leave it politely at its end (on an error: just stop).
 
@@ -45,6 +47,8 @@ async def join(
 
     objects: replicated objects to host from the very beginning: by name, the class and the length of its read leases in
         milliseconds, or all that `Hosted` says (see `Process.host`, which takes up more later).
+    tls: talk to nobody without TLS and a certificate, members and clients alike (see `TLS`); all of a cluster do, or
+        none.  None: who can reach the port is believed.
 
     Raises `ConfigurationError` for settings that make no sense, `OSError` if the address cannot be used,
     `runtime.disk.DataDirectoryInUse` and `DamagedVoteFile`.
@@ -54,20 +58,26 @@ async def join(
         raise ConfigurationError("bootstrap founds a cluster alone: give no peers")
     if peers and (name, listen) not in [tuple(peer) for peer in peers]:
         raise ConfigurationError(f"{name} at {listen} is not among the founding peers {list(peers)}")
+    where = host.strip("[]")
+    credentials = tls.credentials(where if where not in EVERYWHERE else "") if tls is not None else None
     storage = open_storage(data)
     try:
         if storage.log is None and any(Hosted(*what).durable for what in (objects or {}).values()):
             raise ConfigurationError("a durable object needs a data directory")
         if not (peers or seeds or bootstrap or storage.votes is not None):
             raise ConfigurationError("say how to begin: seeds to join, peers to found with, or bootstrap")
-        transport = await TcpTransport.listen(host, port)
+        transport = await TcpTransport.listen(host, port, tls=credentials)
     except BaseException:
         storage.close()
         raise
     if bootstrap:
         peers = ((name, transport.address),)
     config = Config(name, transport.address, tuple(seeds), tuple(peers), (), timing, limits)
-    process = Process(config, transport, storage, TcpTransport.client, objects)
+
+    def client() -> TcpTransport:
+        return TcpTransport.client(tls=credentials)
+
+    process = Process(config, transport, storage, client, objects, lambda: transport.refusals)
     process.start()
     try:
         await process.joined()

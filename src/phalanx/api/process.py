@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from phalanx.api import groups
@@ -58,6 +58,7 @@ class Process:
         storage: Storage,
         make_client_transport: Callable[[], Transport],
         objects: Objects | None = None,
+        refusals: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self.name = config.name
         self.address = config.address
@@ -84,6 +85,7 @@ class Process:
         self._troupes = Troupes(self._driver)
         self._make_client_transport = make_client_transport
         self._client: Client | None = None
+        self._refusals = refusals
         self.on_notes: Callable[[Note], None] | None = None
         """Called with every note of the machine, for metrics and displays."""
 
@@ -101,6 +103,12 @@ class Process:
     @property
     def status(self) -> Status:
         return self._node.status
+
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """How many connections came to nothing for want of TLS or of the right certificate, since the beginning, by
+        kind: `certificate.expired`, `handshake.late`, `alert.authority`, ... (docs/operations.md has them all)."""
+        return dict(self._refusals())
 
     async def joined(self) -> View:
         """Wait until this process is a full member of a view."""

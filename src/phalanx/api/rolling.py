@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from phalanx.api.client import connect
+from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError, PhalanxError, RestartStopped
 from phalanx.model.clock import SECOND
 from phalanx.model.view import Address, Name
@@ -15,11 +16,11 @@ ASK_S = 2.0
 """How long a node may take to say how it is."""
 
 
-async def statuses_of(*endpoints: Address) -> Statuses:
+async def statuses_of(*endpoints: Address, tls: TLS | None = None) -> Statuses:
     """What the nodes of the cluster say, by name: those at the endpoints, and all members that these know of."""
 
     async def one(endpoint: Address) -> Status | None:
-        async with connect(endpoint, timeout_s=ASK_S) as client:
+        async with connect(endpoint, timeout_s=ASK_S, tls=tls) as client:
             try:
                 return await client.status()
             except PhalanxError:
@@ -41,6 +42,7 @@ async def rolling_restart(
     pause_s: float = 0.0,
     statuses: Callable[[], Awaitable[Statuses]] | None = None,
     on_wait: Callable[[str], None] | None = None,
+    tls: TLS | None = None,
 ) -> list[Name]:
     """Restart the members of a cluster one after the other, and return their names.
 
@@ -52,6 +54,7 @@ async def rolling_restart(
     names: whom to restart, in that order; by default all, the youngest member first.
     patience_s: how long to wait for any one of these conditions.  pause_s: between two members.
     statuses: asks the nodes, in place of the endpoints.  on_wait: is told what is waited for.
+    tls: as for `connect`.
 
     Raises `RestartStopped` if a condition does not come about in time, and what `restart` raises.  Nothing is restarted
     after that: the members that were, and why it stopped, are in the error.
@@ -64,7 +67,7 @@ async def rolling_restart(
         )
     rolling = Rolling(names, int(patience_s * SECOND), int(pause_s * SECOND))
     while True:
-        seen = await (statuses() if statuses is not None else statuses_of(*endpoints))
+        seen = await (statuses() if statuses is not None else statuses_of(*endpoints, tls=tls))
         match rolling.step(seen, system_clock()):
             case Restart(name):
                 await restart(name)

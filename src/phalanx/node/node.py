@@ -187,7 +187,7 @@ class Node:
                 source, message = event.source, event.message
                 if type(message) is Envelope:
                     for_group.append(event)
-                elif type(message) is Letter:
+                elif type(message) is Letter and not source.startswith("~"):  # nodes' affair
                     self._calls().receive(message)
                 elif type(message) is Describe:
                     out.eager.append(self._answer(source, message.request, message.what))

@@ -15,6 +15,7 @@ import msgspec
 
 from phalanx.model.view import Address
 from phalanx.runtime.contract import Receiver
+from phalanx.runtime.refusals import TLS_UNWANTED, Refusal, begins_tls
 from phalanx.wire.codec import Codec
 from phalanx.wire.errors import WireError
 from phalanx.wire.frame import BODY_BYTES_MAX, FrameDecoder, Kind, encode_frame
@@ -66,6 +67,9 @@ class Owner(Protocol):
 
     def greeted(self, connection: "Connection", hello: Hello) -> None:
         """The other side's first frame has come, of our version."""
+
+    def refused(self, connection: "Connection", refusal: Refusal) -> None:
+        """The other side is not one to talk to: the connection is to be cut."""
 
     def lost(self, connection: "Connection") -> None:
         """It is over, for whatever reason.  Called once, and only after `made`."""
@@ -169,9 +173,14 @@ class Connection(asyncio.Protocol):
                 else:
                     self._greeting(kind, body)
         except WireError as error:
-            self.drop(str(error))
+            if self.ready or not begins_tls(data):
+                self.drop(str(error))
+            else:
+                self._owner.refused(self, TLS_UNWANTED)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - part of asyncio's interface
+        if not self.closed and not self.ready and begins_tls(self._decoder.beginning):
+            self._owner.refused(self, TLS_UNWANTED)
         self._end()
 
     # --- what the owner does with it ----------------------------------------------------------------------------------
@@ -228,6 +237,10 @@ class Connection(asyncio.Protocol):
         if not self.closed:
             self._transport.close()
             self._end()
+
+    def info(self, name: str) -> Any:
+        """What the transport below knows: "peername", "ssl_object", ..."""
+        return self._transport.get_extra_info(name)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

@@ -10,12 +10,14 @@ import asyncio
 import ipaddress
 import random
 import socket
-import ssl
 from collections.abc import Callable
 
 from phalanx.model.machine import Refused
 from phalanx.model.view import Address
 from phalanx.runtime.connection import HANDSHAKE_S_MAX, Connection, is_address, split_address
+from phalanx.runtime.credentials import Credentials
+from phalanx.runtime.handshakes import dial
+from phalanx.runtime.refusals import Refusal
 
 QUEUE_BYTES_MAX = 1 << 20
 """What may wait for the first dial of an address."""
@@ -60,16 +62,19 @@ class Dialler:
     def __init__(
         self,
         own: Address,
-        tls: ssl.SSLContext | None,
+        credentials: Credentials | None,
         connection_to: Callable[[Address], Connection],
         tell: Callable[[Refused], None],
+        refused: Callable[[Address, Refusal], None],
     ) -> None:
-        """`own`: this node's address ("": it does not listen); `connection_to`: a connection that is about to be dialled;
-        `tell`: takes the evidence that nobody listens at an address."""
+        """`own`: this node's address ("": it does not listen); `credentials`: for TLS; `connection_to`: a connection that
+        is about to be dialled; `tell`: takes the evidence that nobody listens at an address; `refused`: why TLS failed
+        there."""
         self.links: dict[Address, Link] = {}
         self.own_names = {own}
         """Addresses that lead to this node itself."""
-        self._tls = tls
+        self._credentials = credentials
+        self._refused = refused
         self._connection_to = connection_to
         self._tell = tell
         self._loop = asyncio.get_running_loop()
@@ -153,7 +158,10 @@ class Dialler:
 
     async def _connect(self, address: Address, host: str, port: int) -> None:
         connection = self._connection_to(address)
-        await self._loop.create_connection(lambda: connection, host, port, ssl=self._tls)
+        if self._credentials is None:
+            await self._loop.create_connection(lambda: connection, host, port)
+        else:
+            await dial(connection, self._credentials, address, (host, port), self._refused)
 
     async def _resolve(self, address: Address) -> list[tuple[str, int]]:
         host, port = split_address(address)

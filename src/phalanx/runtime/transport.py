@@ -9,23 +9,26 @@ connection dialled by the lower address survives:
   have is a dial that was given up in favour of it, come late; a higher one says that the peer has lost the connection
   we still believe in, so the new one replaces it (`LinkDown`, then `LinkUp`).
 
-Without TLS a Hello is believed: who can reach the port can claim an address.
+Without TLS a Hello is believed: who can reach the port can claim an address.  With it (`tls`), whoever says that it
+listens at an address shows a certificate of a member at that host; one that is not is a client's.
 """
 
 import asyncio
 import logging
 import secrets
 import socket
-import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from phalanx.errors import ConfigurationError
 from phalanx.model.machine import LinkDown, LinkUp
 from phalanx.model.view import Address
-from phalanx.runtime.connection import Connection, DropLog, Hello, is_address
+from phalanx.runtime.connection import Connection, DropLog, Hello, is_address, split_address
 from phalanx.runtime.contract import LinkEvent, Receiver
+from phalanx.runtime.credentials import Credentials, fault_of_member
 from phalanx.runtime.descriptors import room_for_clients
 from phalanx.runtime.dialling import PEERS_MAX, Dialler, Link
+from phalanx.runtime.handshakes import Arrivals
+from phalanx.runtime.refusals import Refusal, Refusals
 from phalanx.wire.frame import Kind, encode_frame
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,9 @@ STRANGERS_MAX = 1_000
 
 LISTEN_BACKLOG = 1024
 
+EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
+"""Hosts that stand for all interfaces."""
+
 
 class TcpTransport:
     """The `Transport` of real nodes, made by `listen`, and of clients, made by `client`."""
@@ -52,8 +58,7 @@ class TcpTransport:
         self,
         address: Address,
         listener: socket.socket | None,
-        server_tls: ssl.SSLContext | None,
-        client_tls: ssl.SSLContext | None,
+        tls: Credentials | None,
         *,
         clients_max: int = CLIENTS_MAX,
         client_backlog_bytes_max: int = CLIENT_BACKLOG_BYTES_MAX,
@@ -63,7 +68,6 @@ class TcpTransport:
         self._address = address
         self._listener = listener
         self._server: asyncio.AbstractServer | None = None
-        self._server_tls = server_tls
         self._clients_max = clients_max
         self._client_backlog_bytes_max = client_backlog_bytes_max
         self._peer_backlog_bytes_max = peer_backlog_bytes_max
@@ -74,11 +78,18 @@ class TcpTransport:
         self._clients_ever = 0
         self._ready: dict[Address, Connection] = {}
         """Every connection that messages can go to, under each name it has."""
-        self._dialler = Dialler(address, client_tls, lambda to: Connection(self, self._drop_log, to), self._tell)
+        self._drop_log = DropLog()
+        self._refusals = Refusals(self._drop_log)
+        self._tls = tls
+        self._dialler = Dialler(
+            address, tls, lambda to: Connection(self, self._drop_log, to), self._tell, self._refused_dial
+        )
+        self._arrivals = None
+        if tls is not None:
+            self._arrivals = Arrivals(tls, lambda: Connection(self, self._drop_log), self._refusals)
         self._strangers: set[Connection] = set()
         self._dirty: list[Connection] = []
         self._dirty_clients: list[Connection] = []
-        self._drop_log = DropLog()
         self._closing = False
         self._serving: asyncio.Task[None] | None = None
 
@@ -89,8 +100,7 @@ class TcpTransport:
         port: int,
         *,
         advertise: Address | None = None,
-        server_tls: ssl.SSLContext | None = None,
-        client_tls: ssl.SSLContext | None = None,
+        tls: Credentials | None = None,
         clients_max: int = CLIENTS_MAX,
         client_backlog_bytes_max: int = CLIENT_BACKLOG_BYTES_MAX,
         peer_backlog_bytes_max: int = PEER_BACKLOG_BYTES_MAX,
@@ -102,7 +112,7 @@ class TcpTransport:
 
         Raises OSError if the port is taken, ConfigurationError if others could not dial the address.
         """
-        if advertise is None and host in {"", "0.0.0.0", "::"}:
+        if advertise is None and host in EVERYWHERE:
             raise ConfigurationError("a node that listens on all interfaces must say which address others dial")
         if advertise is not None and not is_address(advertise):
             raise ConfigurationError(f"{advertise!r} is no address; one looks like host:port or [::1]:port")
@@ -126,17 +136,25 @@ class TcpTransport:
         return cls(
             advertise,
             listener,
-            server_tls,
-            client_tls,
+            tls,
             clients_max=room,
             client_backlog_bytes_max=client_backlog_bytes_max,
             peer_backlog_bytes_max=peer_backlog_bytes_max,
         )
 
     @classmethod
-    def client(cls, *, tls: ssl.SSLContext | None = None) -> "TcpTransport":
+    def client(cls, *, tls: Credentials | None = None) -> "TcpTransport":
         """A transport that does not listen: whom it dials knows it by a pseudo-address."""
-        return cls("", None, None, tls)
+        return cls("", None, tls)
+
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """How often others were refused, or refused this side, by kind (see `runtime.refusals`)."""
+        return self._refusals.counts
+
+    def explain(self) -> str:
+        """Why addresses that were dialled cannot be spoken to; empty if there is nothing to say."""
+        return self._refusals.explain()
 
     # --- Transport ----------------------------------------------------------------------------------------------------
 
@@ -151,9 +169,8 @@ class TcpTransport:
             self._serving = self._loop.create_task(self._serve(self._listener))
 
     async def _serve(self, listener: socket.socket) -> None:
-        self._server = await self._loop.create_server(
-            lambda: Connection(self, self._drop_log), sock=listener, ssl=self._server_tls, backlog=LISTEN_BACKLOG
-        )
+        accept = self._arrivals.accept if self._arrivals is not None else lambda: Connection(self, self._drop_log)
+        self._server = await self._loop.create_server(accept, sock=listener, backlog=LISTEN_BACKLOG)
 
     def connect(self, address: Address) -> None:
         if address not in self._ready:
@@ -191,6 +208,8 @@ class TcpTransport:
             self._dialler.close()
             for connection in {*self._ready.values(), *self._strangers}:
                 connection.finish()
+            if self._arrivals is not None:
+                self._arrivals.close()
             if self._serving is not None:
                 self._serving.cancel()
             if self._server is not None:
@@ -221,6 +240,9 @@ class TcpTransport:
         connection.greet(self._address, self._instance, self._dials)
 
     def greeted(self, connection: Connection, hello: Hello) -> None:
+        if self._tls is not None and (fault := self._fault_of_peer(connection, hello)):
+            self.refused(connection, Refusal("certificate.name", fault))
+            return
         if connection.dialled:
             self._answered(connection, hello)
             return
@@ -235,6 +257,13 @@ class TcpTransport:
         else:
             self._accept_peer(connection, hello)
 
+    def refused(self, connection: Connection, refusal: Refusal) -> None:
+        host = connection.info("peername")
+        who = connection.dialled or (str(host[0]) if host else "a stranger")
+        self._refusals(who, refusal, dialled=bool(connection.dialled))
+        connection.dropped = True
+        connection.abort()
+
     def lost(self, connection: Connection) -> None:
         self._strangers.discard(connection)
         if connection.is_client:
@@ -248,7 +277,18 @@ class TcpTransport:
         elif link is not None and link.pending is connection:
             self._dialler.failed(link, refused=connection.to_itself)
 
+    def _refused_dial(self, address: Address, refusal: Refusal) -> None:
+        self._refusals(address, refusal, dialled=True)
+
     # --- handshakes ---------------------------------------------------------------------------------------------------
+
+    def _fault_of_peer(self, connection: Connection, hello: Hello) -> str:
+        """Why it may not say that it listens there.  A client, which has dialled the address, asks nothing more: the host
+        was looked at in the handshake."""
+        if not hello.address or not self._address:
+            return ""
+        fault = fault_of_member(connection.info("ssl_object"), split_address(hello.address)[0])
+        return f"it says that it is a member at {hello.address}, and its certificate is not: {fault}" if fault else ""
 
     def _accept_client(self, connection: Connection) -> None:
         if self._clients >= self._clients_max:
@@ -296,6 +336,8 @@ class TcpTransport:
                 if self._ready.pop(name, None) is not None:
                     self._tell(LinkDown(name))
         self._dialler.abandon(link, but=connection)
+        for name in link.names:
+            self._refusals.reached(name)
         link.connection = connection
         link.instance, link.dials = hello.instance, hello.dials
         link.quiet = 0

@@ -9,6 +9,7 @@ from phalanx.api import client as aio_client
 from phalanx.api import local as aio_local
 from phalanx.api.client import TIMEOUT_S
 from phalanx.api.hosted import Objects
+from phalanx.api.tls import TLS
 from phalanx.group.config import Limits, Timing
 from phalanx.model.view import Address, Name
 from phalanx.sync.background import Background, Block, Bridged, calls
@@ -81,15 +82,15 @@ class Replicated(Generic[T]):
 
 
 @contextmanager
-def connect(*endpoints: Address, timeout_s: float = TIMEOUT_S) -> Iterator[Client]:
+def connect(*endpoints: Address, timeout_s: float = TIMEOUT_S, tls: TLS | None = None) -> Iterator[Client]:
     """A client of the cluster that has nodes at these addresses ("host:port"), with a thread of its own, which ends with
-    the block.  `timeout_s`: the default deadline of calls.
+    the block.  `timeout_s`: the default deadline of calls.  `tls`: as for `phalanx.connect`.
 
     Calls that other threads have under way at the end of the block raise `OutcomeUnknown`, later ones `Unavailable`.
     """
     background = Background()
     try:
-        with Block(background, lambda: aio_client.connect(*endpoints, timeout_s=timeout_s), _same) as client:
+        with Block(background, lambda: aio_client.connect(*endpoints, timeout_s=timeout_s, tls=tls), _same) as client:
             yield Client(background, client)
     finally:
         background.close()

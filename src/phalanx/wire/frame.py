@@ -125,6 +125,11 @@ class FrameDecoder:
         """Bytes of a frame that is not complete yet."""
         return len(self._held)
 
+    @property
+    def beginning(self) -> bytes:
+        """The first of these."""
+        return bytes(self._held[:HEADER_SIZE])
+
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that these bytes complete, in order.  Raises FrameError."""
         frames: list[Frame] = []

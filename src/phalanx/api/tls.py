@@ -1,0 +1,39 @@
+"""What a program says to have its connections encrypted, and both their ends known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from phalanx.runtime.credentials import Credentials
+
+
+@dataclass(frozen=True, kw_only=True)
+class TLS:
+    """Connections under TLS 1.3, on which both ends show a certificate.  For `join`, `connect` and what connects.
+
+        tls = phalanx.TLS(certificate="a.crt", key="a.key", authorities="ca.crt")
+
+    certificate: a file of this process's certificate, and of those between it and the authority, if there are any.
+    key: a file of its private key, not encrypted.  authorities: a file of the authorities whose certificates are taken.
+    All in PEM.
+
+    Whoever has a certificate of an authority may be a client, and so read and write everything; nobody else comes
+    further than the handshake.  A *member* of the cluster is, besides, at the host that it says it is at: its
+    certificate names that (subjectAltName, a DNS name or an IP address), and its extended key usage, if it has one, has
+    serverAuth and clientAuth.  So one that names no host, or is for clientAuth only, makes nobody a member.  Both who
+    dials and who is dialled check that; node names and ports are not in certificates.
+
+    The files are looked at whenever a connection is made, and renewed ones are taken from then on; connections that
+    stand go on.  If the new files make no sense, the former stay in use, and the log says why.
+
+    What uses it raises `ConfigurationError` at the beginning if a file cannot be used, with its name, what is wrong with
+    it, and what to do: one that is missing, is not in PEM, does not belong to the others, or has expired.
+    """
+
+    certificate: Path | str
+    key: Path | str
+    authorities: Path | str
+
+    def credentials(self, host: str = "") -> Credentials:
+        """The files, read and checked; `host`: where this process listens, empty for a client.  For Phalanx itself.
+        Raises `ConfigurationError`."""
+        return Credentials(Path(self.certificate), Path(self.key), Path(self.authorities), host=host)

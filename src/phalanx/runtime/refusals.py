@@ -1,0 +1,150 @@
+"""Who was not talked to for want of TLS or of the right certificate, at either end: counted, and told of once.
+
+A process with a wrong certificate goes on dialling, for it may be renewed; so each end counts every refusal, and writes a
+line in the log when one is new, and every ten minutes while it goes on.
+"""
+
+import logging
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from phalanx.model.view import Address
+
+log = logging.getLogger(__name__)
+
+TOLD_AGAIN_S = 600.0
+"""A refusal that goes on is in the log so often."""
+
+TOLD_MAX = 256
+"""Refusals remembered as told; of more the oldest is told again."""
+
+TEXT_MAX: Final = 300
+"""Characters of what the log and errors say: names in a certificate are chosen by others."""
+
+
+class Refusal(NamedTuple):
+    """Why a connection did not come about.
+
+    kind: for counting: what is wrong with the other's `certificate.*`, or with its `handshake.*`; or the `alert.*` by
+    which the other side refused this one.
+    """
+
+    kind: str
+    text: str
+
+
+CROWDED = Refusal("handshake.crowded", "too many TLS handshakes at once, and this was the oldest")
+LATE = Refusal("handshake.late", "no TLS handshake in time")
+LONG = Refusal("handshake.long", "its TLS handshake is too long")
+TLS_UNWANTED = Refusal("handshake.tls", "it speaks TLS, and this side was started without")
+ENDED = Refusal("handshake.ended", "it ended the connection in the TLS handshake: was it started without TLS?")
+
+NO_TLS: Final = "handshake.plain"
+
+_ALERTS: Final = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("required", "it asks for a certificate, and this side showed none"),
+    "TLSV1_ALERT_UNKNOWN_CA": ("authority", "it does not know the authority of this side's certificate"),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": ("expired", "it says that this side's certificate has expired"),
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": ("revoked", "it says that this side's certificate was revoked"),
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": ("role", "it says that this side's certificate is not for its role"),
+    "SSLV3_ALERT_BAD_CERTIFICATE": ("certificate", "it refuses this side's certificate; its log says why"),
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": ("certificate", "it refuses this side's certificate; its log says why"),
+    "TLSV1_ALERT_PROTOCOL_VERSION": ("version", "it speaks no version of TLS that this side does, 1.3 or later"),
+}
+"""By OpenSSL's names; RFC 8446, section 6.2."""
+
+_FAULTS: Final = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("certificate.none", "it showed no certificate"),
+    "UNSUPPORTED_PROTOCOL": ("handshake.version", "it speaks no version of TLS that this side does, 1.3 or later"),
+    "WRONG_VERSION_NUMBER": (NO_TLS, "it does not speak TLS"),
+    "HTTP_REQUEST": (NO_TLS, "it does not speak TLS"),
+    "HTTPS_PROXY_REQUEST": (NO_TLS, "it does not speak TLS"),
+    "NO_SHARED_CIPHER": ("handshake.cipher", "it has no cipher in common with this side"),
+}
+
+_VERDICTS: Final = {
+    9: "certificate.early",
+    10: "certificate.expired",
+    18: "certificate.authority",
+    19: "certificate.authority",
+    20: "certificate.authority",
+    21: "certificate.authority",
+    26: "certificate.role",
+    62: "certificate.name",
+    64: "certificate.name",
+}
+"""By X509_V_ERR_... of openssl/x509_vfy.h."""
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """What a failed handshake means."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        kind = _VERDICTS.get(error.verify_code, "certificate.other")
+        return Refusal(kind, f"its certificate is refused: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        if error.reason in _FAULTS:
+            return Refusal(*_FAULTS[error.reason])
+        if "ALERT" in (error.reason or ""):
+            return alert_of(error)
+        return Refusal("handshake.other", f"its TLS handshake fails: {_plain(error)}")
+    return ENDED
+
+
+def alert_of(error: ssl.SSLError) -> Refusal:
+    """What the other side's alert means; or what is wrong with what it sent after its handshake."""
+    if error.reason in _ALERTS:
+        kind, text = _ALERTS[error.reason]
+        return Refusal(f"alert.{kind}", text)
+    return Refusal("alert.other", f"TLS ended: {_plain(error)}")
+
+
+def begins_tls(data: bytes) -> bool:
+    """Whether these are the first bytes of a handshake or an alert of TLS (RFC 8446, section 5.1)."""
+    return data[:2] in (b"\x16\x03", b"\x15\x03")
+
+
+def _plain(error: ssl.SSLError) -> str:
+    return (error.reason or str(error)).replace("_", " ").lower()
+
+
+class Refusals:
+    """Of one transport."""
+
+    def __init__(self, log_line: Callable[[str, str], None]) -> None:
+        """log_line: takes who it was and why; it may leave lines out, if there are many in a second."""
+        self.counts: Counter[str] = Counter()
+        """So many of each kind since the beginning."""
+        self._log_line = log_line
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
+        """When it was told of, and how many there had been of that kind."""
+        self._dialled: dict[Address, str] = {}
+        """Of the addresses that were dialled in vain, why."""
+
+    def __call__(self, who: str, refusal: Refusal, *, dialled: bool = False) -> None:
+        """There was one more."""
+        kind, text = refusal[0], refusal.text[:TEXT_MAX]
+        self.counts[kind] += 1
+        if dialled:
+            self._dialled[who] = text
+        now = time.monotonic()
+        key = (who, kind)
+        at, count = self._told.get(key, (0.0, 0))
+        if count and now - at < TOLD_AGAIN_S:
+            return
+        self._told.pop(key, None)
+        if len(self._told) >= TOLD_MAX:
+            del self._told[next(iter(self._told))]
+        self._told[key] = (now, self.counts[kind])
+        more = self.counts[kind] - count
+        self._log_line(who, f"{text} ({more} more like this since)" if count and more > 1 else text)
+
+    def reached(self, address: Address) -> None:
+        """That address is spoken to after all."""
+        self._dialled.pop(address, None)
+
+    def explain(self) -> str:
+        """Why addresses cannot be spoken to, for whoever waits for an answer; empty if there is nothing to say."""
+        return "; ".join(f"{address}: {text}" for address, text in self._dialled.items())
