@@ -24,12 +24,8 @@ from phalanx.runtime.refusals import LATE, LONG, NO_TLS, Refusal, alert_of, refu
 HANDSHAKE_BYTES_MAX = 64 << 10
 """What the other side may say until its handshake is over: a hello and a chain of certificates are a tenth of it."""
 
-READ_BYTES: Final = 1 << 18
-"""Asked for at once; a record has at most 16 KiB, and OpenSSL gives one at a time."""
-
-JOINED_BYTES_MAX: Final = 1 << 16
-"""Smaller frames of one flush become one piece: records, and calls, are fewer."""
-
+READ_BYTES: Final = 1 << 14
+"""The most that a record has (RFC 8446, section 5.1); OpenSSL gives one at a time."""
 
 PLAIN_ALERT: Final = bytes.fromhex("15 0303 0002 02 46")
 """For those who do not speak TLS, so that they know that this side does: protocol_version (RFC 8446, section 6.2)."""
@@ -116,14 +112,8 @@ class Layer(asyncio.Protocol):
             self._pass_on()
 
     def writelines(self, pieces: Sequence[bytes]) -> None:
-        """Queue them, sealed."""
-        if self._through and not self._ended:
-            if sum(map(len, pieces)) <= JOINED_BYTES_MAX:
-                self._seal(b"".join(pieces))
-            else:
-                for piece in pieces:
-                    self._seal(piece)
-            self._pass_on()
+        """Queue them, sealed together: records, and calls, are fewer."""
+        self.write(b"".join(pieces))
 
     def get_write_buffer_size(self) -> int:
         """Bytes that wait for the socket."""
