@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from phalanx.testing import Arranged
 
 MARKER = (
-    "phalanx(nodes=3, objects=None, durable=False, real=False): what cluster `phalanx_cluster` is, as for "
+    "phalanx(nodes=3, objects=None, durable=False, real=False, tls=None): what cluster `phalanx_cluster` is, as for "
     "phalanx.testing.cluster"
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from phalanx.api.joining import join
+from phalanx.api.tls import TLS
 from phalanx.runtime.loop import run
 from phalanx.services.store.kv import KV
 
@@ -14,13 +15,13 @@ PATIENCE_S = 30.0
 
 
 @contextmanager
-def a_node() -> Iterator[str]:
+def a_node(tls: TLS | None = None) -> Iterator[str]:
     """Its address."""
     ready = threading.Event()
     found: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def serve() -> None:
-        async with join("a", bootstrap=True, objects={"KV": (KV, 0)}) as process:
+        async with join("a", bootstrap=True, objects={"KV": (KV, 0)}, tls=tls) as process:
             done = asyncio.Event()
             found.append((process.address, asyncio.get_running_loop(), done))
             ready.set()

@@ -44,7 +44,7 @@ async def one_status(nodes: Processes, count: int) -> Status:
 
 async def assert_nobody_was_cheated(nodes: Processes, records: Records) -> None:
     """No acknowledged write is lost, none that was refused has happened, and the history is linearizable."""
-    async with connect(*nodes.addresses.values(), timeout_s=PATIENCE_S) as client:
+    async with connect(*nodes.addresses.values(), timeout_s=PATIENCE_S, tls=nodes.tls) as client:
         final = await read_all(client.kv(), records)
     assert records.acknowledged() > 0
     assert records.lost(final) == []

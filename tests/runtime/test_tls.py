@@ -20,6 +20,7 @@ from tests.runtime.secured import (
     Shown,
     client,
     node,
+    of_authority,
     on_either_loop,
     say,
     stranger,
@@ -80,6 +81,12 @@ def test_what_is_said_is_under_tls_1_3(on_loop: OnLoop, tmp_path: Path) -> None:
     on_loop(work)
 
 
+def namesake(directory: Path) -> Authority:
+    """One that was made anew, say."""
+    (directory / "again").mkdir()
+    return Authority(directory / "again")
+
+
 BAD_CLIENTS: dict[str, tuple[Callable[[Authority, Path], Shown], str, str, str, str]] = {
     "of another authority": (
         stranger,
@@ -87,6 +94,13 @@ BAD_CLIENTS: dict[str, tuple[Callable[[Authority, Path], Shown], str, str, str, 
         "its certificate is refused: unable to get local issuer certificate",
         "alert.authority",
         "it does not know the authority of this side's certificate",
+    ),
+    "of another authority of the same name": (
+        lambda a, d: Shown(of_authority(namesake(d).client("stranger"), a)),
+        "certificate.authority",
+        "its certificate is refused: certificate signature failure",
+        "alert.authority",
+        "it does not take the signature of this side's certificate: is it of another authority of the same name?",
     ),
     "expired": (
         lambda a, _: Shown(a.issue("old", usages=[CLIENT], ends=-HOUR)),

@@ -11,7 +11,7 @@ from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError
 from phalanx.group.config import Config, Limits, Timing
 from phalanx.model.view import Address, Name
-from phalanx.runtime.transport import EVERYWHERE, TcpTransport
+from phalanx.runtime.transport import TcpTransport
 
 
 def _endpoint(text: str) -> tuple[str, int]:
@@ -58,8 +58,7 @@ async def join(
         raise ConfigurationError("bootstrap founds a cluster alone: give no peers")
     if peers and (name, listen) not in [tuple(peer) for peer in peers]:
         raise ConfigurationError(f"{name} at {listen} is not among the founding peers {list(peers)}")
-    where = host.strip("[]")
-    credentials = tls.credentials(where if where not in EVERYWHERE else "") if tls is not None else None
+    credentials = tls.credentials(host) if tls is not None else None
     storage = open_storage(data)
     try:
         if storage.log is None and any(Hosted(*what).durable for what in (objects or {}).values()):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phalanx.runtime.credentials import Credentials
+from phalanx.runtime.transport import EVERYWHERE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,4 +37,6 @@ class TLS:
     def credentials(self, host: str = "") -> Credentials:
         """The files, read and checked; `host`: where this process listens, empty for a client.  For Phalanx itself.
         Raises `ConfigurationError`."""
-        return Credentials(Path(self.certificate), Path(self.key), Path(self.authorities), host=host)
+        host = host.removeprefix("[").removesuffix("]")
+        named = "" if host in EVERYWHERE else host  # where nobody can be dialled: `join` refuses it
+        return Credentials(Path(self.certificate), Path(self.key), Path(self.authorities), host=named)

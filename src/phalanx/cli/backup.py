@@ -11,7 +11,7 @@ import typer
 from phalanx.api.backup.format import Backup
 from phalanx.api.backup.format import verify as verify_file
 from phalanx.api.client import Client
-from phalanx.cli.calls import ENDPOINT, AsJson, Endpoints, Timeout, perform
+from phalanx.cli.calls import ENDPOINT, AsJson, Endpoints, Files, Timeout, Tls, perform
 from phalanx.errors import DamagedBackup, PhalanxError
 
 DAMAGED, UNREADABLE = 1, 2
@@ -30,6 +30,7 @@ def backup(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
     store: _Store = "KV",
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -42,13 +43,14 @@ def backup(
         tell(checked(file), as_json, "sound")
         return
 
-    tell(run(endpoints, timeout, lambda c: c.backup(file, store, overwrite=force)), as_json, "backed up")
+    tell(run(endpoints, tls, timeout, lambda c: c.backup(file, store, overwrite=force)), as_json, "backed up")
 
 
 def restore(
     file: _File,
     store: _Store = "KV",
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -58,7 +60,7 @@ def restore(
     the store has all of it or nothing.  Nothing is seen of it until all is loaded.
     """
     checked(file)  # before any node is asked
-    tell(run(endpoints, timeout, lambda c: c.restore(file, store)), as_json, "restored")
+    tell(run(endpoints, tls, timeout, lambda c: c.restore(file, store)), as_json, "restored")
 
 
 def checked(file: Path) -> Backup:
@@ -73,10 +75,10 @@ def checked(file: Path) -> Backup:
         raise typer.Exit(UNREADABLE) from error
 
 
-def run(endpoints: list[str], timeout: float, work: Callable[[Client], Awaitable[Backup]]) -> Backup:
+def run(endpoints: list[str], tls: Files, timeout: float, work: Callable[[Client], Awaitable[Backup]]) -> Backup:
     """As `perform`, for what may fail at the file."""
     try:
-        return perform(endpoints, timeout, work)
+        return perform(endpoints, tls, timeout, work)
     except OSError as error:
         typer.echo(f"not done: {error}", err=True)
         raise typer.Exit(UNREADABLE) from error

@@ -20,7 +20,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from phalanx.api.client import Client, connect
-from phalanx.cli.calls import ENDPOINT, AsJson
+from phalanx.api.tls import TLS
+from phalanx.cli.calls import ENDPOINT, AsJson, Tls, tls_of
 from phalanx.errors import PhalanxError
 from phalanx.lab.loadgen import worker
 from phalanx.lab.loadgen.histogram import Histogram
@@ -85,6 +86,7 @@ def bench(
         int, typer.Option(help="For the clients. [default: as many as it takes, at most one for each core]", min=0)
     ] = 0,
     store: Annotated[str, typer.Option(help="The group of the store.")] = "KV",
+    tls: Tls = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure a running cluster: operations per second and their latency.
@@ -104,11 +106,24 @@ def bench(
         raise typer.BadParameter(f"a client has at most {WINDOW} under way: {outstanding} need more --clients")
     if processes > clients:
         raise typer.BadParameter(f"{processes} processes for {clients} clients", param_hint="--processes")
+    shown = tls_of(tls)
+    files = None if tls is None else (str(tls[0]), str(tls[1]), str(tls[2]))
     prefix = b"bench/%b/" % secrets.token_hex(2).encode()
-    plan = Plan(what, tuple(found), outstanding, clients, seconds, value_bytes, keys, prefix, store)
+    plan = Plan(
+        what,
+        tuple(found),
+        outstanding,
+        clients,
+        seconds,
+        value_bytes,
+        keys,
+        prefix,
+        store,
+        tls=files,
+    )
     console = Console(stderr=True)
     try:
-        results = run(_bench(plan, processes, console))
+        results = run(_bench(plan, processes, console, shown))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except (PhalanxError, OSError) as error:
@@ -124,9 +139,9 @@ def bench(
 # --- the run ------------------------------------------------------------------------------------------------------
 
 
-async def _bench(plan: Plan, processes: int, console: Console) -> list[Result]:
+async def _bench(plan: Plan, processes: int, console: Console, tls: TLS | None) -> list[Result]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    async with connect(*plan.endpoints) as client, _keys(client, plan, console):
+    async with connect(*plan.endpoints, tls=tls) as client, _keys(client, plan, console):
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("making keys", total=plan.keys)
             if PUTS[plan.what] < 1:

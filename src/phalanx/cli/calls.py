@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -12,7 +13,8 @@ from rich.table import Table
 
 from phalanx.api.client import Client, connect
 from phalanx.api.store import Store
-from phalanx.errors import NotHappened, OutcomeUnknown, PhalanxError
+from phalanx.api.tls import TLS
+from phalanx.errors import ConfigurationError, NotHappened, OutcomeUnknown, PhalanxError
 from phalanx.runtime.loop import run
 from phalanx.services.store.values import Versioned
 
@@ -23,6 +25,19 @@ Endpoints = Annotated[
     typer.Option("--endpoint", "-e", envvar="PHALANX_ENDPOINTS", help="HOST:PORT of a node; may be repeated."),
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds that the call may take.")]
+Files = tuple[Path, Path, Path] | None
+"""A certificate, its key, and the authorities."""
+
+Tls = Annotated[
+    Files,
+    typer.Option(
+        "--tls",
+        envvar="PHALANX_TLS",
+        metavar="CERTIFICATE KEY AUTHORITIES",
+        help="Files in PEM, to talk under TLS.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Stale = Annotated[bool, typer.Option("--stale", help="Answer at once from what a node has: maybe old.")]
 
@@ -66,11 +81,25 @@ ABSENT = 5
 """Exit status: the key, the lease or what was expected is not there."""
 
 
-def perform(endpoints: list[str], timeout: float, work: Callable[[Client], Awaitable[T]]) -> T:
+def tls_of(files: Files, host: str = "") -> TLS | None:
+    """What `--tls` says.  Files that cannot be used are an error of the command line.  `host`: a node's."""
+    if files is None:
+        return None
+    certificate, key, authorities = files
+    tls = TLS(certificate=certificate, key=key, authorities=authorities)
+    try:
+        tls.credentials(host)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error).removeprefix("TLS: "), param_hint="--tls") from None
+    return tls
+
+
+def perform(endpoints: list[str], tls: Files, timeout: float, work: Callable[[Client], Awaitable[T]]) -> T:
     """Run a call.  Exit status 3: it has not happened; 4: its outcome is unknown; 1: another refusal."""
+    shown = tls_of(tls)
 
     async def main() -> T:
-        async with connect(*endpoints, timeout_s=timeout) as client:
+        async with connect(*endpoints, timeout_s=timeout, tls=shown) as client:
             return await work(client)
 
     try:

@@ -16,6 +16,7 @@ from phalanx.cli.calls import (
     Endpoints,
     Stale,
     Timeout,
+    Tls,
     item_of,
     perform,
     show,
@@ -89,6 +90,7 @@ def txn(
     then: Annotated[list[str] | None, typer.Option(help="An operation, such as 'put KEY VALUE', if they do.")] = None,
     otherwise: Annotated[list[str] | None, typer.Option("--else", help="An operation, if they do not.")] = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -99,7 +101,7 @@ def txn(
     """
     compares = [compare_of(words) for words in when or ()]
     branches = [[operation_of(words) for words in branch or ()] for branch in (then, otherwise)]
-    done = perform(endpoints, timeout, lambda c: store_of(c).transact(compares, *branches))
+    done = perform(endpoints, tls, timeout, lambda c: store_of(c).transact(compares, *branches))
     branch = branches[0] if done.succeeded else branches[1]
     results = [_result(*each) for each in zip(branch, done.results, strict=True)]
     if as_json:
@@ -145,6 +147,7 @@ def watch(
         float | None, typer.Option(help="Give up when no node was heard for so many seconds.", min=0.1)
     ] = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     as_json: AsJson = False,
 ) -> None:
     """Print changes as they happen, one a line, until interrupted.  It goes on at other nodes when its own is lost."""
@@ -170,7 +173,7 @@ def watch(
                     return
 
     try:
-        perform(endpoints, 10.0, follow)
+        perform(endpoints, tls, 10.0, follow)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -194,11 +197,12 @@ def _lease(found: v.LeaseInfo | None, as_json: bool) -> None:
 def grant(
     seconds: float,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Print a new lease of that length."""
-    _lease(perform(endpoints, timeout, lambda c: store_of(c).grant(seconds)), as_json)
+    _lease(perform(endpoints, tls, timeout, lambda c: store_of(c).grant(seconds)), as_json)
 
 
 @lease_app.command()
@@ -206,6 +210,7 @@ def keep(
     lease: int,
     once: Annotated[bool, typer.Option("--once", help="Renew it once, not until interrupted.")] = False,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -219,7 +224,7 @@ def keep(
             await asyncio.sleep(found.ttl_ms / 3000)
 
     try:
-        _lease(perform(endpoints, timeout, keep_on), as_json)
+        _lease(perform(endpoints, tls, timeout, keep_on), as_json)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -228,11 +233,12 @@ def keep(
 def revoke(
     lease: int,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """End a lease and delete its keys.  Exit status 5 if it had ended."""
-    done = perform(endpoints, timeout, lambda c: store_of(c).revoke(lease))
+    done = perform(endpoints, tls, timeout, lambda c: store_of(c).revoke(lease))
     tell({"revoked": done}, as_json, "revoked" if done else "it had ended")
     if not done:
         raise typer.Exit(ABSENT)
@@ -242,6 +248,7 @@ def revoke(
 def show_(
     lease: int,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     timeout: Timeout = 10.0,
     stale: Stale = False,
     as_json: AsJson = False,
@@ -252,7 +259,7 @@ def show_(
         store = store_of(client, stale)
         return await store.lease_info(lease), await store.lease_keys(lease)
 
-    found, keys = perform(endpoints, timeout, both)
+    found, keys = perform(endpoints, tls, timeout, both)
     if as_json and found is not None:
         typer.echo(json.dumps(msgspec.structs.asdict(found) | {"keys": [text(key) for key in keys]}))
         return
@@ -264,6 +271,7 @@ def show_(
 @lease_app.command("list")
 def list_(
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     timeout: Timeout = 10.0,
     stale: Stale = False,
     as_json: AsJson = False,
@@ -276,7 +284,7 @@ def list_(
             rows += [msgspec.structs.asdict(found) for found in page]
         return rows
 
-    rows = perform(endpoints, timeout, everything)
+    rows = perform(endpoints, tls, timeout, everything)
     if as_json:
         typer.echo(json.dumps(rows))
     else:

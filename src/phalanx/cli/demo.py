@@ -11,10 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from phalanx.api.client import connect
+from phalanx.api.tls import TLS
 from phalanx.check import Answer, KvCas, check_linearizable, describe
+from phalanx.cli.calls import Tls, tls_of
 from phalanx.cli.scene import LiveScreen, PlainScreen, Scene, Screen, composition
 from phalanx.lab.load import Load, Records, read_all
-from phalanx.lab.processes import NodeEnded, NotReached, Processes
+from phalanx.lab.processes import HOST, NodeEnded, NotReached, Processes
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Name
 from phalanx.runtime.loop import run
@@ -42,15 +44,19 @@ class Fault(NamedTuple):
     until: int
 
 
-def demo(short: Annotated[bool, typer.Option("--short", help="The same in some eight seconds.")] = False) -> None:
+def demo(
+    short: Annotated[bool, typer.Option("--short", help="The same in some eight seconds.")] = False,
+    tls: Tls = None,
+) -> None:
     """Start three nodes and some clients, kill a node, pause another, and check what the clients saw.
 
     Takes about half a minute. Exit status 0 if the clients' history is linearizable, no acknowledged write is lost and
     all three nodes are full members again; 1 if not; 130 after Ctrl-C.
     """
+    shown = tls_of(tls, HOST)
     console = Console()
     try:
-        held = run(_demo(console, SHORT if short else NORMAL))
+        held = run(_demo(console, SHORT if short else NORMAL, shown))
     except (NodeEnded, NotReached) as problem:
         console.print(f"[red]the demo broke off:[/] {problem}", highlight=False)
         raise typer.Exit(1) from problem
@@ -60,15 +66,15 @@ def demo(short: Annotated[bool, typer.Option("--short", help="The same in some e
     raise typer.Exit(0 if held else 1)
 
 
-async def _demo(console: Console, pace: Pace) -> bool:
+async def _demo(console: Console, pace: Pace, tls: TLS | None) -> bool:
     records = Records()
-    async with Processes() as nodes:
+    async with Processes(tls=tls) as nodes:
         scene = Scene(nodes, records)
         screen: Screen = LiveScreen(scene, console) if console.is_terminal else PlainScreen(scene, console)
         async with _background(screen.show(), scene.watch()):
             faults = await _play(scene, pace)
             full = await _end(scene)
-        async with connect(*nodes.addresses.values()) as client:
+        async with connect(*nodes.addresses.values(), tls=tls) as client:
             final = await read_all(client.kv(), records)
     _tell_faults(console, records, faults, nodes)
     return await judge(console, records, final) and full
@@ -97,7 +103,7 @@ async def _play(scene: Scene, pace: Pace) -> list[Fault]:
     await scene.wait_until_full(3)
     scene.phase = "2: clients read and write through all three"
     scene.say("six clients put, get, delete and compare-and-set; every call is recorded")
-    async with Load(nodes.addresses, records=scene.records) as load:
+    async with Load(nodes.addresses, records=scene.records, tls=nodes.tls) as load:
         await asyncio.sleep(pace.calm_s)
         eldest = await _eldest(scene)
         scene.phase = f"3: kill -9 {eldest}, the eldest, which decides the views"

@@ -11,7 +11,7 @@ import typer
 from phalanx.api import recipes
 from phalanx.api.client import Client
 from phalanx.api.recipes import Held
-from phalanx.cli.calls import ABSENT, ENDPOINT, AsJson, Endpoints, perform, store_of, text
+from phalanx.cli.calls import ABSENT, ENDPOINT, AsJson, Endpoints, Tls, perform, store_of, text
 from phalanx.errors import LeaseLost
 
 TERMINATE_S = 5.0
@@ -33,6 +33,7 @@ def lock(
     ttl: Ttl = 10.0,
     wait: Wait = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
 ) -> None:
     """Hold a lock while a command runs, which finds its fencing token in PHALANX_TOKEN.
 
@@ -43,7 +44,7 @@ def lock(
     async def work(client: Client) -> int:
         return await _while(recipes.lock(store_of(client), name.encode(), ttl_s=ttl), command, wait)
 
-    raise typer.Exit(perform(endpoints, 10.0, work))
+    raise typer.Exit(perform(endpoints, tls, 10.0, work))
 
 
 def elect(
@@ -55,6 +56,7 @@ def elect(
     ttl: Ttl = 10.0,
     wait: Wait = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a command as the leader, once elected; or print who leads, with --observe.
@@ -81,7 +83,7 @@ def elect(
         return await _while(leading, command or [], wait)
 
     try:
-        raise typer.Exit(perform(endpoints, 10.0, watch if observe else work))
+        raise typer.Exit(perform(endpoints, tls, 10.0, watch if observe else work))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

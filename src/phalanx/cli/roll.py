@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from phalanx.api.rolling import rolling_restart
-from phalanx.cli.calls import ENDPOINT, Endpoints
+from phalanx.cli.calls import ENDPOINT, Endpoints, Tls, tls_of
 from phalanx.errors import ConfigurationError, RestartStopped
 from phalanx.model.clock import SECOND
 from phalanx.model.view import Name
@@ -17,6 +17,7 @@ from phalanx.runtime.loop import run
 
 def roll(
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     command: Annotated[
         str, typer.Option(help="What restarts a node: {name} stands for its name.  Run without a shell.")
     ] = "systemctl restart phalanx@{name}",
@@ -29,6 +30,7 @@ def roll(
     after that."""
     if "{name}" not in command:
         raise typer.BadParameter("it must say {name}", param_hint="--command")
+    shown = tls_of(tls)
     waits: list[str] = []
 
     async def restart(member: Name) -> None:
@@ -45,7 +47,7 @@ def roll(
 
     async def main() -> list[Name]:
         return await rolling_restart(
-            restart, *endpoints, names=name or (), patience_s=patience, pause_s=pause, on_wait=tell
+            restart, *endpoints, names=name or (), patience_s=patience, pause_s=pause, on_wait=tell, tls=shown
         )
 
     try:

@@ -12,6 +12,7 @@ import typer
 from phalanx.api.hosted import Hosted
 from phalanx.api.joining import join
 from phalanx.api.process import Process
+from phalanx.cli.calls import Tls, tls_of
 from phalanx.errors import PhalanxError
 from phalanx.group.config import Limits, Timing
 from phalanx.model.clock import MILLISECOND
@@ -43,6 +44,7 @@ def serve(
     reserve_mib: Annotated[
         int | None, typer.Option(help="MiB to keep free on the disk of --data; by default 256, or 5 % of it.", min=0)
     ] = None,
+    tls: Tls = None,
     lease_ms: Annotated[int, typer.Option(help="Read leases of that length; 0: ask a quorum.", min=0)] = 0,
     verbose: Annotated[bool, typer.Option(help="Log every note of the machine.")] = False,
 ) -> None:
@@ -70,6 +72,7 @@ def serve(
             limits=Limits() if reserve_mib is None else Limits(reserve=reserve_mib << 20),
             timing=timing_of(suspect_after_ms),
             objects={"KV": Hosted(KV, lease_ms, durable, min_copies)},
+            tls=tls_of(tls, listen.rpartition(":")[0]),
         )
         raise_limit()
         run(_serve(joining))

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from phalanx.api.client import connect
-from phalanx.cli.calls import ENDPOINT, AsJson, Endpoints, Timeout
+from phalanx.cli.calls import ENDPOINT, AsJson, Endpoints, Timeout, Tls, tls_of
 from phalanx.errors import PhalanxError
 from phalanx.node.status import Status
 from phalanx.runtime.loop import run
@@ -16,16 +16,19 @@ from phalanx.runtime.loop import run
 
 def status(
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
+    tls: Tls = None,
     timeout: Timeout = 5.0,
     as_json: AsJson = False,
 ) -> None:
     """Show what each node says about itself and the cluster.  Exit status 3 if none answers."""
+    shown = tls_of(tls)
 
     async def one(endpoint: str) -> Status | None:
-        async with connect(endpoint, timeout_s=timeout) as client:
+        async with connect(endpoint, timeout_s=timeout, tls=shown) as client:
             try:
                 return await client.status()
-            except PhalanxError:
+            except PhalanxError as error:
+                typer.echo(f"{endpoint}: {error}", err=True)
                 return None
 
     async def main() -> dict[str, Status | None]:

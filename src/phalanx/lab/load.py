@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from phalanx.api.client import connect
 from phalanx.api.store import Store
+from phalanx.api.tls import TLS
 from phalanx.errors import NotHappened, OutcomeUnknown
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.history import Operation, Outcome
@@ -130,7 +131,7 @@ class Load:
     """Clients that work while the block runs.
 
     nodes: addresses by name; client i prefers the i-th, and goes on to those that follow when it fails.
-    pause_s: what a client does nothing for between two calls.  seed: of which calls are made.
+    pause_s: what a client does nothing for between two calls.  seed: of which calls are made.  tls: what they show.
     """
 
     def __init__(
@@ -141,7 +142,9 @@ class Load:
         pause_s: float = 0.005,
         seed: int = 1,
         records: Records | None = None,
+        tls: TLS | None = None,
     ) -> None:
+        self._tls = tls
         self.records = records if records is not None else Records()
         self._nodes = dict(nodes)
         self._clients = clients
@@ -192,7 +195,7 @@ class Load:
         seen: dict[str, str | None] = {}
         while not self._ending:
             generation = self._generation
-            async with connect(*(self._nodes[name] for name in names), timeout_s=CALL_S_MAX) as client:
+            async with connect(*(self._nodes[name] for name in names), timeout_s=CALL_S_MAX, tls=self._tls) as client:
                 store = client.kv()
                 while not self._ending and generation == self._generation:
                     await self._call(store, number, names[0], rng, seen)

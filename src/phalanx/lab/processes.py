@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from phalanx.api.client import connect
+from phalanx.api.tls import TLS
 from phalanx.errors import PhalanxError
 from phalanx.model.view import Address, Name
 from phalanx.node.status import Status
@@ -65,14 +66,18 @@ class Processes:
     The nodes end with the process that started them (on Linux), even if that is killed.
 
     options: more of `phalanx serve`, for every node.  directory: for data and logs; None: a temporary one, which is
-    removed at the end.
+    removed at the end.  tls: one certificate for all of them, and for asking them; it names `HOST`.
     """
 
     stdin = asyncio.subprocess.DEVNULL
     """What the processes read."""
 
     def __init__(
-        self, names: Sequence[Name] = ("a", "b", "c"), options: Sequence[str] = (), directory: Path | None = None
+        self,
+        names: Sequence[Name] = ("a", "b", "c"),
+        options: Sequence[str] = (),
+        directory: Path | None = None,
+        tls: TLS | None = None,
     ) -> None:
         self.names = tuple(names)
         self._temporary = tempfile.TemporaryDirectory(prefix="phalanx-") if directory is None else None
@@ -82,6 +87,9 @@ class Processes:
             name: f"{HOST}:{port}" for name, port in zip(self.names, ports, strict=True)
         }
         self._options = tuple(options)
+        self.tls = tls
+        if tls is not None:
+            self._options += ("--tls", str(tls.certificate), str(tls.key), str(tls.authorities))
         self._running: dict[Name, asyncio.subprocess.Process] = {}
         self._paused: set[Name] = set()
 
@@ -196,7 +204,7 @@ class Processes:
         if process.returncode is not None:
             tail = self.log_path(name).read_text(errors="replace").splitlines()[-15:]
             raise NodeEnded(f"{name} ended by itself with status {process.returncode}:\n" + "\n".join(tail))
-        async with connect(self.addresses[name], timeout_s=STATUS_S_MAX) as client:
+        async with connect(self.addresses[name], timeout_s=STATUS_S_MAX, tls=self.tls) as client:
             try:
                 return await client.status()
             except PhalanxError:

@@ -47,6 +47,10 @@ NO_TLS: Final = "handshake.plain"
 _ALERTS: Final = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("required", "it asks for a certificate, and this side showed none"),
     "TLSV1_ALERT_UNKNOWN_CA": ("authority", "it does not know the authority of this side's certificate"),
+    "TLSV1_ALERT_DECRYPT_ERROR": (
+        "authority",
+        "it does not take the signature of this side's certificate: is it of another authority of the same name?",
+    ),
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": ("expired", "it says that this side's certificate has expired"),
     "SSLV3_ALERT_CERTIFICATE_REVOKED": ("revoked", "it says that this side's certificate was revoked"),
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": ("role", "it says that this side's certificate is not for its role"),
@@ -66,6 +70,7 @@ _FAULTS: Final = {
 }
 
 _VERDICTS: Final = {
+    7: "certificate.authority",
     9: "certificate.early",
     10: "certificate.expired",
     18: "certificate.authority",

@@ -8,6 +8,7 @@ from typing import Any
 from phalanx import sync
 from phalanx.api.client import TIMEOUT_S
 from phalanx.api.hosted import Hosted, described
+from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError
 from phalanx.model.view import Address, Name
 from phalanx.services.store.kv import KV
@@ -105,22 +106,26 @@ def cluster(
     objects: Mapping[str, type[Any] | Hosted] | None = None,
     durable: bool = False,
     real: bool = False,
+    tls: TLS | None = None,
 ) -> Arranged:
     """A cluster for a test: of `nodes` nodes, which host a store (`client.kv()`) and the objects that are named.
 
     objects: classes by name, or all that `phalanx.Hosted` says.  durable: the store, and objects given as classes,
     outlive the loss of all nodes.  real: each node is a process of its own, with sockets and files; else all are in the
-    test's process, which takes milliseconds.
+    test's process, which takes milliseconds.  tls: what real nodes, all on 127.0.0.1, and their clients show; programs of
+    one's own need it too.
 
     Raises `ConfigurationError` if there are not 1 to 26 nodes, or a class cannot be replicated, or not be imported by a
     real process.
     """
     if not 1 <= nodes <= NODES_MAX:
         raise ConfigurationError(f"a cluster under test has 1 to {NODES_MAX} nodes, not {nodes}")
+    if tls is not None and not real:
+        raise ConfigurationError("nodes inside the test's process have no connections; ask for real=True")
     wanted: dict[str, Hosted] = {}
     for name, what in {"KV": KV, **(objects or {})}.items():
         wanted[name] = what if isinstance(what, Hosted) else Hosted(what, durable=durable)
         described(name, *wanted[name])
         if real:
             Located.of(wanted[name].cls)
-    return Arranged(Wish(tuple(chr(ord("a") + number) for number in range(nodes)), wanted, real))
+    return Arranged(Wish(tuple(chr(ord("a") + number) for number in range(nodes)), wanted, real, tls=tls))

@@ -5,6 +5,7 @@ the node's end, so nothing outlives the tests.
 """
 
 import asyncio
+import functools
 import logging
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 from phalanx.api.hosted import Hosted
 from phalanx.api.process import Process
 from phalanx.api.storage import open_storage
+from phalanx.api.tls import TLS
 from phalanx.group.config import Config, Limits, Timing
 from phalanx.model.view import Address, Name
 from phalanx.runtime.loop import run
@@ -43,6 +45,8 @@ class Order(msgspec.Struct, frozen=True):
     path: list[str]
     cut: tuple[Address, ...] = ()
     """Peers to be cut off from at once."""
+    tls: tuple[str, str, str] | None = None
+    """Files of a certificate, its key, and the authorities."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -68,7 +72,11 @@ async def _obey() -> None:
 
 async def _serve(order: Order, reader: asyncio.StreamReader) -> None:
     host, _, port = order.listen.rpartition(":")
-    transport = Severable(await TcpTransport.listen(host, int(port)))
+    credentials = None
+    if order.tls is not None:
+        certificate, key, authorities = order.tls
+        credentials = TLS(certificate=certificate, key=key, authorities=authorities).credentials(host)
+    transport = Severable(await TcpTransport.listen(host, int(port), tls=credentials))
     for address in order.cut:
         transport.cut(address)
     objects = {
@@ -76,7 +84,8 @@ async def _serve(order: Order, reader: asyncio.StreamReader) -> None:
         for name, each in order.objects.items()
     }
     config = Config(order.name, transport.address, (), order.peers, (), order.timing, Limits())
-    process = Process(config, transport, open_storage(Path(order.data)), TcpTransport.client, objects)
+    client = functools.partial(TcpTransport.client, tls=credentials)
+    process = Process(config, transport, open_storage(Path(order.data)), client, objects)
     process.start()
     changing = asyncio.create_task(_change(reader, transport, set(order.cut)))
     ended = asyncio.create_task(process.wait())

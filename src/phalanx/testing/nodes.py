@@ -14,6 +14,7 @@ import msgspec
 from phalanx.api.client import TIMEOUT_S, Client, connect
 from phalanx.api.hosted import Hosted
 from phalanx.api.local import Cluster
+from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError
 from phalanx.group.config import Limits, Timing
 from phalanx.lab.processes import NotReached, Processes, Statuses, is_full
@@ -50,6 +51,8 @@ class Wish(NamedTuple):
     real: bool
     directory: Path | None = None
     """For data and logs of real nodes, which stay; None: a temporary one."""
+    tls: TLS | None = None
+    """Of real nodes and their clients."""
 
 
 class Nodes(ABC):
@@ -280,7 +283,7 @@ class RealNodes(Nodes):
             name: Object(Located.of(each.cls), each.lease_ms, each.durable, each.min_copies)
             for name, each in wish.objects.items()
         }
-        self._processes = _Ordered(wish.names, located, wish.directory, network)
+        self._processes = _Ordered(wish, located, network)
 
     @property
     def running(self) -> tuple[Name, ...]:
@@ -291,7 +294,7 @@ class RealNodes(Nodes):
         return dict(self._processes.addresses)
 
     def _connect(self, names: Sequence[Name], timeout_s: float) -> AbstractAsyncContextManager[Client]:
-        return connect(*(self._processes.addresses[name] for name in names), timeout_s=timeout_s)
+        return connect(*(self._processes.addresses[name] for name in names), timeout_s=timeout_s, tls=self._wish.tls)
 
     async def statuses(self) -> Statuses:
         return await self._processes.statuses()
@@ -320,10 +323,8 @@ class _Ordered(Processes):
 
     stdin = asyncio.subprocess.PIPE
 
-    def __init__(
-        self, names: tuple[Name, ...], objects: dict[str, Object], directory: Path | None, network: Network | None
-    ) -> None:
-        super().__init__(names, directory=directory)
+    def __init__(self, wish: Wish, objects: dict[str, Object], network: Network | None) -> None:
+        super().__init__(wish.names, directory=wish.directory, tls=wish.tls)
         self._objects = objects
         self._network = network
         if network is not None:
@@ -335,6 +336,7 @@ class _Ordered(Processes):
         return command if self._network is None else self._network.command(name, command)
 
     async def start(self, name: Name) -> None:
+        tls = self.tls
         await super().start(name)
         await self._tell(
             name,
@@ -347,6 +349,7 @@ class _Ordered(Processes):
                 REAL,
                 sys.path,
                 self._cut_from(name),
+                None if tls is None else (str(tls.certificate), str(tls.key), str(tls.authorities)),
             ),
         )
 

@@ -33,6 +33,8 @@ from phalanx.replication.messages import (
 from phalanx.replication.objects import describe
 from phalanx.replication.outcome import Raised
 from phalanx.runtime.connection import HELLO, PROTOCOL_VERSION, Hello, split_address
+from phalanx.runtime.credentials import Credentials
+from phalanx.runtime.handshakes import dial
 from phalanx.services.store.kv import KV
 from phalanx.wire.errors import WireError
 from phalanx.wire.frame import FrameDecoder, Kind, encode_frame
@@ -78,6 +80,8 @@ class Plan(msgspec.Struct, frozen=True):
     warm_up_s: float = 1.0
     first: int = 0
     seed: int = 7
+    tls: tuple[str, str, str] | None = None
+    """Files of a certificate, its key, and the authorities."""
 
     def key(self, number: int) -> bytes:
         """The keys are `prefix` and five digits."""
@@ -112,6 +116,7 @@ class Load:
         self.histograms = {"put": Histogram(), "get": Histogram()}
         self.errors: Counter[str] = Counter()
         self.ending = False
+        self._credentials = None if plan.tls is None else Credentials(*map(Path, plan.tls))
         self._lines = [
             Line(self, plan.first + n, plan.outstanding // plan.clients + (n < plan.outstanding % plan.clients))
             for n in range(plan.clients)
@@ -125,6 +130,14 @@ class Load:
     async def open(self) -> None:
         """Connect every line."""
         await asyncio.gather(*(line.open() for line in self._lines))
+
+    async def dial(self, session: "Session", endpoint: Address) -> None:
+        """Connect, under TLS if the plan says so.  Raises OSError."""
+        place = split_address(endpoint)
+        if self._credentials is None:
+            await asyncio.get_running_loop().create_connection(lambda: session, *place)
+        else:
+            await dial(session, self._credentials, endpoint, place, lambda *_: None)
 
     async def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Result:
         """Warm up, measure, and wait for the last answers.  `on_progress` is told how much is done, now and then."""
@@ -174,7 +187,7 @@ class Line:
             session = Session(self._load, self._share, self._lost)
             try:
                 async with asyncio.timeout(CONNECT_S_MAX):
-                    await asyncio.get_running_loop().create_connection(lambda: session, *split_address(endpoint))  # noqa: B023  called at once
+                    await self._load.dial(session, endpoint)
                     await session.ready
             except (OSError, TimeoutError) as error:
                 session.abort()
