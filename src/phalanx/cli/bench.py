@@ -21,7 +21,7 @@ from rich.table import Table
 
 from phalanx.api.client import Client, connect
 from phalanx.api.tls import TLS
-from phalanx.cli.calls import ENDPOINT, AsJson, Tls, tls_of
+from phalanx.cli.calls import ENDPOINT, AsJson, Files, Tls, tls_of
 from phalanx.errors import PhalanxError
 from phalanx.lab.loadgen import worker
 from phalanx.lab.loadgen.histogram import Histogram
@@ -107,20 +107,8 @@ def bench(
     if processes > clients:
         raise typer.BadParameter(f"{processes} processes for {clients} clients", param_hint="--processes")
     shown = tls_of(tls)
-    files = None if tls is None else (str(tls[0]), str(tls[1]), str(tls[2]))
     prefix = b"bench/%b/" % secrets.token_hex(2).encode()
-    plan = Plan(
-        what,
-        tuple(found),
-        outstanding,
-        clients,
-        seconds,
-        value_bytes,
-        keys,
-        prefix,
-        store,
-        tls=files,
-    )
+    plan = Plan(what, tuple(found), outstanding, clients, seconds, value_bytes, keys, prefix, store, tls=_texts(tls))
     console = Console(stderr=True)
     try:
         results = run(_bench(plan, processes, console, shown))
@@ -134,6 +122,11 @@ def bench(
         typer.echo(json.dumps(figures))
     else:
         _show(figures, Console())
+
+
+def _texts(files: Files) -> tuple[str, str, str] | None:
+    """For a plan, which is JSON."""
+    return None if files is None else (str(files[0]), str(files[1]), str(files[2]))
 
 
 # --- the run ------------------------------------------------------------------------------------------------------

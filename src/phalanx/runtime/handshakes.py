@@ -15,8 +15,8 @@ from phalanx.runtime.refusals import CROWDED, Refusal
 from phalanx.runtime.tls import Above, Layer
 
 HANDSHAKES_MAX = 1_000
-"""Accepted connections in their handshake, each some 30 KB.  An honest one is through within milliseconds, so of too many
-the oldest are given up: whoever holds them open keeps nobody out."""
+"""Accepted connections in their handshake, each some 12 KB besides what it has said.  An honest one is through within
+milliseconds, so of too many the oldest are given up: whoever holds them open keeps nobody out."""
 
 HANDSHAKES_A_TURN = 8
 """How many of them go a step on in one turn of the loop.  A step may be a signature, half a millisecond, and anybody may
