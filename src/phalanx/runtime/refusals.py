@@ -19,7 +19,7 @@ TOLD_AGAIN_S = 600.0
 """A refusal that goes on is in the log so often."""
 
 TOLD_MAX = 256
-"""Refusals remembered as told; of more the oldest is told again."""
+"""Refusals remembered as told, of more the oldest is told again; and addresses of which it is known why they refuse."""
 
 TEXT_MAX: Final = 300
 """Characters of what the log and errors say: names in a certificate are chosen by others."""
@@ -133,6 +133,8 @@ class Refusals:
         kind, text = refusal[0], refusal.text[:TEXT_MAX]
         self.counts[kind] += 1
         if dialled:
+            if len(self._dialled) >= TOLD_MAX:
+                del self._dialled[next(iter(self._dialled))]
             self._dialled[who] = text
         now = time.monotonic()
         key = (who, kind)
