@@ -14,8 +14,8 @@ from phalanx.lab.groups import GroupScenario
 from phalanx.lab.service import ServiceScenario
 from phalanx.lab.store import StoreScenario
 from phalanx.model.events import Delivered, Installed
-from phalanx.sim.faults import Partition
-from phalanx.sim.recording import HandedOver, Recording
+from phalanx.sim.faults import Killing, Partition, end_ns
+from phalanx.sim.recording import HandedOver, Recording, Told
 from phalanx.sim.run import Result, Scenario, run_seed
 from tests.sim.toys import DatagramScenario, GossipScenario
 
@@ -205,10 +205,14 @@ def test_a_partition_has_sides() -> None:
 
 
 def test_faults_end_with_the_storm() -> None:
+    terms = ("timing failure", "omission failure", "send omission", "receive omission", "arbitrary")
     for factory, seed in RUNS:
         result, recording, _, diagram = drawn(factory, seed)
         assert all(trouble.end_ns <= max(result.plan.heal_at_ns, trouble.begin_ns) for trouble in diagram.troubles)
-        assert len(diagram.troubles) == sum(getattr(entry, "what", "") == "fault" for entry in recording.entries)
+        told = [entry.detail for entry in recording.entries if isinstance(entry, Told) and entry.what == "fault"]
+        lasting = [fault for _, fault in told if not isinstance(fault, Killing) and end_ns(fault) > fault.at_ns]
+        assert len(diagram.troubles) == len(lasting), "crashes are drawn as crashes"
+        assert all(diagram.texts[trouble.text].startswith(terms) for trouble in diagram.troubles)
 
 
 def test_a_long_run_says_that_it_was_cut_off() -> None:

@@ -212,8 +212,9 @@ class _Depiction:
                 yield told.Stopped(at_ns, line, name, what)
             case (("pause" | "resume"), (str(name), *_)):
                 yield told.Paused(at_ns, line, name, what == "pause")
-            case "fault", (fault,):
-                yield self._trouble(at_ns, fault)
+            case "fault", (str(term), fault):
+                if not isinstance(fault, faults.Killing) and end_ns(fault) > fault.at_ns:  # else it is told by itself
+                    yield self._trouble(at_ns, term.rstrip(":"), fault)
             case "call", (str(name), wanted):
                 yield Marked(at_ns, line, name, "call", "", _short(wanted))
             case "call skipped", _:
@@ -223,7 +224,7 @@ class _Depiction:
             case _:
                 yield Marked(at_ns, line, "", "note", "", " ".join((what, *map(str, detail))))
 
-    def _trouble(self, at_ns: int, fault: Fault) -> Happening:
+    def _trouble(self, at_ns: int, term: str, fault: Fault) -> Happening:
         names = self._result.plan.names
         sides: tuple[tuple[Name, ...], ...] = ()
         struck: Sequence[int] = ()
@@ -242,6 +243,9 @@ class _Depiction:
                 text = f"{loss:.0%} lost, {duplicate:.0%} doubled"
             case faults.Ring():
                 text = "each is cut off from the next"
+            case faults.Collusion(nodes=several, victims=victims):
+                struck = several
+                text = f"{_at(names, several)} against {_at(names, victims)}"
             case _:
                 node = getattr(fault, "node", None)
                 struck = () if node is None else (node,)
@@ -249,7 +253,7 @@ class _Depiction:
         kind = type(fault).__name__
         until = max(at_ns, min(at_ns + end_ns(fault) - fault.at_ns, self._heal_ns))
         concerned = tuple(dict.fromkeys(names[n] for n in struck if n < len(names)))
-        return told.Trouble(at_ns, until, kind, f"{kind} {text}: {_short(fault)}", sides, concerned)
+        return told.Trouble(at_ns, until, kind, f"{term}: {kind} {text}: {_short(fault)}", sides, concerned)
 
     # --- what nodes do
 

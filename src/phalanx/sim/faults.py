@@ -1,5 +1,7 @@
 """Faults, as data: when, whom, how long.  `storm` carries them out.
 
+These are crashes, and what befalls links, clocks and disks; `failures` has what else processes do wrong.
+
 Nodes are given by their position in the run's list of nodes.  A fault that names a node which the run does not have
 does nothing to it, so a schedule can be used for a smaller cluster.  All times are world time in nanoseconds.
 """
@@ -8,7 +10,75 @@ from typing import get_args
 
 import msgspec
 
-NodeIndex = int
+from phalanx.sim.failures import (
+    Arbitrary,
+    Collusion,
+    Equivocation,
+    FailStop,
+    Forgery,
+    Lapse,
+    NodeIndex,
+    Omission,
+    ReceiveOmission,
+    ReceiveOverflow,
+    Replay,
+    Response,
+    SendOmission,
+    SendOverflow,
+    Silence,
+    SlowProcess,
+    StateTransitionFailure,
+    ValueFailure,
+)
+
+__all__ = [
+    "KINDS",
+    "Arbitrary",
+    "BadDisk",
+    "BitRot",
+    "ClockOffset",
+    "ClockRate",
+    "Collusion",
+    "Crash",
+    "CrashAll",
+    "CrashInWrite",
+    "DiskError",
+    "DiskLost",
+    "Equivocation",
+    "FailStop",
+    "Fault",
+    "Flap",
+    "Forgery",
+    "FullDisk",
+    "Hindrance",
+    "Killing",
+    "Lapse",
+    "Loss",
+    "LostSync",
+    "NodeIndex",
+    "Omission",
+    "OneWay",
+    "Partition",
+    "Pause",
+    "ReceiveOmission",
+    "ReceiveOverflow",
+    "Replay",
+    "Reset",
+    "Response",
+    "Ring",
+    "SendOmission",
+    "SendOverflow",
+    "Silence",
+    "SlowDisk",
+    "SlowLink",
+    "SlowProcess",
+    "Spoiling",
+    "StateTransitionFailure",
+    "StrayWrite",
+    "ValueFailure",
+    "end_ns",
+    "victims",
+]
 
 
 class Crash(msgspec.Struct, frozen=True, tag=True):
@@ -201,10 +271,11 @@ BadDisk = BitRot | StrayWrite | DiskError | LostSync | FullDisk
 Spoiling = BitRot | StrayWrite | LostSync
 """Those of them that destroy what was durable.  They strike a minority of the nodes."""
 
-Fault = Killing | Hindrance | BadDisk
+Fault = Killing | Hindrance | BadDisk | FailStop | Lapse | Response | Arbitrary
 
 KINDS: dict[str, type[Killing | Hindrance]] = {kind.__name__: kind for kind in get_args(Killing | Hindrance)}
-"""All of them, by name.  The order is that in which a swarm draws: another order makes other plans of the same seeds."""
+"""Those that a swarm draws unless told otherwise, and `DiskLost`, by name.  The order is that in which a swarm draws:
+another order makes other plans of the same seeds."""
 
 
 def end_ns(fault: Fault) -> int:
@@ -214,14 +285,15 @@ def end_ns(fault: Fault) -> int:
             return fault.at_ns + (down or 0)
         case CrashAll():
             return fault.at_ns + fault.down_ns + fault.apart_ns
-        case Reset() | BitRot() | StrayWrite():
+        case Reset() | BitRot() | StrayWrite() | FailStop() | StateTransitionFailure():
             return fault.at_ns
         case _:
             return fault.at_ns + fault.lasts_ns
 
 
 def victims(fault: Fault, nodes: int) -> tuple[NodeIndex, ...]:
-    """The nodes that it strikes, in a cluster of that many; those at the ends of a link, and of a cut all."""
+    """The nodes that it strikes, in a cluster of that many; those at the ends of a link, and of a cut all.  Who lies is
+    struck, and who is lied to is not."""
     match fault:
         case CrashAll() | Partition() | Ring() | Loss():
             return tuple(range(nodes))
@@ -229,6 +301,8 @@ def victims(fault: Fault, nodes: int) -> tuple[NodeIndex, ...]:
             struck: tuple[NodeIndex, ...] = tuple(sorted({*sources, *targets}))
         case Flap(a=a, b=b) | Reset(a=a, b=b) | SlowLink(a=a, b=b):
             struck = (a, b)
+        case Collusion(nodes=several):
+            struck = tuple(sorted(set(several)))
         case _:
             struck = (fault.node,)
     return tuple(index for index in struck if index < nodes)

@@ -164,10 +164,10 @@ class _Mutation:
         other = self._rng.choice([node for node in range(self._plan.nodes) if node != one])
         places = {one: other, other: one}
         changes: dict[str, Any] = {}
-        for field in ("node", "a", "b"):
+        for field in ("node", "a", "b", "of"):
             if hasattr(fault, field):
                 changes[field] = places.get(getattr(fault, field), getattr(fault, field))
-        for field in ("sources", "targets"):
+        for field in ("sources", "targets", "victims", "towards", "nodes"):
             if hasattr(fault, field):
                 changes[field] = _renamed(getattr(fault, field), places)
         if hasattr(fault, "groups"):

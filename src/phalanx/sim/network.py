@@ -13,7 +13,7 @@ address of its own, as the driver would invent one.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappush
 from typing import TYPE_CHECKING, Any
 
@@ -98,25 +98,29 @@ class Network:
 
     def send(self, node: Node, send: Send) -> None:
         """One released (or eager) send of a node that is up."""
-        message = send.message
+        if node.conduct is None:
+            self.post(node, send.to, send.message)
+        else:
+            node.conduct.say(send)
+
+    def post(self, node: Node, to: Sequence[Address], message: Any, claimed: Address | None = None) -> None:
+        """It leaves.  `claimed`: in whose name, if not the node's own."""
         own = node.address
-        received = Received(own, message)
-        for address in send.to:
+        received = Received(own if claimed is None else claimed, message)
+        for address in to:
             if address == own:
                 self._world.arrive(node, received)
                 continue
             pipe = node.links.get(address)
-            if pipe is None:
-                pipe = self._look_up(node, address)
-                if pipe is None:
-                    if self._recording is not None:
-                        self._recording.sent(node, "", address, received)
-                        self._recording.lost(self._world.now, "", received, "nobody is there")
-                    continue
+            if pipe is None and (pipe := self._look_up(node, address)) is None:
+                if self._recording is not None:
+                    self._recording.sent(node, "", address, received)
+                    self._recording.lost(self._world.now, "", received, "nobody is there")
+                continue
             self.sent += 1
             if self._codec is not None:
-                came = Received(pipe.called, self._codec(message))
-            elif pipe.called != own:
+                came = Received(pipe.called if claimed is None else claimed, self._codec(message))
+            elif pipe.called != own and claimed is None:
                 came = Received(pipe.called, message)
             else:
                 came = received
@@ -202,6 +206,9 @@ class Network:
 
     def _arrive(self, target: Node, stream: Stream | None, received: Received) -> None:
         if stream is None or self._world.now <= stream.cut:
+            if target.conduct is not None and (omitted := target.conduct.hears(received)) is not None:
+                self._lost(target, received, omitted)
+                return
             if self._recording is not None and target.machine is not None:
                 self._recording.arrived(self._world.now, target.name, received)
             elif self._recording is not None:

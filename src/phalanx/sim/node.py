@@ -10,6 +10,7 @@ from phalanx.model.view import Address, Name
 from phalanx.sim.clocks import Clocks
 
 if TYPE_CHECKING:
+    from phalanx.sim.conduct import Conduct
     from phalanx.sim.pipe import Pipe
 
 FOREVER = 1 << 62
@@ -41,8 +42,10 @@ class Node:
         "application",
         "barred",
         "clocks",
+        "conduct",
         "crash_in_write",
         "cuts",
+        "derailed",
         "disk_extra_ns",
         "durable",
         "failing",
@@ -71,6 +74,7 @@ class Node:
         "retired",
         "room",
         "rotten",
+        "slow_ns",
         "spins",
         "stray",
         "strayed",
@@ -124,6 +128,10 @@ class Node:
         """It will never be started again."""
         self.paused = 0
         """How many faults hold the process at present."""
+        self.slow_ns = 0
+        """How much later it takes each turn."""
+        self.conduct: Conduct | None = None
+        """What it does to messages; None: it is correct."""
         self.disk_extra_ns = 0
         self.crash_in_write: int | None = None
         """Armed: crash in the next write and stay down for that long."""
@@ -143,6 +151,8 @@ class Node:
         self.turn_due = False
         self.wake_at = FOREVER
         self.spins = 0
+        self.derailed = 0
+        """Armed: so many of its next steps are wrong ones."""
         self.outbox: deque[Output] = deque()
         """Outputs that wait, in order, for their writes or for those of earlier ones."""
         self.marks: deque[Any] = deque()

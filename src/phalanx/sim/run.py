@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.machine import Machine, Output
 from phalanx.model.view import Name
+from phalanx.sim.altering import altered
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.plan import Plan
 from phalanx.sim.recording import Recording
@@ -73,6 +74,16 @@ class Scenario:
 
     def after_step(self, node: Node, output: Output) -> str | None:
         """Invariants, after each step of any node: raise AssertionError, or return what is wrong as "kind: text"."""
+
+    def alter(self, message: Any, rng: random.Random) -> Any:
+        """What a faulty process says instead of the message (`failures.ValueFailure`, `Equivocation`, `Forgery`,
+        `Collusion`): the same one if it says that as it is.  By default one part of the message becomes another."""
+        return altered(message, rng)
+
+    def derail(self, node: Node, rng: random.Random) -> str | None:  # noqa: ARG002  (for those who override)
+        """Have the process, which runs, take a step that its program does not have (`failures.StateTransitionFailure`),
+        and say which.  None, the default: of what it takes in its next step one event counts twice, or not at all."""
+        return None
 
     def finished(self) -> bool:
         """Asked in calm: has everything that was to happen happened?"""
@@ -154,6 +165,8 @@ def run(scenario: Scenario, plan: Plan, *, trace: bool = False, recording: Recor
         codec=scenario.codec,
         fingerprint=scenario.fingerprint,
         trace=Trace(recording=recording) if trace else None,
+        alter=scenario.alter,
+        derail=scenario.derail,
     )
     scenario.plan = plan
     scenario.build()

@@ -4,8 +4,17 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import assert_never
 
+from phalanx.model.machine import Refused
 from phalanx.model.view import Name
+from phalanx.sim.conduct import Conduct
+from phalanx.sim.failures import (
+    Conducted,
+    FailStop,
+    SlowProcess,
+    StateTransitionFailure,
+)
 from phalanx.sim.faults import (
+    Arbitrary,
     BadDisk,
     BitRot,
     ClockOffset,
@@ -20,6 +29,7 @@ from phalanx.sim.faults import (
     FullDisk,
     Hindrance,
     Killing,
+    Lapse,
     Loss,
     LostSync,
     NodeIndex,
@@ -27,6 +37,7 @@ from phalanx.sim.faults import (
     Partition,
     Pause,
     Reset,
+    Response,
     Ring,
     SlowDisk,
     SlowLink,
@@ -35,6 +46,7 @@ from phalanx.sim.faults import (
     victims,
 )
 from phalanx.sim.node import Node
+from phalanx.sim.taxonomy import term
 from phalanx.sim.world import World
 
 Undo = Callable[[], None]
@@ -60,6 +72,7 @@ class Storm:
         self._world.tell("heal")
         for node in self._nodes:
             node.crash_in_write = node.stray = None
+            node.derailed = 0
             self._world.start(node.name)
 
     @property
@@ -70,12 +83,15 @@ class Storm:
     def _begin(self, fault: Fault) -> None:
         if self.over:
             return
-        for index in victims(fault, len(self._nodes)):
+        struck = victims(fault, len(self._nodes))
+        if not struck:
+            return
+        for index in struck:
             self._world.coverage.struck(type(fault).__name__, self._nodes[index].name)
+        self._world.tell("fault", f"{term(fault)}:", fault)
         if not isinstance(fault, Killing):
             undo = self._impose(fault)
             if undo is not None:
-                self._world.tell("fault", fault)
                 self._begun += 1
                 self._under_way[self._begun] = undo
                 self._world.schedule(end_ns(fault) - fault.at_ns, self._end, self._begun)
@@ -83,7 +99,7 @@ class Storm:
             apart_ns = fault.apart_ns // max(1, len(self._nodes) - 1)
             for index, node in enumerate(self._nodes):
                 self._kill(node, fault.down_ns + apart_ns * index, host=True)
-        elif fault.node < len(self._nodes):
+        else:
             self._crash(self._nodes[fault.node], fault)
 
     def _crash(self, node: Node, fault: Crash | CrashInWrite | DiskLost) -> None:
@@ -108,7 +124,7 @@ class Storm:
         if undo is not None:
             undo()
 
-    def _impose(self, fault: Hindrance | BadDisk) -> Undo | None:
+    def _impose(self, fault: Hindrance | BadDisk | FailStop | Lapse | Response | Arbitrary) -> Undo | None:
         """Begin it.  Returns what ends it, or None if it is over at once or concerns nobody here."""
         match fault:
             case Partition():
@@ -138,14 +154,55 @@ class Storm:
                 return None if ends is None else self._slow_link(*ends, fault.extra_ns)
             case Loss():
                 return self._lose(fault.loss, fault.duplicate)
-            case Pause() | ClockOffset() | ClockRate() | SlowDisk():
-                return self._afflict(fault) if fault.node < len(self._nodes) else None
+            case Pause() | ClockOffset() | ClockRate() | SlowDisk() | SlowProcess():
+                return self._afflict(fault)
             case BitRot() | StrayWrite() | DiskError() | LostSync() | FullDisk():
-                return self._spoil(fault) if fault.node < len(self._nodes) else None
+                return self._spoil(fault)
             case _:
-                assert_never(fault)
+                return self._misbehave(fault)
 
-    def _afflict(self, fault: Pause | ClockOffset | ClockRate | SlowDisk) -> Undo:
+    def _misbehave(self, fault: FailStop | StateTransitionFailure | Conducted) -> Undo | None:
+        match fault:
+            case FailStop():
+                self._stop(self._nodes[fault.node])
+                return None
+            case StateTransitionFailure():
+                self._world.wrongs.derail(self._nodes[fault.node].name)
+                return None
+            case _:
+                return self._conduct(fault)
+
+    def _stop(self, node: Node) -> None:
+        """Nobody has to find out."""
+        node.retired = True
+        self._kill(node, None)
+        for other in self._nodes:
+            if other is not node:
+                self._world.arrive(other, Refused(node.address))
+
+    def _conduct(self, fault: Conducted) -> Undo:
+        nodes = [self._nodes[index] for index in victims(fault, len(self._nodes))]
+        for node in nodes:
+            node.conduct = node.conduct or Conduct(self._world, node, self._nodes)
+            node.conduct.begin(fault)
+
+        def undo() -> None:
+            for node in nodes:
+                assert node.conduct is not None
+                node.conduct.end(fault)
+                self._acquit(node)
+
+        return undo
+
+    def _acquit(self, node: Node) -> None:
+        """It is correct again, as soon as what waited to leave has left."""
+        conduct = node.conduct
+        if conduct is not None and conduct.is_correct:
+            node.conduct = None
+        elif conduct is not None and (wait_ns := conduct.idle_in_ns) is not None:
+            self._world.schedule(wait_ns, self._acquit, node)
+
+    def _afflict(self, fault: Pause | ClockOffset | ClockRate | SlowDisk | SlowProcess) -> Undo:
         world, node = self._world, self._nodes[fault.node]
         match fault:
             case Pause():
@@ -160,6 +217,9 @@ class Storm:
             case SlowDisk():
                 node.disk_extra_ns += fault.extra_ns
                 return partial(_speed_up, node, fault.extra_ns)
+            case SlowProcess():
+                node.slow_ns += fault.extra_ns
+                return partial(_hurry, node, fault.extra_ns)
             case _:
                 assert_never(fault)
 
@@ -264,6 +324,10 @@ def _mend(world: World, node: Node) -> None:
     if node.barred and not node.failing:
         node.barred = False
         world.start(node.name)
+
+
+def _hurry(node: Node, extra_ns: int) -> None:
+    node.slow_ns -= extra_ns
 
 
 def _speed_up(node: Node, extra_ns: int) -> None:

@@ -17,12 +17,14 @@ from typing import Any, NamedTuple
 from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
 from phalanx.model.machine import Machine, Output
 from phalanx.model.view import Address, Name
+from phalanx.sim.altering import altered
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.coverage import BEFALLS, Coverage
 from phalanx.sim.disks import Disks
 from phalanx.sim.network import Network
 from phalanx.sim.node import FOREVER, Node, Setup
 from phalanx.sim.trace import Trace, where
+from phalanx.sim.wrongs import Wrongs
 
 SPINS_MAX = 1_000
 """Wake-ups in a row after each of which the deadline has passed already: more than this is a machine that spins."""
@@ -51,6 +53,7 @@ class World:
         (the part of the text before a colon is its kind).
     codec: encodes a message and decodes it again; used if the conditions say so.
     fingerprint: equal for equal messages; used if the conditions say so, to find messages changed after sending.
+    alter, derail: what faulty processes say, and do (`wrongs`).
 
     `history` is for what applications observed, in order; `notes` counts the machines' notes by name, and faults.
     """
@@ -66,6 +69,8 @@ class World:
         codec: Callable[[Any], Any] | None = None,
         fingerprint: Callable[[Any], Any] = repr,
         trace: Trace | None = None,
+        alter: Callable[[Any, random.Random], Any] = altered,
+        derail: Callable[[Node, random.Random], str | None] | None = None,
     ) -> None:
         self.seed = seed
         self.conditions = conditions or Conditions()
@@ -86,6 +91,7 @@ class World:
         self._turns = random.Random(f"{seed}/turns").random
         marks = fingerprint if self.conditions.fingerprints else None
         codec = codec if self.conditions.codec else None
+        self.wrongs = Wrongs(self, alter, derail, codec)
         self.disks = Disks(self, f"{seed}/disks", self.conditions, marks)
         self.network = Network(self, f"{seed}/network", self.conditions, codec, marks)
 
@@ -249,7 +255,7 @@ class World:
         if not (node.turn_due or node.paused):
             node.turn_due = True
             self.sequence += 1
-            at = self.now + 1 + int(self.conditions.turn_ns * self._turns())
+            at = self.now + 1 + int(self.conditions.turn_ns * self._turns()) + node.slow_ns
             heappush(self.heap, (at, self.sequence, self._turn, (node, node.life, False)))
 
     def _turn(self, node: Node, life: int, all_at_once: bool) -> None:
@@ -265,9 +271,11 @@ class World:
             events = events[:taken]
             if node.inbox:
                 node.turn_due = True
-                self.schedule(MICROSECOND, self._turn, node, life, False)
+                self.schedule(MICROSECOND + node.slow_ns, self._turn, node, life, False)
         else:
             node.inbox = []
+        if node.derailed:
+            events = self.wrongs.deviate(node, events)
         self._step(node, node.machine, events)
 
     def _wake(self, node: Node, life: int) -> None:
@@ -298,6 +306,7 @@ class World:
             return  # an earlier alarm is set, and will look again
         if at <= self.now:
             at = self.now + MICROSECOND
+        at += node.slow_ns
         if self.conditions.timer_late_ns:
             at += int(self.conditions.timer_late_ns * self._turns())
         if at < node.wake_at:
