@@ -12,10 +12,11 @@ import msgspec
 import pytest
 
 from phalanx.errors import ConfigurationError
+from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.replicated import command, query
 from phalanx.replication.objects import describe
 from phalanx.sim.run import Result
-from phalanx.testing import Call, SimulationFailed, call, simulate, simulation
+from phalanx.testing import Call, SimulationFailed, call, faults, simulate, simulation
 from phalanx.testing.draws import drawing
 from phalanx.testing.scenario import ClassScenario
 from tests.testing import subjects
@@ -263,3 +264,23 @@ def test_a_script_is_run_elsewhere_without_being_run_again(tmp_path: Path) -> No
     ]
     assert "nondeterminism: the same commands, run in processes with different hash seeds" in texts[0]
     assert "not checked: other hash seeds" in texts[1] and "if __name__ == '__main__'" in texts[1]
+
+
+# --- faults of one's own ------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_step_of_one_replica_is_found_and_what_all_promise_to_survive_is_not() -> None:
+    at_ns = 6 * SECOND
+    lapses: list[faults.Fault] = [
+        faults.SendOmission(at_ns, SECOND, 0, 0.5),
+        faults.ReceiveOverflow(at_ns, SECOND, 1, 2),
+        faults.SlowProcess(at_ns, SECOND, 2, 20 * MILLISECOND),
+    ]
+    assert simulate(Bank, nodes=3, seeds=3, faults=lapses).ok
+    wrong = [faults.StateTransitionFailure(at_ns, 1)]
+    report = simulate(Bank, nodes=3, seeds=4, faults=wrong, check=False)
+    [finding] = report.findings
+    assert finding.kind in ("divergence", "replica", "linearizability", "doubled", "lost"), finding.text
+    assert "StateTransitionFailure" in finding.text
+    again = simulate(Bank, plan=finding.plan, check=False)
+    assert [found.kind for found in again.findings] == [finding.kind]

@@ -16,6 +16,7 @@ from phalanx.lab.depict import depict, look
 from phalanx.lab.durable import DurableScenario
 from phalanx.lab.groups import GroupScenario
 from phalanx.lab.mutants import MUTANTS, planted
+from phalanx.lab.omission import OmissionScenario
 from phalanx.lab.service import ServiceScenario
 from phalanx.lab.store import StoreScenario
 from phalanx.lab.troupes import TroupeScenario
@@ -31,6 +32,7 @@ from phalanx.sim.swarm import draw
 SCENARIOS: dict[str, type[Scenario]] = {
     "groups": GroupScenario,
     "durable": DurableScenario,
+    "omission": OmissionScenario,
     "service": ServiceScenario,
     "store": StoreScenario,
     "troupes": TroupeScenario,

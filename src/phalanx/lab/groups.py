@@ -16,7 +16,7 @@ import msgspec
 from phalanx.check.groups import check_groups
 from phalanx.group.config import Config, Limits, Timing
 from phalanx.group.machine import GroupMachine
-from phalanx.group.messages import Envelope
+from phalanx.group.messages import Data, Envelope
 from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.events import (
     Barrier,
@@ -42,6 +42,7 @@ from phalanx.model.events import (
 )
 from phalanx.model.history import SawFounding, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.view import GroupId, GroupSpec, Member, Name, Order, View
+from phalanx.sim.altering import altered
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.run import Call, Scenario
 from phalanx.sim.swarm import Swarm
@@ -60,6 +61,16 @@ LIMITS = Limits(batch=64, window=2048, chunk=100, suffix=1 << 20, slack=1024, ea
 _encode = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(list[bytes]).decode
 _decode = msgspec.msgpack.Decoder(Envelope).decode
+
+
+def falsified(message: Any, rng: random.Random) -> Any:
+    """The message, with another payload if it carries some."""
+    if not isinstance(message, Envelope) or not isinstance(message.body, Data) or not message.body.payloads:
+        return message
+    payloads = list(message.body.payloads)
+    at = rng.randrange(len(payloads))
+    payloads[at] = altered(bytes(payloads[at]), rng)
+    return msgspec.structs.replace(message, body=msgspec.structs.replace(message.body, payloads=payloads))
 
 
 class App:
@@ -106,6 +117,11 @@ class GroupScenario(Scenario):
     @staticmethod
     def codec(message: Any) -> Any:
         return _decode(_encode(message))
+
+    def alter(self, message: Any, rng: random.Random) -> Any:
+        """A lie is a payload that nobody sent.  (Other lies are told from the truth by group/validity.py, or are
+        believed: members are trusted.)"""
+        return falsified(message, rng)
 
     # --- the cluster
 

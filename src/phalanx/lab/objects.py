@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from phalanx.group.config import Config
-from phalanx.lab.groups import LIMITS, TIMING
+from phalanx.lab.groups import LIMITS, TIMING, falsified
 from phalanx.model.clock import SECOND
 from phalanx.model.events import Installed
 from phalanx.model.history import Operation, Outcome
@@ -31,8 +31,11 @@ from phalanx.replication.calls import Call as CommandCall
 from phalanx.replication.calls import Completed, End, Read
 from phalanx.replication.client import ClientMachine
 from phalanx.replication.inflight import SLICE_BYTES, ReplicaDiverged, SnapshotUnfaithful
+from phalanx.replication.messages import Reply
 from phalanx.replication.objects import Invocation, ObjectType
+from phalanx.replication.outcome import Returned
 from phalanx.replication.replica import Replica
+from phalanx.sim.altering import altered
 from phalanx.sim.faults import CrashAll, Spoiling
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.run import Scenario
@@ -82,6 +85,26 @@ class ObjectScenario(Scenario):
     @staticmethod
     def codec(message: Any) -> Any:
         return _decode.decode(_encode(message))
+
+    def alter(self, message: Any, rng: random.Random) -> Any:
+        """A wrong answer to a client, or a command that nobody gave."""
+        match message:
+            case Reply(outcome=Returned(value)):
+                wrong = _encode(altered(msgspec.msgpack.decode(value), rng))
+                return msgspec.structs.replace(message, outcome=Returned(wrong))
+            case _:
+                return falsified(message, rng)
+
+    def derail(self, node: Node, rng: random.Random) -> str | None:
+        """The replica's state becomes another, in one part, between two commands: a bit of its memory flips, say."""
+        machine = node.machine
+        replica = machine.gateway.replica(self.object_name) if isinstance(machine, Machinery) else None
+        state = {} if replica is None else vars(replica.object)
+        wrong = altered(state, rng)
+        if wrong == state:
+            return None
+        state.update(wrong)
+        return f"the replica's state is {state}"
 
     # --- what the object is
 
@@ -195,12 +218,13 @@ class ObjectScenario(Scenario):
         machines = [m for n in self.plan.names if isinstance(m := self.world.nodes[n].machine, Machinery)]
         views = [machine.group.view for machine in machines]
         view = views[0] if views else None
-        if view is None or any(v != view for v in views) or len(view.members) != self.plan.nodes or self.under_way:
+        nodes = self.plan.nodes - len(self.storm.gone)
+        if view is None or any(v != view for v in views) or len(view.members) != nodes or self.under_way:
             return False
         group = view.group_named(self.object_name)
         if group is None and self._waits_for_operator(view):
             return True
-        if group is None or len(group.hosts) != self.plan.nodes:
+        if group is None or len(group.hosts) != nodes:
             return False
         if self._probes is None:
             self._probes = set()

@@ -6,6 +6,7 @@ draws *which* kinds of fault there are at all, then how often and how long, and 
 
 import random
 from collections.abc import Callable
+from typing import get_args
 
 import msgspec
 
@@ -24,15 +25,21 @@ from phalanx.sim.faults import (
     Fault,
     Flap,
     FullDisk,
+    Lapse,
     Loss,
     LostSync,
     OneWay,
     Partition,
     Pause,
+    ReceiveOmission,
+    ReceiveOverflow,
     Reset,
     Ring,
+    SendOmission,
+    SendOverflow,
     SlowDisk,
     SlowLink,
+    SlowProcess,
     Spoiling,
     StrayWrite,
 )
@@ -62,6 +69,8 @@ class Swarm(msgspec.Struct, frozen=True):
     """Fraction of runs in which disks fail, and those of a minority lose what was durable (`faults.BadDisk`)."""
     full_disks: float = 0.0
     """Fraction of runs in which disks fill up, and have room again later: of some nodes, or of all."""
+    lapses: float = 0.0
+    """Fraction of runs in which processes omit to send or to receive, overflow, or are slow (`failures.Lapse`)."""
     clock_offset_max_ns: int = 10 * SECOND
     clock_rate_max_ppm: int = 20_000
     lossy: float = 0.25
@@ -102,6 +111,8 @@ class Swarm(msgspec.Struct, frozen=True):
             kinds |= {kind.__name__ for kind in (BitRot, StrayWrite, DiskError, LostSync, Crash, CrashAll)}
         if self.full_disks:
             kinds |= {kind.__name__ for kind in (FullDisk, CrashAll)}
+        if self.lapses:
+            kinds |= {kind.__name__ for kind in get_args(Lapse)}
         return kinds
 
 
@@ -128,6 +139,7 @@ def draw(seed: int, swarm: Swarm) -> Plan:
             faults.append(Crash(begin_ns + rng.randrange(storm_ns), node, None, rng.random() < 0.5, for_good=True))
     faults += _bad_disks(seed, swarm, nodes, storm_ns)
     faults += _full_disks(seed, swarm, nodes, storm_ns)
+    faults += _lapses(seed, swarm, nodes, storm_ns)
     faults.sort(key=lambda fault: fault.at_ns)
     return Plan(seed, nodes, conditions, tuple(faults), begin_ns + storm_ns, swarm.calm_ns)
 
@@ -190,6 +202,31 @@ def _full_disks(seed: int, swarm: Swarm, nodes: int, storm_ns: int) -> list[Faul
         if rng.random() < 0.5:
             down_ns = int(rng.expovariate(1.0) * storm_ns / 20)
             faults.append(CrashAll(at_ns + int(rng.expovariate(1.0) * storm_ns / 3), down_ns, down_ns))
+    return faults
+
+
+def _lapses(seed: int, swarm: Swarm, nodes: int, storm_ns: int) -> list[Fault]:
+    """Drawn from chance of their own, too.  Some runs have one kind only, and some nodes several at once."""
+    rng = random.Random(f"{seed}/lapses")
+    if rng.random() >= swarm.lapses:
+        return []
+    every = get_args(Lapse)
+    kinds = rng.sample(every, rng.randint(1, len(every)))
+    faults: list[Fault] = []
+    for _ in range(rng.randint(1, 8)):
+        at_ns, node = swarm.quiet_start_ns + rng.randrange(storm_ns), rng.randrange(nodes)
+        lasts_ns = int(rng.expovariate(1.0) * storm_ns / 3) + 1
+        share = rng.choice((0.02, 0.3, 1.0))
+        kind = rng.choice(kinds)
+        if kind in (SendOmission, ReceiveOmission):
+            faults.append(kind(at_ns, lasts_ns, node, share))
+        elif kind is SendOverflow:
+            each_ns = rng.choice((50, 500, 5_000)) * MICROSECOND
+            faults.append(SendOverflow(at_ns, lasts_ns, node, rng.choice((1, 10, 100)), each_ns))
+        elif kind is ReceiveOverflow:
+            faults.append(ReceiveOverflow(at_ns, lasts_ns, node, rng.choice((1, 5, 50))))
+        else:
+            faults.append(SlowProcess(at_ns, lasts_ns, node, rng.choice((1, 20, 300)) * MILLISECOND))
     return faults
 
 

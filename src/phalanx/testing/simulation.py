@@ -9,6 +9,7 @@ import msgspec
 
 from phalanx.errors import ConfigurationError
 from phalanx.replication.objects import describe
+from phalanx.sim.faults import Fault, end_ns
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Result, replay, run
 from phalanx.sim.shrink import shrink
@@ -115,6 +116,7 @@ def simulate(
     calls: Draw | None = None,
     nodes: int | Sequence[int] = SIZES,
     durable: bool = False,
+    faults: Iterable[Fault] = (),
     plan: str | None = None,
     check: bool = True,
 ) -> Report:
@@ -136,6 +138,9 @@ def simulate(
     durable: simulate an object that is hosted with `durable=True`.  Then the disasters are also power cuts of all nodes
         at once, deaths in the middle of a write, and disks of a minority that tear, lose, misplace or flip what was on
         them; nodes come back with their logs and the snapshots in these, and nothing that was answered may be lost.
+    faults: these strike in every disaster, besides what its seed draws: values of `phalanx.testing.faults`, at times of
+        the simulation, whose storm lasts until the last of them is over.  With failures beyond what a replicated object
+        promises to survive (wrong values, wrong steps, lies) the question is the other one: are they found?
     plan: run just this one, from an earlier finding, instead of all else.
     check: raise what was found.  False: only return it.
 
@@ -148,7 +153,7 @@ def simulate(
     if not sizes or not all(1 <= size <= NODES_MAX for size in sizes):
         raise ConfigurationError(f"a simulated cluster has 1 to {NODES_MAX} nodes, not {nodes}")
     kind = describe(cls)
-    simulation = _Simulation(Subject(kind, drawing(kind, calls), sizes, durable))
+    simulation = _Simulation(Subject(kind, drawing(kind, calls), sizes, durable), tuple(faults))
     before = random.getstate()  # runs seed the module's own generator, so that they can be replayed
     try:
         if plan is not None:
@@ -175,8 +180,9 @@ def _plan_of(text: str) -> Plan:
 
 
 class _Simulation:
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, faults: tuple[Fault, ...]) -> None:
         self._subject = subject
+        self._faults = faults
         self._scenario = ClassScenario(subject)
         self.report = Report(subject.kind.cls.__name__, durable=subject.durable)
 
@@ -207,11 +213,18 @@ class _Simulation:
         """Up to the first that finds something."""
         for seed in seeds:
             scenario = self._fresh()
-            result = run(scenario, draw_plan(seed, scenario.swarm))
+            result = run(scenario, self._with_faults(draw_plan(seed, scenario.swarm)))
             self._count(result)
             if not result.ok:
                 self._found(result)
                 return
+
+    def _with_faults(self, plan: Plan) -> Plan:
+        if not self._faults:
+            return plan
+        together = tuple(sorted((*plan.faults, *self._faults), key=lambda fault: fault.at_ns))
+        over_ns = max(plan.heal_at_ns, *map(end_ns, self._faults))
+        return msgspec.structs.replace(plan, faults=together, heal_at_ns=over_ns)
 
     def run_plan(self, plan: Plan) -> None:
         """This one."""

@@ -10,6 +10,7 @@ from phalanx.lab.experiments import (
     byzantine_generals,
     client_crashes,
     distributed_snapshot,
+    failure_classes,
     failure_detectors,
     failure_masking,
     flp,
@@ -40,6 +41,7 @@ EXPERIMENTS = {
     for experiment in map(
         _experiment,
         (
+            failure_classes,
             failure_masking,
             rpc_semantics,
             client_crashes,

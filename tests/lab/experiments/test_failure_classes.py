@@ -1,0 +1,70 @@
+"""Classes of failure, executed; and with rules taken out of the product, which the table must show."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from phalanx.group.channel import Channel
+from phalanx.lab.experiments import failure_classes
+from phalanx.lab.experiments.failure_classes import AUDITS, Found, audit_claims, beyond_claims, blamed, promise_claims
+from phalanx.lab.experiments.result import Claim
+from phalanx.lab.textbook.failing import CASES, GROUPS, OBJECT, Case, audit, suffer
+from phalanx.replication.audit import Audit
+from phalanx.sim.conduct import Conduct
+
+
+def wrong(claims: Iterable[Claim]) -> list[str]:
+    return [claim.text for claim in claims if not claim.holds]
+
+
+def case(name: str) -> Case:
+    return next(case for case in CASES if case.name == name)
+
+
+def found(*names: str) -> list[Found]:
+    return [Found(each, suffer(GROUPS, each, range(2)), suffer(OBJECT, each, range(2))) for each in map(case, names)]
+
+
+PROMISED = (
+    "send omission",
+    "receive omission",
+    "send omission (queue overflow)",
+    "receive omission (buffer overflow)",
+    "arbitrary failure (silence)",
+)
+
+
+def test_omissions_that_are_not_committed_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conduct, "_draws", lambda *_: False)
+    assert wrong(promise_claims(found(*PROMISED))) == ["though messages were omitted in each such class"]
+
+
+def test_a_group_whose_members_believe_what_nobody_repeats_is_stuck_under_omission(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The rule by which what a row shows to be missing is sent again, taken out."""
+    to_send = Channel.to_send
+    monkeypatch.setattr(Channel, "to_send", lambda self, now, _: to_send(self, now, 1 << 60))
+    monkeypatch.setattr(Channel, "resend_at", lambda *_: None)
+    assert "under crash, omission and timing failures of one process nothing is broken, and all goes on" in wrong(
+        promise_claims(found(*PROMISED))
+    )
+
+
+def test_lies_that_are_the_truth_break_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def truth(_: Any, message: Any, __: Any) -> Any:
+        return message
+
+    monkeypatch.setattr(GROUPS, "alter", truth)
+    monkeypatch.setattr(OBJECT, "alter", truth)
+    names = (*failure_classes.BEYOND, "response failure (state transition)")
+    claims = wrong(beyond_claims(found(*names)))
+    assert len(claims) == 2 * len(failure_classes.BEYOND), claims
+
+
+def test_audits_that_do_not_compare_find_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Audit, "judge", lambda *_: None)
+    audits = {name: audit(faults, 1) for name, faults in AUDITS.items()}
+    assert {tuple(blamed(each)) for each in audits.values()} == {()}
+    assert len(wrong(audit_claims(audits))) == 4
