@@ -24,6 +24,7 @@ from phalanx.lab.experiments import (
     state_transfer,
     two_armies,
     virtual_synchrony,
+    weak_detectors,
 )
 from phalanx.lab.experiments.result import Claim, Experiment, Result, Story, Table
 
@@ -48,6 +49,7 @@ EXPERIMENTS = {
             two_armies,
             byzantine_generals,
             flp,
+            weak_detectors,
             reliable_multicast,
             message_orders,
             virtual_synchrony,

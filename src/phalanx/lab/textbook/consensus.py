@@ -2,7 +2,7 @@
 
 Chandra and Toueg, "Unreliable Failure Detectors for Reliable Distributed Systems" (JACM 1996), section 6.2, figure 6, for
 detectors of class eventually strong, while a majority is correct.  (Out of eventually weak ones these are made by telling
-all whom one suspects: section 3.)  Of round r the coordinator is process r mod n.  In it
+all whom one suspects: section 3, and `weak`.)  Of round r the coordinator is process r mod n.  In it
 
 1. each process sends its estimate to the coordinator, with the round in which it was adopted;
 2. the coordinator proposes, of a majority's estimates, one that was adopted last;
