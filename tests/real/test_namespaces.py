@@ -19,7 +19,8 @@ from phalanx.errors import ConfigurationError
 from phalanx.services.store.kv import KV
 from phalanx.testing import namespaces
 from phalanx.testing.namespaces import Network, network
-from phalanx.testing.nodes import RealNodes, Wish
+from phalanx.testing.nodes import Wish
+from phalanx.testing.realnodes import RealNodes
 from tests.real.cluster import PATIENCE_S, on_processes, real
 
 pytestmark = real

@@ -18,7 +18,8 @@ from phalanx.lab.soak.faults import FAULTS
 from phalanx.runtime.loop import run
 from phalanx.services.store.kv import KV
 from phalanx.testing.namespaces import Network, network
-from phalanx.testing.nodes import RealNodes, Wish
+from phalanx.testing.nodes import Wish
+from phalanx.testing.realnodes import RealNodes
 
 NODES = ("a", "b", "c")
 

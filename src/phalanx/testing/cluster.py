@@ -14,7 +14,8 @@ from phalanx.model.view import Address, Name
 from phalanx.services.store.kv import KV
 from phalanx.sync.background import Background, Block, Bridged, calls
 from phalanx.testing.located import Located
-from phalanx.testing.nodes import NODES_MAX, LocalNodes, Nodes, RealNodes, Wish
+from phalanx.testing.nodes import NODES_MAX, LocalNodes, Nodes, Wish
+from phalanx.testing.realnodes import RealNodes
 
 
 class SyncNodes(Bridged[Nodes]):
@@ -27,6 +28,7 @@ class SyncNodes(Bridged[Nodes]):
     resume = calls(Nodes.resume)
     cut = calls(Nodes.cut)
     partition = calls(Nodes.partition)
+    fail = calls(Nodes.fail)
     heal = calls(Nodes.heal)
     wait_until_full = calls(Nodes.wait_until_full)
     statuses = calls(Nodes.statuses)

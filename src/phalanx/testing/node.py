@@ -1,4 +1,4 @@
-"""What a node's process of a real cluster under test runs: a node that its parent can cut off from others.
+"""What a node's process of a real cluster under test runs: a node that its parent can cut off from others, and have fail.
 
 The parent writes lines of JSON to its standard input: first an order, which says what to be; then what to do.  Its end is
 the node's end, so nothing outlives the tests.
@@ -7,6 +7,7 @@ the node's end, so nothing outlives the tests.
 import asyncio
 import functools
 import logging
+import random
 import sys
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from phalanx.group.config import Config, Limits, Timing
 from phalanx.model.view import Address, Name
 from phalanx.runtime.loop import run
 from phalanx.runtime.transport import TcpTransport
+from phalanx.testing.faulty import Failures, Faulty
 from phalanx.testing.located import Located
-from phalanx.testing.severed import Severable
 
 
 class Object(msgspec.Struct, frozen=True):
@@ -47,12 +48,15 @@ class Order(msgspec.Struct, frozen=True):
     """Peers to be cut off from at once."""
     tls: tuple[str, str, str] | None = None
     """Files of a certificate, its key, and the authorities."""
+    failures: Failures = Failures()
+    """How to fail from the beginning."""
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What to do: be cut off from just these peers."""
+    """What to do: be cut off from just these peers, and fail so."""
 
     cut: tuple[Address, ...]
+    failures: Failures
 
 
 def main() -> None:
@@ -76,7 +80,9 @@ async def _serve(order: Order, reader: asyncio.StreamReader) -> None:
     if order.tls is not None:
         certificate, key, authorities = order.tls
         credentials = TLS(certificate=certificate, key=key, authorities=authorities).credentials(host)
-    transport = Severable(await TcpTransport.listen(host, int(port), tls=credentials))
+    others = [address for _, address in order.peers if address != order.listen]
+    transport = Faulty(await TcpTransport.listen(host, int(port), tls=credentials), others, random.Random())
+    transport.fail(order.failures)
     for address in order.cut:
         transport.cut(address)
     objects = {
@@ -95,9 +101,11 @@ async def _serve(order: Order, reader: asyncio.StreamReader) -> None:
     await process.close()
 
 
-async def _change(reader: asyncio.StreamReader, transport: Severable, cut: set[Address]) -> None:
+async def _change(reader: asyncio.StreamReader, transport: Faulty, cut: set[Address]) -> None:
     while line := await reader.readline():
-        wanted = set(msgspec.json.decode(line, type=Change).cut)
+        change = msgspec.json.decode(line, type=Change)
+        transport.fail(change.failures)
+        wanted = set(change.cut)
         for address in sorted(wanted - cut):
             transport.cut(address)
         for address in sorted(cut - wanted):

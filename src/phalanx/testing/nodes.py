@@ -1,28 +1,23 @@
-"""A cluster for a test, whose nodes can be killed, paused and cut off: inside the test's process, or real processes."""
+"""A cluster for a test, whose nodes can be killed, paused and cut off; those here are inside the test's process."""
 
 import asyncio
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from phalanx.api.client import TIMEOUT_S, Client, connect
+from phalanx.api.client import TIMEOUT_S, Client
 from phalanx.api.hosted import Hosted
 from phalanx.api.local import Cluster
 from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError
 from phalanx.group.config import Limits, Timing
-from phalanx.lab.processes import NotReached, Processes, Statuses, is_full
+from phalanx.lab.processes import NotReached, Statuses, is_full
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Address, Name
-from phalanx.testing.located import Located
-from phalanx.testing.namespaces import Network
-from phalanx.testing.node import Change, Object, Order
+from phalanx.testing.faulty import Failures
 
 NODES_MAX = 26
 """They are named a to z."""
@@ -38,9 +33,6 @@ HERE = Timing(
     resend_after=40 * MILLISECOND,
 )
 """Of nodes inside the test's process: quick, as nothing there is far away."""
-
-REAL = Timing()
-"""Of real processes."""
 
 
 class Wish(NamedTuple):
@@ -146,10 +138,31 @@ class Nodes(ABC):
         self._cuts = {frozenset((a, b)) for one, other in combinations(named, 2) for a in one for b in other}
         await self._cut_just(self._cuts)
 
+    async def fail(
+        self,
+        name: Name,
+        *,
+        send_omission: float = 0.0,
+        receive_omission: float = 0.0,
+        slow_s: float = 0.0,
+        value: float = 0.0,
+        replay: float = 0.0,
+    ) -> None:
+        """Have a real process fail without crashing, until `heal`; replaces what was said of it before.  Of what it sends
+        to other nodes that fraction is omitted, altered (`value`) or followed by an earlier one (`replay`), of what it
+        receives that fraction is omitted, and all of it read that much later.  Clients are not concerned.  Omission and
+        slowness are survived like cuts; the other two are beyond what is promised.  Raises `ConfigurationError` for
+        nodes inside the test's process, and for fractions that are none."""
+        self._known(name)
+        failures = Failures(send_omission, receive_omission, slow_s, value, replay)
+        failures.check()
+        await self._fail(name, failures)
+
     async def heal(self) -> None:
-        """Undo all cuts and partitions."""
+        """Undo all cuts and partitions, and end all that `fail` began."""
         self._cuts = set()
         await self._cut_just(self._cuts)
+        await self._heal()
 
     async def wait_until_full(self, names: Iterable[Name] | None = None, timeout_s: float = WAIT_S) -> None:
         """Wait until these nodes (None: all that run and are not paused) agree on a view of just themselves, as full
@@ -192,6 +205,10 @@ class Nodes(ABC):
     async def _resume(self, name: Name) -> None: ...
     @abstractmethod
     async def _cut_just(self, cuts: set[frozenset[Name]]) -> None: ...
+    @abstractmethod
+    async def _fail(self, name: Name, failures: Failures) -> None: ...
+    @abstractmethod
+    async def _heal(self) -> None: ...
 
     def _known(self, *names: Name) -> None:
         for name in names:
@@ -256,6 +273,13 @@ class LocalNodes(Nodes):
             self._cluster.heal(*pair)
         self._cut_now = set(cuts)
 
+    async def _fail(self, name: Name, failures: Failures) -> None:
+        del name, failures
+        raise ConfigurationError("nodes inside the test's process fail by kill, pause and cut only; ask for real=True")
+
+    async def _heal(self) -> None:
+        pass
+
 
 class _closing(AbstractAsyncContextManager[Client]):  # noqa: N801  it is used as a function
     """A client that is made when its block begins, and closed at its end."""
@@ -269,105 +293,3 @@ class _closing(AbstractAsyncContextManager[Client]):  # noqa: N801  it is used a
 
     async def __aexit__(self, *error: object) -> None:
         await self._client.close()
-
-
-class RealNodes(Nodes):
-    """Nodes that are processes of their own, on loopback sockets, with data directories."""
-
-    poll_s = 0.05
-
-    def __init__(self, wish: Wish, network: Network | None = None) -> None:
-        """network: where they are to run, each in its namespace; None: on loopback, cut off inside their transports."""
-        super().__init__(wish)
-        located = {
-            name: Object(Located.of(each.cls), each.lease_ms, each.durable, each.min_copies)
-            for name, each in wish.objects.items()
-        }
-        self._processes = _Ordered(wish, located, network)
-
-    @property
-    def running(self) -> tuple[Name, ...]:
-        return tuple(name for name in self.names if self._processes.pid(name) is not None)
-
-    @property
-    def addresses(self) -> Mapping[Name, Address]:
-        return dict(self._processes.addresses)
-
-    def _connect(self, names: Sequence[Name], timeout_s: float) -> AbstractAsyncContextManager[Client]:
-        return connect(*(self._processes.addresses[name] for name in names), timeout_s=timeout_s, tls=self._wish.tls)
-
-    async def statuses(self) -> Statuses:
-        return await self._processes.statuses()
-
-    async def run(self, stack: AsyncExitStack) -> None:
-        await stack.enter_async_context(self._processes)
-
-    async def _start(self, name: Name) -> None:
-        await self._processes.start(name)
-
-    async def _kill(self, name: Name) -> None:
-        await self._processes.kill(name)
-
-    async def _pause(self, name: Name) -> None:
-        self._processes.pause(name)
-
-    async def _resume(self, name: Name) -> None:
-        self._processes.resume(name)
-
-    async def _cut_just(self, cuts: set[frozenset[Name]]) -> None:
-        await self._processes.cut_just(cuts)
-
-
-class _Ordered(Processes):
-    """Processes that run `phalanx.testing.node`."""
-
-    stdin = asyncio.subprocess.PIPE
-
-    def __init__(self, wish: Wish, objects: dict[str, Object], network: Network | None) -> None:
-        super().__init__(wish.names, directory=wish.directory, tls=wish.tls)
-        self._objects = objects
-        self._network = network
-        if network is not None:
-            self.addresses.update(network.addresses)
-        self._cuts: set[frozenset[Name]] = set()
-
-    def command(self, name: Name) -> list[str]:
-        command = [sys.executable, "-c", "from phalanx.testing.node import main; main()"]
-        return command if self._network is None else self._network.command(name, command)
-
-    async def start(self, name: Name) -> None:
-        tls = self.tls
-        await super().start(name)
-        await self._tell(
-            name,
-            Order(
-                name,
-                self.addresses[name],
-                tuple(self.addresses.items()),
-                str(self.directory / name),
-                self._objects,
-                REAL,
-                sys.path,
-                self._cut_from(name),
-                None if tls is None else (str(tls.certificate), str(tls.key), str(tls.authorities)),
-            ),
-        )
-
-    async def cut_just(self, cuts: set[frozenset[Name]]) -> None:
-        """These pairs are cut, and no others."""
-        if self._network is not None:
-            await asyncio.to_thread(self._network.cut_just, frozenset(cuts))
-            return
-        self._cuts = set(cuts)
-        for name in self.names:
-            if self.pid(name) is not None:
-                await self._tell(name, Change(self._cut_from(name)))
-
-    def _cut_from(self, name: Name) -> tuple[Address, ...]:
-        return tuple(self.addresses[other] for other in self.names if frozenset((name, other)) in self._cuts)
-
-    async def _tell(self, name: Name, what: Any) -> None:
-        pipe = self.process(name).stdin
-        assert pipe is not None, "it was asked for"
-        pipe.write(msgspec.json.encode(what) + b"\n")
-        await pipe.drain()
