@@ -59,12 +59,12 @@ class _Kept(NamedTuple):
 class Conduct:
     """Of one node.  `node.conduct` while some fault of these is under way."""
 
-    def __init__(self, world: "World", node: Node, nodes: Sequence[Node]) -> None:
-        """nodes: those that faults number, by their numbers."""
+    def __init__(self, world: "World", node: Node, nodes: Sequence[Node], before: int = 0) -> None:
+        """nodes: those that faults number, by their numbers.  before: how often the node was faulty before."""
         self._world = world
         self._node = node
         self._nodes = nodes
-        self._rng = random.Random(f"{world.seed}/conduct/{node.name}")
+        self._rng = random.Random(f"{world.seed}/conduct/{node.name}" + (f"/{before}" if before else ""))
         self._faults: list[Conducted] = []
         self._kept: deque[_Kept] = deque(maxlen=KEPT_MAX)
         self._busy_until = 0

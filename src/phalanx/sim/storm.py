@@ -1,5 +1,6 @@
 """Carries out a plan's faults in a world, and ends all of them when the storm is over."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import assert_never
@@ -60,6 +61,7 @@ class Storm:
         self._nodes = [world.nodes[name] for name in names]
         self._under_way: dict[int, Undo] = {}
         self._begun = 0
+        self._conducts: Counter[Name] = Counter()
         self.over = False
         for fault in faults:
             world.at(fault.at_ns, self._begin, fault)
@@ -183,7 +185,9 @@ class Storm:
     def _conduct(self, fault: Conducted) -> Undo:
         nodes = [self._nodes[index] for index in victims(fault, len(self._nodes))]
         for node in nodes:
-            node.conduct = node.conduct or Conduct(self._world, node, self._nodes)
+            if node.conduct is None:
+                node.conduct = Conduct(self._world, node, self._nodes, self._conducts[node.name])
+                self._conducts[node.name] += 1
             node.conduct.begin(fault)
 
         def undo() -> None:
