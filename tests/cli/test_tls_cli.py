@@ -9,7 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from phalanx.api.tls import TLS
-from phalanx.cli.main import app
+from phalanx.cli.main import command_line
 from tests.certificates import DAY, HOST, Authority
 from tests.cli.node import a_node
 from tests.cli.test_sim_cli import is_told
@@ -31,7 +31,7 @@ def address(authority: Authority) -> Iterator[str]:
 
 
 def shell(*line: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:
-    done = CliRunner().invoke(app, line, env=env)
+    done = CliRunner().invoke(command_line(), line, env=env)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stdout, done.stderr
 
@@ -88,7 +88,7 @@ def test_every_command_that_takes_endpoints_takes_certificates() -> None:
         for name, child in (children or {}).items():
             yield from leaves(child, (*path, name))
 
-    connecting = {path: options for path, options in leaves(get_command(app)) if "--endpoint" in options}
+    connecting = {path: options for path, options in leaves(get_command(command_line())) if "--endpoint" in options}
     assert len(connecting) > 20
     assert [path for path, options in connecting.items() if "--tls" not in options] == []
 
