@@ -9,6 +9,7 @@ import pytest
 from phalanx import testing
 from phalanx.errors import ConfigurationError
 from phalanx.model.machine import LinkDown, LinkUp
+from phalanx.runtime.contract import LinkEvent
 from phalanx.runtime.loop import run
 from phalanx.testing.faulty import SLOW_S_MAX, Failures, Faulty
 from phalanx.wire.errors import WireError
@@ -55,8 +56,19 @@ def test_a_wrong_value_is_one_byte_and_the_same_for_all_and_replays_are_what_was
 
 
 def test_what_is_slow_comes_late_and_in_order_and_a_connection_ends_after_what_came_on_it() -> None:
+    class Ending(Wire):
+        def link(self, event: LinkEvent) -> None:
+            super().link(event)
+            if event == LinkUp("b:1"):
+                last.set()
+
+    last = asyncio.Event()
+
     async def main() -> None:
-        transport, wire = faulty(slow_s=0.02)
+        wire = Ending()
+        transport = Faulty(wire, ["b:1"], random.Random(1))
+        transport.start(wire)
+        transport.fail(Failures(slow_s=0.02))
         transport.received("b:1", memoryview(b"1"))
         transport.received("b:1", b"2")
         transport.link(LinkDown("b:1"))
@@ -64,8 +76,7 @@ def test_what_is_slow_comes_late_and_in_order_and_a_connection_ends_after_what_c
         transport.received("b:1", b"3")
         transport.link(LinkUp("b:1"))
         assert wire.got == []
-        while len(wire.got) < 5:
-            await asyncio.sleep(0.005)
+        await last.wait()
         assert wire.got == [("b:1", b"1"), ("b:1", b"2"), LinkDown("b:1"), ("b:1", b"3"), LinkUp("b:1")]
         transport.received("b:1", b"4")
         assert wire.got[-1] == ("b:1", b"4")
@@ -75,14 +86,16 @@ def test_what_is_slow_comes_late_and_in_order_and_a_connection_ends_after_what_c
 
 def test_a_peer_that_breaks_the_protocol_is_dropped_though_late() -> None:
     class Strict(Wire):
-        dropped = ""
+        def __init__(self) -> None:
+            super().__init__()
+            self.dropped: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def received(self, source: str, body: object) -> None:
             del source, body
             raise WireError("no message")
 
         def drop(self, address: str, reason: str) -> None:
-            self.dropped = f"{address}: {reason}"
+            self.dropped.set_result(f"{address}: {reason}")
 
     async def main() -> None:
         wire = Strict()
@@ -90,9 +103,7 @@ def test_a_peer_that_breaks_the_protocol_is_dropped_though_late() -> None:
         transport.start(wire)
         transport.fail(Failures(slow_s=0.01))
         transport.received("b:1", b"x")
-        while not wire.dropped:
-            await asyncio.sleep(0.005)
-        assert wire.dropped == "b:1: no message"
+        assert await wire.dropped == "b:1: no message"
 
     run(main())
 
