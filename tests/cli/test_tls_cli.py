@@ -26,7 +26,10 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def address(authority: Authority) -> Iterator[str]:
+    """Of a node that has the key that some commands look for."""
     with a_node(authority.node()) as found:
+        status, _, error = shell("kv", "put", "k", "v", "--tls", *words(authority.client()), "--endpoint", found)
+        assert status == 0, error
         yield found
 
 

@@ -4,7 +4,8 @@ from phalanx.group.config import Timing
 from phalanx.group.messages import Ack, Data
 from phalanx.group.showing import Showing
 from phalanx.model.clock import MILLISECOND
-from tests.group.cluster import Cluster
+from phalanx.model.view import Order
+from tests.group.cluster import Cluster, group_of
 
 
 def owes(showing: Showing) -> bool:
@@ -62,3 +63,19 @@ def test_without_delay_all_are_shown_everything_at_once() -> None:
             cluster.run(0.005)
             assert "".join(name for name in "abc" if "m" in cluster.deliveries(name)) == expected
             cluster.until_all_deliver("abc", "m")
+
+
+def test_a_read_does_not_wait_for_rows_that_others_send_in_their_own_time() -> None:
+    """Under a lease nobody has to be asked; but what just came here is delivered once all have shown it."""
+    for lease_ms in (0, 500):
+        with Cluster(
+            "abc", group_of(Order.TOTAL, lease_ms=lease_ms), timing=Timing(row_delay=20 * MILLISECOND)
+        ) as cluster:
+            cluster.until_members("abc")
+            cluster.run(0.2)
+            cluster.send("a", "m")
+            cluster.run(0.001)
+            assert cluster.deliveries("b") == []
+            read = cluster.read("b")
+            cluster.run(0.005)
+            assert read.reached and cluster.deliveries("b") == ["m"]

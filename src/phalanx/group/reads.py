@@ -59,9 +59,9 @@ class Reads:
         if core.excluded or channel is None or channel.me < 0:
             core.out.deliveries.append(BarrierFailed(request.group, request.token))
             return
-        if channel.group.spec.lease_ms == 0 or not self._holds_lease():
-            core.row_asks = True
         noted = tuple(channel.matrix.received)
+        if channel.group.spec.lease_ms == 0 or not self._holds_lease() or noted != tuple(channel.held.delivered):
+            core.row_asks = True  # with a lease as well: what is noted waits for rows, which come at once to who asks
         self._waiting.append(_Waiting(request.group, request.token, core.row_number + 1, noted))
 
     def reach(self) -> None:
