@@ -131,11 +131,11 @@ class History:
             if self._freed < floor:
                 self._sweep(SWEEP)
             return 0
-        at = max(
-            floor + count - limits.HISTORY_EVENTS_MAX,
-            bisect_left(log, oldest_ms, lo=floor, key=_time),
-            self._first_of(self.bytes - limits.HISTORY_BYTES_MAX),
-        )
+        at = max(floor, len(log) - limits.HISTORY_EVENTS_MAX)
+        if log[floor].time_ms < oldest_ms:
+            at = max(at, bisect_left(log, oldest_ms, lo=floor, key=_time))
+        if self.bytes > limits.HISTORY_BYTES_MAX:
+            at = max(at, self._first_of(self.bytes - limits.HISTORY_BYTES_MAX))
         last = log[-1].revision
         if log[at - 1].revision == last:
             at = bisect_left(log, last, lo=floor, key=_revision)
