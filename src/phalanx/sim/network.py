@@ -246,9 +246,10 @@ class Network:
             self._recording.lost(self._world.now, target.name, received, why)
 
     def _flush(self, pipe: Pipe) -> None:
+        """What waited for the connection.  A client is called by it, so now it is known how."""
         waiting, pipe.waiting = pipe.waiting, []
         for received in waiting:
-            self._post(pipe, received)
+            self._post(pipe, Received(pipe.called, received.message) if received.source[:1] == "~" else received)
 
     # --- connections ----------------------------------------------------------------------------------------------
 
