@@ -63,7 +63,7 @@ CRASHES = (
 OMISSIONS = (
     SendOmission(AT, LASTS, 0, 0.5),
     ReceiveOmission(AT, LASTS, 0, 0.5),
-    SendOverflow(AT, LASTS, 0, 5, 2 * MILLISECOND),
+    SendOverflow(AT, LASTS, 0, 3, 5 * MILLISECOND),
     Silence(AT, LASTS, 0, (1,)),
 )
 TIMINGS = (
