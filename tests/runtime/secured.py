@@ -5,7 +5,7 @@ import datetime
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from phalanx.runtime.credentials import Contexts, Credentials
 from phalanx.runtime.loop import run
 from phalanx.runtime.transport import TcpTransport
 from tests.certificates import HOST, Authority
-from tests.runtime.toys import PATIENCE_S, TEXT, Ear, Text
+from tests.runtime.toys import PATIENCE_S, Ear, running
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -43,28 +43,13 @@ OnLoop = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 @asynccontextmanager
 async def node(tls: TLS | Credentials | None) -> AsyncIterator[tuple[TcpTransport, Ear]]:
     credentials = tls.credentials(HOST) if isinstance(tls, TLS) else tls
-    transport, ear = await TcpTransport.listen(HOST, 0, tls=credentials), Ear()
-    transport.start(ear)
-    try:
-        yield transport, ear
-    finally:
-        await transport.close()
+    async with running(await TcpTransport.listen(HOST, 0, tls=credentials)) as started:
+        yield started
 
 
-@asynccontextmanager
-async def client(tls: TLS | Credentials | None) -> AsyncIterator[tuple[TcpTransport, Ear]]:
+def client(tls: TLS | Credentials | None) -> AbstractAsyncContextManager[tuple[TcpTransport, Ear]]:
     credentials = tls.credentials() if isinstance(tls, TLS) else tls
-    transport, ear = TcpTransport.client(tls=credentials), Ear()
-    transport.start(ear)
-    try:
-        yield transport, ear
-    finally:
-        await transport.close()
-
-
-def say(transport: TcpTransport, to: str, text: str) -> None:
-    transport.send([to], TEXT.encode(Text(text)))
-    transport.flush()
+    return running(TcpTransport.client(tls=credentials))
 
 
 async def until(holds: Callable[[], object]) -> None:

@@ -22,12 +22,11 @@ from tests.runtime.secured import (
     node,
     of_authority,
     on_either_loop,
-    say,
     stranger,
     until,
     warnings_in,
 )
-from tests.runtime.toys import TEXT, Text
+from tests.runtime.toys import TEXT, Text, say
 
 pytestmark = on_either_loop
 

@@ -22,10 +22,10 @@ from tests.runtime.secured import (
     node,
     of_authority,
     on_either_loop,
-    say,
     until,
     warnings_in,
 )
+from tests.runtime.toys import say
 
 pytestmark = on_either_loop
 

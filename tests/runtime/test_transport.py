@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from phalanx.runtime.connection import HELLO, PROTOCOL_VERSION, Hello
 from phalanx.runtime.contract import LinkEvent
 from phalanx.runtime.transport import TcpTransport
 from phalanx.wire.frame import BODY_BYTES_MAX, FrameDecoder, Kind, encode_frame
-from tests.runtime.toys import PATIENCE_S, TEXT, Ear, Text, on_loop
+from tests.runtime.toys import PATIENCE_S, TEXT, Ear, Text, on_loop, running, say
 
 HOST = "127.0.0.1"
 LISTENER = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)\n"
@@ -25,27 +25,12 @@ LISTENER = "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); prin
 @asynccontextmanager
 async def node(**limits: Any) -> AsyncIterator[tuple[TcpTransport, Ear]]:
     """A transport that listens on a free port."""
-    transport, ear = await TcpTransport.listen(HOST, 0, **limits), Ear()
-    transport.start(ear)
-    try:
-        yield transport, ear
-    finally:
-        await transport.close()
+    async with running(await TcpTransport.listen(HOST, 0, **limits)) as started:
+        yield started
 
 
-@asynccontextmanager
-async def client() -> AsyncIterator[tuple[TcpTransport, Ear]]:
-    transport, ear = TcpTransport.client(), Ear()
-    transport.start(ear)
-    try:
-        yield transport, ear
-    finally:
-        await transport.close()
-
-
-def say(transport: TcpTransport, to: str, text: str) -> None:
-    transport.send([to], TEXT.encode(Text(text)))
-    transport.flush()
+def client() -> AbstractAsyncContextManager[tuple[TcpTransport, Ear]]:
+    return running(TcpTransport.client())
 
 
 async def stranger(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -1,7 +1,8 @@
 """Machines, disks and receivers that are just clever enough to test a driver and a transport."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from phalanx.model.machine import Journal, Output
 from phalanx.runtime.contract import LinkEvent, Stored
 from phalanx.runtime.loop import run
 from phalanx.runtime.space import Looked, NoRoom
+from phalanx.runtime.transport import TcpTransport
 from phalanx.wire.codec import Codec
 
 PATIENCE_S = 20.0
@@ -136,6 +138,23 @@ class Ear:
 
     async def event(self, expected: tuple[str, str] | LinkEvent) -> None:
         await self.until(lambda item: type(item) is type(expected) and item == expected)
+
+
+@asynccontextmanager
+async def running(transport: TcpTransport) -> AsyncIterator[tuple[TcpTransport, Ear]]:
+    """Started, with an ear; closed in the end."""
+    ear = Ear()
+    transport.start(ear)
+    try:
+        yield transport, ear
+    finally:
+        await transport.close()
+
+
+def say(transport: TcpTransport, to: str, text: str) -> None:
+    """At once."""
+    transport.send([to], TEXT.encode(Text(text)))
+    transport.flush()
 
 
 def on_loop(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

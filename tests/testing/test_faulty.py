@@ -84,6 +84,19 @@ def test_what_is_slow_comes_late_and_in_order_and_a_connection_ends_after_what_c
     run(main())
 
 
+def test_what_is_late_already_stays_so_when_the_process_is_quick_again() -> None:
+    async def main() -> None:
+        transport, wire = faulty(slow_s=SLOW_S_MAX)
+        transport.received("b:1", b"1")
+        transport.fail(Failures())
+        transport.received("b:1", b"2")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert wire.got == []
+
+    run(main())
+
+
 def test_a_peer_that_breaks_the_protocol_is_dropped_though_late() -> None:
     class Strict(Wire):
         def __init__(self) -> None:

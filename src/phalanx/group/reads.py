@@ -6,7 +6,8 @@ was not frozen after the barrier began: an acknowledged write was received by ev
 so it is among what was noted; and no later view can have acknowledged one, or the quorum would have been frozen.
 The question is a row that asks for an echo, one for all barriers of a turn.
 
-With a lease the question is saved: hearing a member's row is a grant not to accept a view without it for `lease`.
+With a lease no echo is needed, and nothing is asked unless what was noted is still to be delivered: hearing a member's
+row is a grant not to accept a view without it for `lease`.
 """
 
 from collections.abc import Callable

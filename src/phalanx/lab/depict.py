@@ -28,6 +28,7 @@ from phalanx.sim.faults import Fault, end_ns
 from phalanx.sim.node import Node
 from phalanx.sim.recording import Failed, Flight, HandedOver, Recording, Stepped, Told
 from phalanx.sim.run import Result
+from phalanx.sim.taxonomy import term
 
 TEXT_MAX = 300
 """Characters of a message that are shown."""
@@ -212,9 +213,9 @@ class _Depiction:
                 yield told.Stopped(at_ns, line, name, what)
             case (("pause" | "resume"), (str(name), *_)):
                 yield told.Paused(at_ns, line, name, what == "pause")
-            case "fault", (str(term), fault):
+            case "fault", (_, fault):
                 if not isinstance(fault, faults.Killing) and end_ns(fault) > fault.at_ns:  # else it is told by itself
-                    yield self._trouble(at_ns, term.rstrip(":"), fault)
+                    yield self._trouble(at_ns, fault)
             case "call", (str(name), wanted):
                 yield Marked(at_ns, line, name, "call", "", _short(wanted))
             case "call skipped", _:
@@ -224,7 +225,7 @@ class _Depiction:
             case _:
                 yield Marked(at_ns, line, "", "note", "", " ".join((what, *map(str, detail))))
 
-    def _trouble(self, at_ns: int, term: str, fault: Fault) -> Happening:
+    def _trouble(self, at_ns: int, fault: Fault) -> Happening:
         names = self._result.plan.names
         sides: tuple[tuple[Name, ...], ...] = ()
         struck: Sequence[int] = ()
@@ -253,7 +254,7 @@ class _Depiction:
         kind = type(fault).__name__
         until = max(at_ns, min(at_ns + end_ns(fault) - fault.at_ns, self._heal_ns))
         concerned = tuple(dict.fromkeys(names[n] for n in struck if n < len(names)))
-        return told.Trouble(at_ns, until, kind, f"{term}: {kind} {text}: {_short(fault)}", sides, concerned)
+        return told.Trouble(at_ns, until, kind, f"{term(fault)}: {kind} {text}: {_short(fault)}", sides, concerned)
 
     # --- what nodes do
 

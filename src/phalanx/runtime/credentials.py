@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from phalanx.errors import ConfigurationError
 from phalanx.runtime.certificate import host_in, may_serve, names_in
+from phalanx.runtime.refusals import EARLY, EXPIRED, ROLE, WRONG_NAME, plain, refusal_of
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +34,12 @@ NO_HOST: Final = "no host, so it is a client's"
 EXPIRY_S: Final = 7 * 86_400
 """A certificate that ends sooner is told of in the log: renewals are due well before, and people look once a week."""
 
-# X509_V_ERR_... of openssl/x509_vfy.h
-_NOT_YET: Final = 9
-_EXPIRED: Final = 10
-_PURPOSE: Final = 26
-_WRONG_HOST: Final = 62
-_WRONG_IP: Final = 64
+_UNFIT: Final = {
+    EXPIRED: "{} has expired: renew it",
+    EARLY: "{} is not valid yet: see when it begins, and this machine's clock",
+    ROLE: "the extended key usage of {} does not allow its role",
+}
+"""What is wrong with a certificate itself, whoever signed it."""
 
 
 class Contexts:
@@ -110,15 +111,14 @@ class Credentials:
         try:
             side, _ = rehearse(contexts.server, contexts.client, self._host)
         except ssl.SSLCertVerificationError as error:
-            code = error.verify_code
-            if code in (_WRONG_HOST, _WRONG_IP):
+            if refusal_of(error).kind == WRONG_NAME:
                 raise ConfigurationError(
                     f"TLS: the certificate {certificate} does not name {self._host}, where this node listens, so others "
                     f"would not take it for a member's: make one whose subjectAltName has {_san(self._host)}"
                 ) from None
             raise ConfigurationError(_verdict(certificate, authorities, error)) from None
         except ssl.SSLError as error:
-            raise ConfigurationError(f"TLS: {certificate} cannot be used: {_plain(error)}") from None
+            raise ConfigurationError(f"TLS: {certificate} cannot be used: {plain(error)}") from None
         shown = side.getpeercert() or {}
         fault = fault_of_member(side, self._host)
         if fault:
@@ -134,11 +134,11 @@ class Credentials:
         try:
             _, side = rehearse(contexts.server, trusting, "")
         except ssl.SSLCertVerificationError as error:
-            if error.verify_code in (_EXPIRED, _NOT_YET, _PURPOSE):
+            if refusal_of(error).kind in _UNFIT:
                 raise ConfigurationError(_verdict(certificate, authorities, error)) from None
             return {}
         except ssl.SSLError as error:
-            raise ConfigurationError(f"TLS: {certificate} cannot be used: {_plain(error)}") from None
+            raise ConfigurationError(f"TLS: {certificate} cannot be used: {plain(error)}") from None
         return dict(side.getpeercert() or {})
 
     def _warn_of_expiry(self) -> None:
@@ -218,7 +218,7 @@ def _context(side: int, certificate: Path, key: Path, authorities: Path) -> ssl.
     try:
         context.load_verify_locations(authorities)
     except OSError as error:
-        raise ConfigurationError(f"TLS: the authorities {authorities} cannot be used: {_plain(error)}") from None
+        raise ConfigurationError(f"TLS: the authorities {authorities} cannot be used: {plain(error)}") from None
     try:
         context.load_cert_chain(certificate, key, password=lambda: b"")  # never ask at a terminal
     except OSError as error:
@@ -226,24 +226,14 @@ def _context(side: int, certificate: Path, key: Path, authorities: Path) -> ssl.
             raise ConfigurationError(
                 f"TLS: the key {key} is not that of the certificate {certificate} (the first one in it counts)"
             ) from None
-        raise ConfigurationError(f"TLS: {certificate} with {key} cannot be used: {_plain(error)}") from None
+        raise ConfigurationError(f"TLS: {certificate} with {key} cannot be used: {plain(error)}") from None
     return context
 
 
 def _verdict(certificate: Path, authorities: Path, error: ssl.SSLCertVerificationError) -> str:
-    code = error.verify_code
-    if code == _EXPIRED:
-        return f"TLS: the certificate {certificate} has expired: renew it"
-    if code == _NOT_YET:
-        return f"TLS: the certificate {certificate} is not valid yet: see when it begins, and this machine's clock"
-    if code == _PURPOSE:
-        return f"TLS: the extended key usage of the certificate {certificate} does not allow its role"
+    if unfit := _UNFIT.get(refusal_of(error).kind):
+        return f"TLS: {unfit.format(f'the certificate {certificate}')}"
     return (
         f"TLS: the certificate {certificate} is not from an authority in {authorities} ({error.verify_message}); "
         "certificates in between belong behind it, into its file"
     )
-
-
-def _plain(error: OSError) -> str:
-    reason = error.reason if isinstance(error, ssl.SSLError) else os.strerror(error.errno or 0)
-    return (reason or str(error)).replace("_", " ").lower()

@@ -5,6 +5,7 @@ line in the log when one is new, and every ten minutes while it goes on.
 """
 
 import logging
+import os
 import ssl
 import time
 from collections import Counter
@@ -43,6 +44,12 @@ TLS_UNWANTED = Refusal("handshake.tls", "it speaks TLS, and this side was starte
 ENDED = Refusal("handshake.ended", "it ended the connection in the TLS handshake: was it started without TLS?")
 
 NO_TLS: Final = "handshake.plain"
+EXPIRED: Final = "certificate.expired"
+EARLY: Final = "certificate.early"
+ROLE: Final = "certificate.role"
+WRONG_NAME: Final = "certificate.name"
+
+_AUTHORITY: Final = "certificate.authority"
 
 _ALERTS: Final = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": ("required", "it asks for a certificate, and this side showed none"),
@@ -70,16 +77,16 @@ _FAULTS: Final = {
 }
 
 _VERDICTS: Final = {
-    7: "certificate.authority",
-    9: "certificate.early",
-    10: "certificate.expired",
-    18: "certificate.authority",
-    19: "certificate.authority",
-    20: "certificate.authority",
-    21: "certificate.authority",
-    26: "certificate.role",
-    62: "certificate.name",
-    64: "certificate.name",
+    7: _AUTHORITY,
+    9: EARLY,
+    10: EXPIRED,
+    18: _AUTHORITY,
+    19: _AUTHORITY,
+    20: _AUTHORITY,
+    21: _AUTHORITY,
+    26: ROLE,
+    62: WRONG_NAME,
+    64: WRONG_NAME,
 }
 """By X509_V_ERR_... of openssl/x509_vfy.h."""
 
@@ -94,7 +101,7 @@ def refusal_of(error: Exception) -> Refusal:
             return Refusal(*_FAULTS[error.reason])
         if "ALERT" in (error.reason or ""):
             return alert_of(error)
-        return Refusal("handshake.other", f"its TLS handshake fails: {_plain(error)}")
+        return Refusal("handshake.other", f"its TLS handshake fails: {plain(error)}")
     return ENDED
 
 
@@ -103,7 +110,7 @@ def alert_of(error: ssl.SSLError) -> Refusal:
     if error.reason in _ALERTS:
         kind, text = _ALERTS[error.reason]
         return Refusal(f"alert.{kind}", text)
-    return Refusal("alert.other", f"TLS ended: {_plain(error)}")
+    return Refusal("alert.other", f"TLS ended: {plain(error)}")
 
 
 def begins_tls(data: bytes) -> bool:
@@ -111,8 +118,10 @@ def begins_tls(data: bytes) -> bool:
     return data[:2] in (b"\x16\x03", b"\x15\x03")
 
 
-def _plain(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).replace("_", " ").lower()
+def plain(error: OSError) -> str:
+    """What OpenSSL or the system says, in words."""
+    reason = error.reason if isinstance(error, ssl.SSLError) else os.strerror(error.errno or 0)
+    return (reason or str(error)).replace("_", " ").lower()
 
 
 class Refusals:

@@ -56,6 +56,8 @@ class Faulty(Severable):
         self._failures = Failures()
         self._late: deque[Callable[[], None]] = deque()
         """What has come and is not handed on yet, in order: connections' ends as well as messages."""
+        self._due_s = 0.0
+        """By the loop's clock, when the last of them will be handed on."""
         self._said: dict[Address, deque[bytes]] = {}
 
     def fail(self, failures: Failures) -> None:
@@ -103,7 +105,9 @@ class Faulty(Severable):
 
     def _later(self, action: Callable[[], None]) -> None:
         self._late.append(action)
-        asyncio.get_running_loop().call_later(self._failures.slow_s, self._next)
+        loop = asyncio.get_running_loop()
+        self._due_s = max(self._due_s, loop.time() + self._failures.slow_s)
+        loop.call_at(self._due_s, self._next)
 
     def _next(self) -> None:
         if self._late:

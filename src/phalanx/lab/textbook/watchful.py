@@ -5,7 +5,7 @@ a mistake, and if `grows`, its limit is doubled.  (Chandra and Toueg 1996, secti
 that is eventually perfect, where messages take no longer than some time that nobody knows.)
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from phalanx.lab.textbook.consensus import Rotating, Suspects
@@ -68,6 +68,50 @@ class Watchful:
 PATIENCE_NS = 60 * SECOND
 
 
+class Ended(NamedTuple):
+    """A run of consensus in the simulated network."""
+
+    world: World
+    alive: tuple[Name, ...]
+    values: frozenset[int]
+    """What was decided, by whomever."""
+    decided: bool
+    """By all that live."""
+    at_s: float
+
+
+def until_decided(
+    names: Sequence[Name],
+    begin: Callable[[Name], Machine],
+    delay_ms: int,
+    crashed: Collection[Name],
+    patience_ns: int,
+) -> Ended:
+    """Run the machines that `begin` makes until all that live have decided, or for `patience_ns`.
+
+    Messages take `delay_ms` to five quarters of it; those that crash do so in the first millisecond.
+    """
+    decided: dict[Name, int] = {}
+
+    def begin_process(setup: Setup) -> Machine:
+        return begin(setup.name)
+
+    def deliver(node: Node, value: int) -> None:
+        decided[node.name] = value
+
+    delay_ns = delay_ms * MILLISECOND
+    conditions = Conditions(stagger_ns=0, delay_min_ns=delay_ns, delay_spread_ns=delay_ns // 4)
+    world = World(1, begin_process, deliver=deliver, conditions=conditions)
+    for name in names:
+        world.add(name)
+    for name in crashed:
+        world.at(MILLISECOND, world.crash, name)
+    alive = tuple(name for name in names if name not in crashed)
+    done = world.run_while(lambda: len(decided) < len(alive), patience_ns)
+    assert not world.failures, world.failures
+    return Ended(world, alive, frozenset(decided.values()), done, world.now / SECOND)
+
+
 class Timed(NamedTuple):
     """One run in the simulated network."""
 
@@ -85,30 +129,14 @@ class Timed(NamedTuple):
 def in_network(
     names: Sequence[Name], proposals: Sequence[int], limit_ms: int, delay_ms: int, crashed: bool, grows: bool
 ) -> Timed:
-    """Run them in the simulated network, where messages take `delay_ms` to five quarters of it.  If `crashed`, the first
-    process crashes in its first millisecond."""
-    decided: dict[Name, int] = {}
+    """Run them as `until_decided` does.  If `crashed`, the first process crashes."""
 
-    def begin_process(setup: Setup) -> Machine:
-        process = Rotating(setup.name, names, proposals[names.index(setup.name)])
+    def begin(name: Name) -> Machine:
+        process = Rotating(name, names, proposals[names.index(name)])
         return Watchful(process, limit_ms * MILLISECOND, grows=grows)
 
-    def deliver(node: Node, value: int) -> None:
-        decided[node.name] = value
-
-    delay_ns = delay_ms * MILLISECOND
-    conditions = Conditions(stagger_ns=0, delay_min_ns=delay_ns, delay_spread_ns=delay_ns // 4)
-    world = World(1, begin_process, deliver=deliver, conditions=conditions)
-    for name in names:
-        world.add(name)
-    if crashed:
-        world.at(MILLISECOND, world.crash, names[0])
-    alive = [name for name in names if not (crashed and name == names[0])]
-    done = world.run_while(lambda: len(decided) < len(alive), PATIENCE_NS)
-    assert not world.failures, world.failures
-    machines = [world.nodes[name].machine for name in alive]
-    processes = [machine for machine in machines if isinstance(machine, Watchful)]
-    rounds = max(machine.process.round for machine in processes)
-    mistakes = sum(machine.mistakes for machine in processes)
-    values = frozenset(decided.values())
-    return Timed(delay_ms, crashed, grows, values, done, world.now / SECOND, rounds, mistakes)
+    end = until_decided(names, begin, delay_ms, names[:1] if crashed else (), PATIENCE_NS)
+    machines = [machine for name in end.alive if isinstance(machine := end.world.nodes[name].machine, Watchful)]
+    rounds = max(machine.process.round for machine in machines)
+    mistakes = sum(machine.mistakes for machine in machines)
+    return Timed(delay_ms, crashed, grows, end.values, end.decided, end.at_s, rounds, mistakes)

@@ -19,12 +19,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from phalanx.lab.textbook.consensus import Rotating, Suspects
+from phalanx.lab.textbook.watchful import until_decided
 from phalanx.model.clock import MILLISECOND, SECOND, Instant
 from phalanx.model.machine import Machine, Output, Received, Send
 from phalanx.model.view import Name
-from phalanx.sim.conditions import Conditions
-from phalanx.sim.node import Node, Setup
-from phalanx.sim.world import World
 
 INTERVAL = 20 * MILLISECOND
 """From one poll to the next, and from one report of suspects to the next."""
@@ -186,27 +184,15 @@ def in_network(
     crashed: Sequence[Name],
     reduced: bool,
 ) -> Weakly:
-    """Run them where messages take `delay_ms` to five quarters of it; those that crash do so in the first millisecond.
-    After the decision the detectors go on for a while, so that what holds in the end can be seen."""
-    decided: dict[Name, int] = {}
+    """Run them as `until_decided` does.  After the decision the detectors go on for a while, so that what holds in the
+    end can be seen."""
 
-    def begin_process(setup: Setup) -> Machine:
-        process = Rotating(setup.name, names, proposals[names.index(setup.name)])
+    def begin(name: Name) -> Machine:
+        process = Rotating(name, names, proposals[names.index(name)])
         return WeaklyWatchful(process, names, limit_ms * MILLISECOND, reduced=reduced)
 
-    def deliver(node: Node, value: int) -> None:
-        decided[node.name] = value
-
-    delay_ns = delay_ms * MILLISECOND
-    conditions = Conditions(stagger_ns=0, delay_min_ns=delay_ns, delay_spread_ns=delay_ns // 4)
-    world = World(1, begin_process, deliver=deliver, conditions=conditions)
-    for name in names:
-        world.add(name)
-    for name in crashed:
-        world.at(MILLISECOND, world.crash, name)
-    alive = [name for name in names if name not in crashed]
-    done = world.run_while(lambda: len(decided) < len(alive), PATIENCE_NS)
-    at_s = world.now / SECOND
+    end = until_decided(names, begin, delay_ms, crashed, PATIENCE_NS)
+    world, alive = end.world, end.alive
     world.run_until(max(world.now, PATIENCE_NS))
     assert not world.failures, world.failures
     machines = [machine for name in alive if isinstance(machine := world.nodes[name].machine, WeaklyWatchful)]
@@ -215,9 +201,9 @@ def in_network(
         tuple(crashed),
         delay_ms,
         reduced,
-        frozenset(decided.values()),
-        done,
-        at_s,
+        end.values,
+        end.decided,
+        end.at_s,
         max(machine.process.round for machine in machines),
         sum(machine.ring.mistakes for machine in machines),
         tuple(sum(name in machine.ring.suspected for machine in machines) for name in crashed),
