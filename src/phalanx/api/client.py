@@ -69,6 +69,8 @@ class Client:
         self._driver = Driver(self._machine, CODEC, transport, MemoryDisk(), self._completed)
         self._futures: dict[int, asyncio.Future[Completed]] = {}
         self._watches: dict[int, Watch] = {}
+        self._kinds: dict[type[Any], ObjectType[Any]] = {}
+        """Classes that have been described, which takes milliseconds: handles may be made for every request."""
         self._token = 0
         self._closed = False
         self._driver.start()
@@ -80,7 +82,10 @@ class Client:
 
     def object(self, cls: type[T], name: str = "") -> "Replicated[T]":
         """A handle to the replicated object of that class; `name` is its group's, by default the class's name."""
-        return Replicated(self, describe(cls), name or cls.__name__, self.timeout_s)
+        kind = self._kinds.get(cls)
+        if kind is None:
+            kind = self._kinds[cls] = describe(cls)
+        return Replicated(self, kind, name or cls.__name__, self.timeout_s)
 
     def kv(self, name: str = "KV") -> Store:
         """A handle to the store of that name."""

@@ -84,6 +84,8 @@ class Process:
         )
         self._troupes = Troupes(self._driver)
         self._make_client_transport = make_client_transport
+        self._services: dict[type[Any], ServiceType[Any]] = {}
+        """Classes that have been described: handles may be made for every request."""
         self._client: Client | None = None
         self._refusals = refusals
         self.on_notes: Callable[[Note], None] | None = None
@@ -225,7 +227,9 @@ class Process:
 
     def troupe(self, cls: type[T], name: str = "") -> Troupe[T]:
         """A handle to the troupe of that class; `name` is its group's, by default the class's name."""
-        service: ServiceType[T] = ServiceType(cls)
+        service = self._services.get(cls)
+        if service is None:
+            service = self._services[cls] = ServiceType(cls)
         return Troupe(self._troupes, service, name or service.name)
 
     async def _host(self, request: Host) -> None:

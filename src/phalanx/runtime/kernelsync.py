@@ -38,25 +38,17 @@ class KernelSync:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._context.fileno, self._ready)
-        loop = self._loop
-        asking, refused = True, False
-
-        def ended(result: int) -> None:
-            if asking:  # within `flush`: there was nothing to do
-                loop.call_soon(ended, result)
-            elif not refused:
-                done(_error(result))
-
+        request = _Request(self._loop, done)
         operation = Operation.fdsync(file)
-        operation.set_callback(ended)
+        operation.set_callback(request)
         try:
             self._context.submit(operation)
             self._context.flush()
         except (OSError, SystemError, OverflowError) as error:  # by the kernel's answer
-            refused = True
+            request.refused = True
             raise OSError(f"the kernel does not take an fsync: {error}") from error
         finally:
-            asking = False
+            request.asking = False
 
     def _ready(self) -> None:
         try:
@@ -70,6 +62,29 @@ class KernelSync:
         if self._loop is not None:
             self._loop.remove_reader(self._context.fileno)
             self._loop = None
+
+
+class _Request:
+    """What the library calls with a sync's result.
+
+    An object, and no function that names itself: that would be a cycle, which keeps what was written until garbage is
+    collected, and servers collect it rarely.
+    """
+
+    __slots__ = ("_done", "_loop", "asking", "refused")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, done: Stored) -> None:
+        self._loop = loop
+        self._done = done
+        self.asking = True
+        """The kernel is being asked."""
+        self.refused = False
+
+    def __call__(self, result: int) -> None:
+        if self.asking:  # within `flush`: there was nothing to do
+            self._loop.call_soon(self, result)
+        elif not self.refused:
+            self._done(_error(result))
 
 
 def kernel_sync() -> KernelSync | None:
