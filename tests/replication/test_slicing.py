@@ -26,7 +26,7 @@ from phalanx.replication.inflight import GATEWAY_LIMITS, SnapshotUnfaithful
 from phalanx.replication.objects import describe
 from phalanx.replication.replica import Replica
 from phalanx.replication.sessions import Frozen
-from phalanx.replication.slicing import SLICE_GAP_NS
+from phalanx.replication.slicing import GIVE_GAP_NS
 from phalanx.replication.standing import Standing
 from tests.replication.samples import ACCOUNT, A, Account, account, delivered, opened, run, view
 
@@ -159,7 +159,7 @@ class Turns:
 
     def turn(self, *deliveries: Any) -> list[Any]:
         """The next, as soon as the gateway wants one; its requests."""
-        self.now += SLICE_GAP_NS
+        self.now += GIVE_GAP_NS
         self.gateway.stand(Standing.ACTS, frozenset(), self.now)
         for delivery in deliveries:
             assert self.gateway.deliver(delivery)

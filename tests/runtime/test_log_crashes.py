@@ -95,7 +95,8 @@ def rounds(files: PowerFiles) -> list[tuple[int, int, int]]:
                 if what == "forget":
                     needed = start
                     states[-1] = (needed, done, done)  # whatever is removed, now or never
-                    log.forget(start)
+                    while log.forget(start):
+                        pass
                     note((needed, done, done))
                     continue
                 if what == "round":

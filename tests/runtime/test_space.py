@@ -21,7 +21,7 @@ from phalanx.runtime.space import Left, NoRoom, SpaceWatch
 from tests.runtime.power import PowerFiles
 from tests.runtime.test_driver import Outbox, turns
 from tests.runtime.test_driver_log import appender
-from tests.runtime.toys import PATIENCE_S, TEXT, ManualDisk, ManualLog, Scripted, Text, on_loop
+from tests.runtime.toys import PATIENCE_S, TEXT, ManualDisk, ManualLog, Scripted, on_loop
 
 REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -132,23 +132,6 @@ def test_real_files_are_cut_back_to_what_they_held(tmp_path: Path) -> None:
     files.truncate("file", 4)
     assert files.read("file") == b"kept"
     files.close()
-
-
-def test_what_is_forgotten_makes_room_for_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of old segments comes before the append that needs their room."""
-    order: list[str] = []
-    monkeypatch.setattr(Log, "append", lambda *_: order.append("append"))
-    monkeypatch.setattr(Log, "forget", lambda *_: order.append("forget"))
-
-    async def work() -> None:
-        disk, _ = open_log(tmp_path / "log", TEXT)
-        done: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
-        disk.append([Text("a")], 1, done.set_result)
-        assert await done is None
-        disk.close()
-
-    on_loop(work)
-    assert order == ["forget", "append"]
 
 
 def test_a_log_tells_what_its_disk_has_left_and_one_in_memory_has_no_disk(tmp_path: Path) -> None:

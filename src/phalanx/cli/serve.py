@@ -123,9 +123,9 @@ async def _serve(joining: AbstractAsyncContextManager[Process]) -> None:
 
 
 async def _run(joining: AbstractAsyncContextManager[Process], stop: asyncio.Event) -> None:
+    tune_gc_for_server()
     async with joining as process:
         logging.getLogger("phalanx").info("%s serves at %s", process.me, process.address)
-        tune_gc_for_server()
         await _until(process, stop)
 
 

@@ -10,13 +10,19 @@ meets is given up, for its snapshots would be of the old view; what it has writt
 """
 
 from phalanx.group.core import Core
-from phalanx.group.ledger import CHUNKS_AHEAD
 from phalanx.group.messages import Ceiling, Chunk, Turned
 from phalanx.group.seat import Seat, Tag
 from phalanx.model.events import SnapshotTaken, SnapshotUnwanted, SnapshotWanted
 from phalanx.model.signals import Space
 from phalanx.model.view import GroupId
 from phalanx.parts.spool import Spool, framed
+
+PIECE = 64 << 10
+"""Of a snapshot in one record of the log ..."""
+
+PIECES_AHEAD = 2
+"""... and so many of them are on their way to the disk at once: a batch waits for no more, and the disk takes them in a
+few milliseconds."""
 
 
 class Writing:
@@ -90,7 +96,7 @@ class Compaction:
         core = self.core
         ledger = core.ledger
         for token, writing in list(self._writing.items()):
-            while writing.has_chunk and self._upto - ledger.logged < CHUNKS_AHEAD:
+            while writing.has_chunk and self._upto - ledger.logged < PIECES_AHEAD:
                 chunk = writing.chunk(token)
                 self._upto = ledger.append(core.out, chunk)
                 self._written += len(chunk.data)
@@ -128,7 +134,7 @@ class Compaction:
         for seat in self._seats():
             self._last_token -= 1
             tag = Tag(core.view.id, tuple(core.channels[seat.group].held.delivered))
-            blob = Spool(core.config.limits.chunk)
+            blob = Spool(min(PIECE, core.config.limits.chunk))
             Seat.begin_packing(blob, seat.partials())
             self._writing[self._last_token] = Writing(seat.group, tag, blob)
             channel = core.channels[seat.group]

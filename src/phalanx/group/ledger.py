@@ -37,8 +37,7 @@ EARLY_BYTES = 1 << 20
 much is left free beside the snapshots, which are taken to be no larger than the last ones and all that came since."""
 
 CHUNKS_AHEAD = 4
-"""Chunks of a snapshot on their way to the disk at once: with chunks of 256 KiB a batch waits for the writing of 1 MiB at
-most."""
+"""Chunks of a fetched snapshot on their way to the disk at once.  Nobody waits for a learner's log."""
 
 
 def cut_of(value: Decision, group: GroupId) -> Cut | None:

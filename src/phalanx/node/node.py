@@ -28,7 +28,7 @@ from phalanx.node.status import Status, status_of
 from phalanx.parts.quorum import is_quorum
 from phalanx.parts.room import refusal
 from phalanx.replication.gateway import Gateway
-from phalanx.replication.inflight import GATEWAY_LIMITS
+from phalanx.replication.inflight import GATEWAY_LIMITS, SLICE_BYTES
 from phalanx.replication.messages import Answer, ClientMessage, Describe
 from phalanx.replication.objects import ObjectType
 from phalanx.replication.standing import Standing
@@ -78,7 +78,8 @@ class Node:
         config = msgspec.structs.replace(self._config, hosts=tuple(self._specs.values()))
         self.group = GroupMachine(config, self._votes, self._rng, now, self._journal)
         self._journal = None
-        self.gateway = Gateway(self.group.me, GATEWAY_LIMITS._replace(slice_bytes=config.limits.chunk))
+        slice_bytes = min(SLICE_BYTES, config.limits.chunk)
+        self.gateway = Gateway(self.group.me, GATEWAY_LIMITS._replace(slice_bytes=slice_bytes))
         for name, (kind, _) in self._objects.items():
             self.gateway.register(name, kind)
         self._consumed: list[Any] = [self._room] if self._room.space else []

@@ -30,8 +30,11 @@ from phalanx.replication.replica import Replica
 from phalanx.replication.saving import Restoration
 from phalanx.replication.session import Limits
 
-SLICE_GAP_NS = 4 * MILLISECOND
-"""From one slice to the next at least, so that what else there is to do has the larger part of the time."""
+GIVE_GAP_NS = 4 * MILLISECOND
+"""From one slice that is given to the next at least, so that what else there is to do has the larger part of the time."""
+
+TAKE_GAP_NS = MILLISECOND
+"""The same of slices that are taken: by a host for which nobody waits, or all of whose group do."""
 
 
 class Giving:
@@ -68,7 +71,7 @@ class Giving:
         return [self._next(self._asked.popleft(), now)]
 
     def _next(self, asked: SnapshotWanted, now: int) -> SnapshotTaken:
-        self._at = now + SLICE_GAP_NS
+        self._at = now + GIVE_GAP_NS
         found = self._given.get(asked.token)
         if found is None:
             return SnapshotTaken(asked.group, asked.token, None)
@@ -124,7 +127,7 @@ class Taking:
     def begin_turn(self, now: int) -> None:
         """Time has passed: as much may be dealt with as is meant for one turn."""
         if now >= self._at:
-            self._left, self._at = self._size, now + SLICE_GAP_NS
+            self._left, self._at = self._size, now + TAKE_GAP_NS
 
     def takes(self, delivery: Delivery, *, begins: bool) -> bool:
         """The delivery, which `begins` a state of a group or comes after it, waits its turn.  False: it does not."""

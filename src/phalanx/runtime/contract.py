@@ -62,7 +62,7 @@ class LogDisk(Protocol):
         """Append the records; call `done` when all are durable, or one cannot be; with `NoRoom`, none was written, and
         they may be appended again.  A driver never has two of these under way.  `forget`: records with lower numbers are
         needed no more (the first one that this process appended has the number 1; those that it found when it began end
-        with 0)."""
+        with 0); they may be removed little by little, with this append and later ones."""
 
     def part(self) -> None:
         """Records that are appended from now on are to be kept when all before are forgotten: a hint, for a log that is

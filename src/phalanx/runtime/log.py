@@ -209,17 +209,22 @@ class Log:
         `append` is under way, this may begin with that."""
         self._parts += 1
 
-    def forget(self, before: int) -> None:
-        """Records with lower numbers are needed no more: remove the segments that hold no others.  Raises OSError."""
+    def forget(self, before: int) -> bool:
+        """Records with lower numbers are needed no more: remove the oldest segment, if it holds no others.  True if that
+        may be said of another one: a caller who has other work does it in between, since each takes milliseconds.
+        Raises OSError."""
         self._guarded(lambda: self._forget(before))
+        return not self._is_needed(min(self._firsts), before)
 
     def _forget(self, before: int) -> None:
-        for sequence in sorted(self._firsts):
-            if sequence + 1 not in self._firsts or self._firsts[sequence + 1] > before:
-                return
-            self.files.remove(name_of(sequence))
+        oldest = min(self._firsts)
+        if not self._is_needed(oldest, before):
+            self.files.remove(name_of(oldest))
             self.files.sync_directory()  # one by one: a gap would look like damage
-            del self._firsts[sequence]
+            del self._firsts[oldest]
+
+    def _is_needed(self, sequence: int, before: int) -> bool:
+        return sequence + 1 not in self._firsts or self._firsts[sequence + 1] > before
 
     def close(self) -> None:
         """Let go of the files.  Idempotent."""

@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 WRITTEN_AT_ONCE_MAX = 256 << 10
 """Bytes that are written on the loop, into the page cache; to copy more would keep the loop from its other work."""
 
+FORGET_GAP_S = 0.1
+"""From the end of one old segment to that of the next, at least: each holds up what is appended by ten milliseconds."""
+
 
 class GroupCommit:
     """One append at a time; what is appended meanwhile shares the next.  Records are counted from 1, as machines do."""
@@ -137,19 +140,29 @@ class FileLog:
         self._files = files
         self._codec = codec
         self._base = log.next
+        self._forget: int | None = None
+        """Records with lower numbers are being removed, a segment at a time ..."""
+        self._forget_at = 0.0
+        """... of which this is the next one's, by the loop's clock."""
         self._kernel = kernel_sync()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="phalanx-log")
 
     def append(self, records: Sequence[Any], forget: int | None, done: Stored) -> None:
+        if forget is not None:
+            self._forget = self._base + forget - 1
         try:
             bodies = [self._codec.encode(record) for record in records]
-            at_once = self._kernel is not None and forget is None and sum(map(len, bodies)) <= WRITTEN_AT_ONCE_MAX
+            small = sum(map(len, bodies)) <= WRITTEN_AT_ONCE_MAX
+            forgets = self._forget is not None and asyncio.get_running_loop().time() >= self._forget_at
+            at_once = self._kernel is not None and not forgets and small
             written = at_once and self._log.write(bodies)
         except Exception as error:  # told as a thread's are: later, and not to our caller
             asyncio.get_running_loop().call_soon(done, error)
             return
         if not written:
-            self._in_thread(lambda: self._append(bodies, forget), done)
+            if forgets:
+                self._forget_at = asyncio.get_running_loop().time() + FORGET_GAP_S
+            self._in_thread(lambda: self._append(bodies, forgets), done)
             return
 
         def finished(error: BaseException | None) -> None:
@@ -165,11 +178,19 @@ class FileLog:
             self._kernel = None
             self._in_thread(lambda: self._files.sync(self._log.newest), finished)
 
-    def _append(self, bodies: Sequence[bytes], forget: int | None) -> None:
-        if forget is not None:  # first: it makes room
-            self._log.forget(self._base + forget - 1)
-        if bodies:
-            self._log.append(bodies)
+    def _append(self, bodies: Sequence[bytes], forgets: bool) -> None:
+        while True:
+            if forgets and self._forget is not None and not self._log.forget(self._forget):
+                self._forget = None
+            try:
+                if bodies:
+                    self._log.append(bodies)
+            except NoRoom:
+                if self._forget is None:
+                    raise
+                forgets = True  # which makes room
+            else:
+                return
 
     def look(self, done: Looked) -> None:
         def finished(future: asyncio.Future[os.statvfs_result]) -> None:
