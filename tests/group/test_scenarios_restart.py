@@ -223,3 +223,31 @@ def test_two_clusters_that_meet_by_a_wrong_address_refuse_each_other() -> None:
         cluster.converge("xyz")
         of_abc, of_xyz = cluster.view("a"), cluster.view("x")
         assert of_abc is not None and of_xyz is not None and of_abc.cluster != of_xyz.cluster
+
+
+def test_members_of_a_cluster_whose_founder_lost_its_disk_and_founded_another_stay_with_the_first() -> None:
+    """SCENARIOS 7, 21.  a founds alone; b and c go on without it, and come back while it alone answers their wishes; then
+    c comes with a new disk, and with no cluster to be true to joins whichever it is told to."""
+    with Cluster("abc", founders="a") as cluster:
+        cluster.until_members("abc")
+        first = cluster.view("b")
+        cluster.crash("a", wipe=True)
+        cluster.until_members("bc")
+        cluster.restart("a")
+        cluster.until_members("a")
+        cluster.send("a", "of the second")
+        cluster.send("b", "of the first")
+        cluster.crash("b", "c")
+        cluster.restart("b")
+        cluster.run(3)
+        assert cluster.view("b") is None, "half of the first, and not the eldest: it waits"
+        assert cluster.world.notes["join.foreign"] + cluster.world.notes["foreign"] > 0, "they met"
+        cluster.restart("c")
+        cluster.until_members("bc")
+        second, found = cluster.view("a"), cluster.view("c")
+        assert first is not None and second is not None and found is not None
+        assert found.cluster == first.cluster != second.cluster
+        cluster.crash("c", wipe=True)
+        cluster.restart("c")
+        cluster.until_members("ac")
+        cluster.until_all_deliver("ac", "of the second")

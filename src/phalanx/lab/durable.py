@@ -85,8 +85,9 @@ class DurableScenario(GroupScenario):
         return [*super().judge(history), *self._vanished(history), *self._unequal()]
 
     def finished(self) -> bool:
-        self._over = super().finished()
-        return self._over
+        finished = super().finished()
+        self._over = finished and not self.is_refounded
+        return finished
 
     def _unequal(self) -> Iterator[str]:
         """After a last message of every host all of them hold the same state, however they came to it: from their own

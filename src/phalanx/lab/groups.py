@@ -5,6 +5,10 @@ group is the list of the payloads delivered, so the checker can hold states agai
 (`check.groups`) this demands that a read after a barrier sees every payload that its sender had delivered before the
 barrier began (a stale read is a violation), and that after the storm every node becomes a full member, holds every group
 it wants, and delivers a last message from every host.
+
+A founder that founds its cluster alone, and loses its disk, founds another one (docs/operations.md), in which numbers of
+views and groups begin anew.  What was acknowledged is counted for each cluster alone then, and neither need get on: the
+first may be without a quorum for good, and the two do not become one.
 """
 
 import random
@@ -43,6 +47,7 @@ from phalanx.model.events import (
 from phalanx.model.history import SawFounding, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.view import GroupId, GroupSpec, Member, Name, Order, View
 from phalanx.sim.altering import altered
+from phalanx.sim.faults import DiskLost
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.run import Call, Scenario
 from phalanx.sim.swarm import Swarm
@@ -57,6 +62,9 @@ TIMING = Timing(
 )
 LIMITS = Limits(batch=64, window=2048, chunk=100, suffix=1 << 20, slack=1024, early=64, retained=2000, log=600)
 """Small, so that fragments, windows, chunks and resyncs are exercised by payloads of a few bytes."""
+
+SETTLES_NS = 2 * SECOND
+"""How long two clusters that need not get on are watched after the storm: until members that returned have met both."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -79,6 +87,7 @@ class App:
     def __init__(self, process: Member) -> None:
         self.process = process
         self.view = 0
+        self.cluster = 0
         self.state: dict[GroupId, list[bytes]] = {}
         self.giving: dict[int, list[bytes]] = {}
         """Slices of a snapshot that are to be given, by its token, the last first."""
@@ -106,8 +115,10 @@ class GroupScenario(Scenario):
 
     def __init__(self) -> None:
         self._count = 0
-        self._acked: dict[GroupId, int] = {}
-        """By total-order group: how many payloads some sender's own delivery has acknowledged."""
+        self._acked: dict[tuple[int, GroupId], int] = {}
+        """By cluster and total-order group: how many payloads some sender's own delivery has acknowledged."""
+        self._clusters: set[int] = set()
+        """All in which somebody has installed a view."""
         self._barriers: dict[int, int] = {}
         self._probes: list[tuple[GroupId, bytes]] | None = None
         self._probe_view = 0
@@ -218,7 +229,8 @@ class GroupScenario(Scenario):
                 machine = node.machine
                 assert isinstance(machine, GroupMachine)
                 app.process = self._processes[node.name] = machine.me
-                app.view = view.id
+                app.view, app.cluster = view.id, view.cluster
+                self._clusters.add(view.cluster)
                 history.append(SawView(app.process, view))
             case Founded(group, _, replayed):
                 app.state[group] = []
@@ -231,7 +243,8 @@ class GroupScenario(Scenario):
                 else:
                     history += [SawMessage(app.process, group, view, sender, bytes(p)) for p in payloads]
                 if sender == app.process:
-                    self._acked[group] = max(self._acked.get(group, 0), len(state))
+                    book = app.cluster, group
+                    self._acked[book] = max(self._acked.get(book, 0), len(state))
                 return (Consumed(group, sum(map(len, payloads))),)
             case SnapshotWanted() | SnapshotUnwanted() | Restoring() | Restored():
                 return self._exchange(node, app, delivery)
@@ -273,7 +286,9 @@ class GroupScenario(Scenario):
         machine = node.machine
         assert isinstance(machine, GroupMachine)
         view = machine.view
-        group = view.group_named(name) if view is not None else None
+        if view is None:
+            return ()
+        group = view.group_named(name)
         if group is None or node.name not in group.everyone:
             return ()
         self._count += 1
@@ -286,7 +301,7 @@ class GroupScenario(Scenario):
         if kind == "read":
             if group.spec.order is not Order.TOTAL:
                 return ()
-            self._barriers[self._count] = self._acked.get(group.id, 0)
+            self._barriers[self._count] = self._acked.get((view.cluster, group.id), 0)
             return (Barrier(group.id, self._count),)
         payload = b"%d/%s" % (self._count, node.name.encode()) + b"." * size
         self.world.history.append(Sent(machine.me, group.id, payload))
@@ -297,7 +312,17 @@ class GroupScenario(Scenario):
 
     # --- the end
 
+    @property
+    def is_refounded(self) -> bool:
+        """The only founder has lost its disk, and founded another cluster."""
+        lost = {
+            self.plan.names[f.node] for f in self.plan.faults if isinstance(f, DiskLost) and f.node < self.plan.nodes
+        }
+        return len(self._clusters) > 1 and len(self.founders) == 1 and self.founders[0][0] in lost
+
     def finished(self) -> bool:
+        if self.is_refounded:
+            return self.world.now >= self.plan.heal_at_ns + SETTLES_NS
         nodes = [self.world.nodes[n] for n in self.plan.names if n not in self.storm.gone]
         machines = {n.name: n.machine for n in nodes}
         views = [m.view if isinstance(m, GroupMachine) else None for m in machines.values()]
