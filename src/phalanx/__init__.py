@@ -52,6 +52,7 @@ from phalanx.errors import (
     TooFarBehind,
     TooLarge,
     Unavailable,
+    WrongCluster,
 )
 from phalanx.group.config import Limits, Timing
 from phalanx.model.globalstate import GlobalState
@@ -125,6 +126,7 @@ __all__ = [
     "Versioned",
     "View",
     "Watch",
+    "WrongCluster",
     "channel",
     "command",
     "connect",

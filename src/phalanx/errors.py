@@ -28,6 +28,13 @@ class Refused(NotHappened):
     """The cluster refuses: the name is in use, the contract differs, a limit is reached, ... The text says which."""
 
 
+class WrongCluster(NotHappened):
+    """All nodes at a client's endpoints are of another cluster than the one that it was served by so far: that was
+    founded anew, perhaps by a node that lost its data, or addresses are wrong.  Nothing has happened.  What the client
+    knows of the first cluster (revisions, locks, leases) means nothing in the other; whoever wants that one connects
+    anew."""
+
+
 class TooLarge(NotHappened):
     """A message, value or key exceeds a named limit."""
 

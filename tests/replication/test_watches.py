@@ -30,6 +30,8 @@ KIND = describe(KV)
 WATCH = KIND.operation(KV.watch)
 CLIENT = "~1"
 GROUP = 7
+CLUSTER, FORMER = 1, 9
+"""The node's cluster, and one that it was recovered from."""
 
 
 class Shop:
@@ -43,7 +45,8 @@ class Shop:
         self.gateway.register("KV", KIND)
         spec = GroupSpec("KV", contract=KIND.contract)
         self.gateway.stand(Standing.ACTS, frozenset(), self.now)
-        self.gateway.deliver(Installed(View(1, 1, (A, B, C), groups=(Group(group, spec, ("a", "b", "c")),))))
+        groups = (Group(group, spec, ("a", "b", "c")),)
+        self.gateway.deliver(Installed(View(CLUSTER, 1, (A, B, C), groups=groups, lineage=(FORMER,))))
         self.gateway.deliver(Founded(group, spec))
         self.session = stamp_of(self.now)
         self.numbers = 0
@@ -61,11 +64,19 @@ class Shop:
         entry = entries.Run(0, self.session, self.numbers, 1, operation.id, operation.types, invocation.arguments)
         self._order(entry)
 
-    def watch(self, start: bytes, end: bytes | None, after: int = 0, credit: int = 4, identity: int = 0) -> int:
+    def watch(
+        self,
+        start: bytes,
+        end: bytes | None,
+        after: int = 0,
+        credit: int = 4,
+        identity: int = 0,
+        cluster: int = 0,
+    ) -> int:
         self.request += 1
         arguments = WATCH.encode((), {"start": start, "end": end})
         position = FROM_NOW if after < 0 else position_after(after)
-        message = Watch(self.request, "KV", identity, WATCH.id, WATCH.types, arguments, position, credit)
+        message = Watch(self.request, "KV", identity, WATCH.id, WATCH.types, arguments, position, credit, cluster)
         self.gateway.receive(CLIENT, message)
         return self.request
 
@@ -82,7 +93,7 @@ class Shop:
             if isinstance(request, Barrier):
                 self.gateway.deliver(BarrierReached(request.group, request.token))
         self.gateway.flush(out)
-        return [send.message for send in out.sends if send.to == (CLIENT,)]
+        return [send.message for send in (*out.eager, *out.sends) if send.to == (CLIENT,)]
 
     def told(self, passes_ns: int = 0) -> list[tuple[bytes, int]]:
         return [(event.key, event.revision) for batch in self.turn(passes_ns) for event in events(batch)]
@@ -103,6 +114,33 @@ def test_a_watch_is_told_what_concerns_it_once_and_in_order() -> None:
     assert shop.told() == []
     shop.put(b"a")
     assert shop.told() == [(b"a", 5)]
+
+
+def test_a_watch_of_another_cluster_is_declined() -> None:
+    """The group may have the same id there, and the position mean something else."""
+    shop = Shop()
+    shop.put(b"a")
+    shop.watch(b"", None, identity=shop.group, cluster=CLUSTER + 1)
+    (declined,) = shop.turn()
+    assert isinstance(declined, Declined) and declined.reason is Reason.FOREIGN
+    shop.watch(b"", None, identity=shop.group, cluster=CLUSTER)
+    (batch,) = shop.turn()
+    assert isinstance(batch, Batch) and batch.cluster == 0, "the client knows"
+    shop.watch(b"", None)
+    (batch,) = shop.turn()
+    assert isinstance(batch, Batch) and batch.cluster == CLUSTER, "it does not know yet"
+
+
+def test_a_watch_does_not_go_on_in_a_cluster_that_an_operator_recovered() -> None:
+    """It may have been told what was lost, and miss what came instead.  From now on it may be told."""
+    shop = Shop()
+    shop.put(b"a")
+    shop.watch(b"", None, after=1, identity=shop.group, cluster=FORMER)
+    (declined,) = shop.turn()
+    assert isinstance(declined, Declined) and declined.reason is Reason.LOST
+    shop.watch(b"", None, after=-1, cluster=FORMER)
+    (batch,) = shop.turn()
+    assert isinstance(batch, Batch) and batch.cluster == CLUSTER
 
 
 def test_a_watch_from_now_begins_after_what_was_acknowledged() -> None:

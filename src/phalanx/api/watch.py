@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from phalanx.errors import PhalanxError, Refused, StateLost, Unavailable
+from phalanx.errors import PhalanxError, Refused, StateLost, Unavailable, WrongCluster
 from phalanx.replication.following import Ended, Fed, Took, Unfollow
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import Operation
@@ -22,7 +22,8 @@ class Watch:
     Use it as a context manager, so that it ends when the block does.  It goes on at another node when its own is
     lost, and goes no faster than it is read: what is not read waits in the store's history.  It never just stops.
     What ends it is raised by the iteration, each time: `Compacted` if the history it needs is forgotten (read the
-    state anew, and watch from its revision), `StateLost` if all hosts of the store failed and it was founded anew,
+    state anew, and watch from its revision), `StateLost` if all hosts of the store failed and it was founded anew, or
+    an operator recovered the cluster, `WrongCluster` if all nodes that can be reached are of another cluster,
     `Unavailable` if no node was heard for `patience_s` or the client was closed, `Refused` if the store refuses it (a
     limit, another version of the code).
     """
@@ -110,7 +111,11 @@ class Watch:
                 return error
             except Exception as error:  # whatever the feed may raise
                 return Refused(f"{type(error).__name__}: {error}")
-        kinds: dict[Reason | None, type[PhalanxError]] = {Reason.LOST: StateLost, Reason.ELSEWHERE: Unavailable}
+        kinds: dict[Reason | None, type[PhalanxError]] = {
+            Reason.LOST: StateLost,
+            Reason.ELSEWHERE: Unavailable,
+            Reason.FOREIGN: WrongCluster,
+        }
         if ended.reason is None:
             return Unavailable(ended.text)
         return kinds.get(ended.reason, Refused)(ended.text)

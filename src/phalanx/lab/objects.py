@@ -80,7 +80,8 @@ class ObjectScenario(Scenario):
         """What was asked and has not ended, by token."""
         self._asked: dict[int, Invocation[Any]] = {}
         self._probes: set[int] | None = None
-        self._groups: set[GroupId] = set()
+        self._groups: dict[int, set[GroupId]] = {}
+        """The object's, by cluster: a founder that lost its disk may found another, in which ids begin anew."""
 
     @staticmethod
     def codec(message: Any) -> Any:
@@ -127,7 +128,7 @@ class ObjectScenario(Scenario):
     @property
     def state_lost(self) -> bool:
         """All hosts failed in this run, and the object began anew."""
-        return len(self._groups) > 1
+        return any(len(groups) > 1 for groups in self._groups.values())
 
     # --- the cluster
 
@@ -162,13 +163,14 @@ class ObjectScenario(Scenario):
             case Completed():
                 self._completed(node.name, delivery)
             case Installed(view) if (group := view.group_named(self.object_name)) is not None:
-                if self._groups and group.id not in self._groups:
+                groups = self._groups.setdefault(view.cluster, set())
+                if groups and group.id not in groups:
                     self.world.tell("state_lost")
                     if self.durable:
                         self.world.fail(
                             "state lost", f"{node.name} is in view {view.id}, in which the object began anew"
                         )
-                self._groups.add(group.id)
+                groups.add(group.id)
             case ReplicaDiverged() | SnapshotUnfaithful():
                 self.world.fail("replica", str(delivery))
             case _:

@@ -5,7 +5,16 @@ from enum import StrEnum
 
 import msgspec
 
-from phalanx.errors import NotHappened, OutcomeUnknown, PhalanxError, Refused, StorageFull, TooLarge, Unavailable
+from phalanx.errors import (
+    NotHappened,
+    OutcomeUnknown,
+    PhalanxError,
+    Refused,
+    StorageFull,
+    TooLarge,
+    Unavailable,
+    WrongCluster,
+)
 from phalanx.model.clock import Stamp
 from phalanx.replication.messages import Reason
 from phalanx.replication.outcome import Outcome
@@ -87,5 +96,6 @@ def error_of(completed: Completed) -> PhalanxError:
         Reason.DIVERGED: Refused,
         Reason.TOO_LARGE: TooLarge,
         Reason.FULL: StorageFull,
+        Reason.FOREIGN: WrongCluster,
     }
     return kinds.get(completed.reason or Reason.ELSEWHERE, Unavailable)(completed.text)

@@ -19,6 +19,7 @@ from typing import Any
 from phalanx.model.clock import MILLISECOND, Instant
 from phalanx.model.machine import LinkDown, Output, Received, Refused, Send
 from phalanx.model.view import Address
+from phalanx.replication.allegiance import Allegiance
 from phalanx.replication.calls import Ask, Call, Cancel, CloseAll, Completed, End, Read
 from phalanx.replication.following import Follow, Following, Took, Unfollow
 from phalanx.replication.lane import Errand, Lane, Request, Work
@@ -61,7 +62,8 @@ class ClientMachine:
         self._by_request: dict[int, Request] = {}
         self._request = 0
         self._now = 0
-        self._following = Following(lambda: list(self.endpoints), rng, self._next)
+        self._allegiance = Allegiance()
+        self._following = Following(lambda: list(self.endpoints), rng, self._next, self._allegiance)
 
     @property
     def endpoints(self) -> tuple[Address, ...]:
@@ -165,6 +167,11 @@ class ClientMachine:
         lane.patience.answered(now - known.at)
         if isinstance(errand, Work):
             errand.live.discard(message.request)
+        if isinstance(message, (Reply, Opened)):
+            said, ours = message.cluster, self._allegiance
+            if (said or known.cluster != ours.cluster) and not ours.accepts(known.cluster, said):
+                text = f"{known.endpoint} is of a cluster that this client does not belong to"
+                message = Declined(message.request, Reason.UNKNOWN, text)
         if isinstance(message, Reply) and isinstance(errand, Work):
             self._complete(lane, errand, out, Completed(errand.call.token, End.DONE, message.outcome, message.stamp))
             self._worked(lane, known.endpoint)
@@ -178,7 +185,7 @@ class ClientMachine:
                 return
             case Answer(_, data) if isinstance(errand, Work):
                 self._complete(lane, errand, out, Completed(errand.call.token, End.DONE, data=data))
-            case Opened(_, session, lifetime_ms, endpoints):
+            case Opened(_, session, lifetime_ms, endpoints, _):
                 if lane.session == 0:
                     lane.session, lane.number, lane.kept_at = session, 1, now
                     lane.lifetime_ns = lifetime_ms * MILLISECOND
@@ -219,6 +226,13 @@ class ClientMachine:
         if current and reason in (Reason.ELSEWHERE, Reason.UNKNOWN):
             lane.route.redirect(message.endpoints, now)
             self._send_again(lane)
+        elif current and reason is Reason.FOREIGN:
+            out.note("client.foreign", lane.group, lane.route.current)
+            all_are = lane.route.strange(now)
+            self._send_again(lane)
+            for work in list(lane.waiting) if all_are else ():
+                end = End.UNKNOWN if isinstance(work.call, Call) and work.live else End.NOT_HAPPENED
+                self._complete(lane, work, out, Completed(work.call.token, end, reason=reason, text=message.text))
         elif current:
             lane.route.hold(now)
 
@@ -275,7 +289,7 @@ class ClientMachine:
     def _transmit(self, lane: Lane, now: int, out: Output) -> None:
         commands = any(isinstance(work.call, Call) for work in lane.waiting)
         if commands and lane.session == 0 and not lane.errands(OpenSession):
-            self._send(lane, OpenSession, OpenSession(self._next(), lane.group), now, out)
+            self._send(lane, OpenSession, OpenSession(self._next(), lane.group, self._allegiance.cluster), now, out)
         held: deque[Work] = deque()
         while lane.waiting:
             work = lane.waiting.popleft()
@@ -287,16 +301,17 @@ class ClientMachine:
         lane.waiting = held
         keep_at = lane.kept_at + lane.lifetime_ns // 3
         if lane.session and keep_at <= now and not lane.errands(SessionKeepAlive):
-            sign = SessionKeepAlive(self._next(), lane.group, lane.session, lane.low)
+            sign = SessionKeepAlive(self._next(), lane.group, lane.session, lane.low, self._allegiance.cluster)
             self._send(lane, SessionKeepAlive, sign, now, out)
 
     def _message(self, lane: Lane, work: Work) -> Command | Query | Describe | None:
         """The work's next transmission; None if it has to wait for a session or for room in its window."""
+        cluster = self._allegiance.cluster
         match work.call:
             case Ask(_, what, _):
                 return Describe(self._next(), what)
             case Read(_, group, operation, types, arguments, _, stale):
-                return Query(self._next(), group, operation, types, arguments, stale)
+                return Query(self._next(), group, operation, types, arguments, stale, cluster)
             case Call(_, group, operation, types, arguments, _):
                 if work.number == 0:
                     if lane.session == 0 or lane.number - lane.low >= WINDOW:
@@ -305,7 +320,8 @@ class ClientMachine:
                     lane.unsettled[work.number] = work
                     lane.number += 1
                 low = lane.low if work.session == lane.session else 1
-                return Command(self._next(), group, work.session, work.number, low, operation, types, arguments)
+                number, session = work.number, work.session
+                return Command(self._next(), group, session, number, low, operation, types, arguments, cluster)
 
     def _send(self, lane: Lane, errand: Errand, message: Any, now: int, out: Output) -> None:
         kind = type(message)
@@ -318,7 +334,8 @@ class ClientMachine:
         else:
             lane.own += 1
         lane.flight[message.request] = (errand, now)
-        self._by_request[message.request] = Request(lane, errand, session, lane.route.current, now)
+        cluster = self._allegiance.cluster
+        self._by_request[message.request] = Request(lane, errand, session, lane.route.current, now, cluster)
         out.sends.append(Send((lane.route.current,), message))
 
     def _end(self, token: int, out: Output, why: str) -> None:
@@ -331,6 +348,8 @@ class ClientMachine:
             end, text = End.UNKNOWN, f"{why} before an answer came; it was sent"
         else:
             end, text = End.NOT_HAPPENED, f"{why}; {lane.group or 'a node'} could not be reached"
+        if lane.route.foreign:
+            text += f" ({lane.route.strangers})"
         self._complete(lane, work, out, Completed(token, end, text=text))
 
     def _complete(self, lane: Lane, work: Work, out: Output, completed: Completed) -> None:
@@ -353,7 +372,8 @@ class ClientMachine:
             self._end(token, out, "the client was closed")
         for lane in self._lanes.values():
             if lane.session:
-                out.sends.append(Send((lane.route.current,), CloseSession(self._next(), lane.group, lane.session)))
+                what = CloseSession(self._next(), lane.group, lane.session, self._allegiance.cluster)
+                out.sends.append(Send((lane.route.current,), what))
         self._lanes.clear()
         self._deadlines.clear()
         self._by_request.clear()

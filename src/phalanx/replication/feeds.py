@@ -45,11 +45,13 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class _Watch:
-    """One watch.  `told`: up to where the client was told.  `behind`: there may be something beyond `position`."""
+    """One watch.  `told`: up to where the client was told.  `behind`: there may be something beyond `position`.
+    `cluster`: what its batches say."""
 
     __slots__ = (
         "arguments",
         "behind",
+        "cluster",
         "credit",
         "group",
         "number",
@@ -70,7 +72,9 @@ class _Watch:
         arguments: tuple[Any, ...],
         position: int,
         credit: int,
+        cluster: int,
     ) -> None:
+        self.cluster = cluster
         self.number = number
         self.source = source
         self.request = request
@@ -114,13 +118,16 @@ class Feeds:
     def __len__(self) -> int:
         return len(self._watches)
 
-    def add(self, source: Address, asked: Watch, replica: Replica[Any], now: int) -> Refusal | None:
-        """A watch begins, or is refused."""
+    def add(self, source: Address, asked: Watch, replica: Replica[Any], now: int, cluster: int = 0) -> Refusal | None:
+        """A watch begins, or is refused.  `cluster`: this node's, if the client did not say that one (see `messages`)."""
         group = replica.group.id
         if asked.identity > group:
             return Refusal(Reason.ELSEWHERE, "this node knows only a predecessor of the group")
         if 0 < asked.identity < group:
             return Refusal(Reason.LOST, f"all hosts of group {asked.group} failed, and it was founded anew")
+        if cluster and asked.cluster and asked.position >= 0:
+            text = "an operator recovered the cluster, accepting loss: what was told may be lost"
+            return Refusal(Reason.LOST, text)
         if len(self._watches) >= WATCHES_MAX or len(self._of_client.get(source, ())) >= WATCHES_PER_CLIENT:
             return Refusal(Reason.BUSY, "too many watches")
         found = replica.feed(asked.operation, asked.types, asked.arguments)
@@ -132,7 +139,8 @@ class Feeds:
             followed = self._followed[group] = _Followed(replica)
         position = asked.position if asked.position >= 0 else replica.object.position()
         self._number += 1
-        watch = _Watch(self._number, source, asked.request, group, operation, arguments, position, asked.credit)
+        of = (self._number, source, asked.request, group)
+        watch = _Watch(*of, operation, arguments, position, asked.credit, cluster)
         self._watches[source, asked.request] = watch
         self._of_client.setdefault(source, set()).add(asked.request)
         followed.watches[watch.number] = watch
@@ -246,7 +254,7 @@ class Feeds:
                 return
 
     def _tell(self, watch: _Watch, position: int, data: bytes, now: int) -> None:
-        self._send(watch, Batch(watch.request, watch.group, watch.told, position, data))
+        self._send(watch, Batch(watch.request, watch.group, watch.told, position, data, watch.cluster))
         watch.told = position
         watch.credit -= 1
         if watch.credit > 0:

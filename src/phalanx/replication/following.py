@@ -16,6 +16,7 @@ from typing import NamedTuple
 from phalanx.model.clock import SECOND
 from phalanx.model.machine import Output, Send
 from phalanx.model.view import Address
+from phalanx.replication.allegiance import Allegiance
 from phalanx.replication.feeds import PROGRESS_NS
 from phalanx.replication.messages import FINAL, Batch, Declined, Reason, Reply, Unwatch, Watch, WatchMore
 from phalanx.replication.outcome import Raised
@@ -80,13 +81,15 @@ class Ended(NamedTuple):
 class _Followed:
     """One watch.  `request`: its registration at the current endpoint, 0 if it waits; `held`: batches not taken yet."""
 
-    __slots__ = ("credit", "follow", "heard_at", "held", "identity", "position", "progress_at", "request")
+    __slots__ = ("cluster", "credit", "follow", "heard_at", "held", "identity", "position", "progress_at", "request")
 
     def __init__(self, follow: Follow, now: int) -> None:
         self.follow = follow
         self.position = follow.position
         self.identity = 0
         self.request = 0
+        self.cluster = 0
+        """Which that registration named."""
         self.held = 0
         self.credit = 0
         """To be given back: batches taken, and signs of life."""
@@ -97,9 +100,17 @@ class _Followed:
 
 
 class Following:
-    """All watches of one client.  `number` gives the numbers of requests, in the order in which they are sent."""
+    """All watches of one client.  `number` gives the numbers of requests, in the order in which they are sent;
+    `allegiance`: the client's."""
 
-    def __init__(self, endpoints: Callable[[], list[Address]], rng: random.Random, number: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        endpoints: Callable[[], list[Address]],
+        rng: random.Random,
+        number: Callable[[], int],
+        allegiance: Allegiance,
+    ) -> None:
+        self._allegiance = allegiance
         self._endpoints = endpoints
         self._rng = rng
         self._next = number
@@ -165,6 +176,9 @@ class Following:
         return True
 
     def _batch(self, followed: _Followed, batch: Batch, now: int, out: Output) -> None:
+        if not self._allegiance.accepts(followed.cluster, batch.cluster):
+            self._deregister(followed, out)
+            return
         followed.heard_at = followed.progress_at = now
         if followed.position == FROM_NOW:
             followed.position = batch.after
@@ -185,7 +199,12 @@ class Following:
             self._end(followed, None, declined.reason, declined.text, out)
             return
         group = followed.follow.group
-        if declined.reason is Reason.BUSY:
+        if declined.reason is Reason.FOREIGN:
+            self._leave(group, out)
+            if self._routes[group].strange(now):
+                for each in [each for each in self._by_token.values() if each.follow.group == group]:
+                    self._end(each, None, Reason.FOREIGN, declined.text, out)
+        elif declined.reason is Reason.BUSY:
             self._deregister(followed, out)
             self._routes[group].hold(now)
         else:
@@ -234,6 +253,7 @@ class Following:
     def _register(self, followed: _Followed, route: Route, now: int, out: Output) -> None:
         follow = followed.follow
         followed.request = self._next()
+        followed.cluster = self._allegiance.cluster
         followed.credit = 0
         followed.heard_at = now
         self._by_request[followed.request] = followed
@@ -246,6 +266,7 @@ class Following:
             follow.arguments,
             followed.position,
             WINDOW - followed.held,
+            followed.cluster,
         )
         out.sends.append(Send((route.current,), watch))
 

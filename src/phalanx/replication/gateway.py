@@ -37,13 +37,10 @@ from phalanx.replication.actions import (
     Answered,
     Judged,
     NotUnderstood,
-    Refusal,
     Say,
-    SessionOpened,
     Ticked,
     TickFailed,
 )
-from phalanx.replication.actions import Touched as TouchedSession
 from phalanx.replication.feeds import Feeds
 from phalanx.replication.hosted import Hosted, Rounds, withdraw
 from phalanx.replication.hosting import Hosting
@@ -56,11 +53,9 @@ from phalanx.replication.inflight import (
     Waiter,
 )
 from phalanx.replication.messages import (
-    Acknowledged,
     Asked,
     CloseSession,
     Command,
-    Opened,
     OpenSession,
     Query,
     Reason,
@@ -175,7 +170,14 @@ class Gateway:
 
     def _take(self, source: Address, message: Asked) -> None:
         size = len(message.arguments) if isinstance(message, (Command, Query, Watch)) else 0
-        waiter = Waiter(source, message.request, size)
+        view, cluster = self._place.view, 0
+        if view is not None and view.cluster != message.cluster:
+            cluster = view.cluster
+        waiter = Waiter(source, message.request, size, cluster)
+        if cluster and self._place.is_foreign(message.cluster):
+            waiter.at_once = True
+            self._out.decline(waiter, Reason.FOREIGN, self._place.stranger(message.cluster), ())
+            return
         hosted = self._hosting.serving(message.group)
         holds = self._place.holds
         if isinstance(message, Query) and message.stale and not holds:
@@ -368,17 +370,12 @@ class Gateway:
             self._out.requests.append(Unhost(spec.name))
 
     def _answer(self, hosted: Hosted, waiter: Waiter, result: Any) -> None:
-        name = hosted.replica.group.spec.name
-        match result:
-            case Returned() | Raised():
-                self._out.answer(waiter, Reply(waiter.request, result, hosted.replica.stamp))
-            case SessionOpened(session):
-                lifetime = self._session_limits.lifetime_ms
-                self._out.answer(waiter, Opened(waiter.request, session, lifetime, self._endpoints(name)))
-            case TouchedSession():
-                self._out.answer(waiter, Acknowledged(waiter.request, self._endpoints(name)))
-            case Refusal(reason, text):
-                self._out.decline(waiter, reason, text, ())
+        replica = hosted.replica
+        if isinstance(result, (Returned, Raised)):
+            self._out.answer(waiter, Reply(waiter.request, result, replica.stamp, waiter.cluster))
+        else:
+            endpoints = self._endpoints(replica.group.spec.name)
+            self._out.settle(waiter, result, self._session_limits.lifetime_ms, endpoints)
 
     def _answer_query(self, hosted: Hosted, waiter: Waiter, query: Query) -> None:
         if hosted.serves:
@@ -391,7 +388,7 @@ class Gateway:
         if not hosted.serves:
             self._elsewhere(waiter, watch.group)
         elif self._intake.knows(waiter.source):
-            refusal = self._feeds.add(waiter.source, watch, hosted.replica, self._now)
+            refusal = self._feeds.add(waiter.source, watch, hosted.replica, self._now, waiter.cluster)
             if refusal is not None:
                 self._out.decline(waiter, refusal.reason, refusal.text, self._endpoints(watch.group))
 

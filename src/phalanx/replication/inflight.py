@@ -61,12 +61,13 @@ class SnapshotUnfaithful(NamedTuple):
 
 
 class Waiter:
-    """Who waits for an answer to which request; `size` counts against the limits."""
+    """Who waits for an answer to which request; `size` counts against the limits.  `cluster`: what the answer says."""
 
-    __slots__ = ("at_once", "request", "size", "source")
+    __slots__ = ("at_once", "cluster", "request", "size", "source")
 
-    def __init__(self, source: Address, request: int, size: int) -> None:
+    def __init__(self, source: Address, request: int, size: int, cluster: int = 0) -> None:
         self.source = source
+        self.cluster = cluster
         self.request = request
         self.size = size
         self.at_once = False

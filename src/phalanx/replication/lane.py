@@ -26,10 +26,11 @@ Errand = Work | type[OpenSession] | type[SessionKeepAlive]
 class Request:
     """A transmission that nothing final was heard of."""
 
-    __slots__ = ("at", "endpoint", "errand", "lane", "session")
+    __slots__ = ("at", "cluster", "endpoint", "errand", "lane", "session")
 
-    def __init__(self, lane: "Lane", errand: Errand, session: int, endpoint: Address, at: int) -> None:
+    def __init__(self, lane: "Lane", errand: Errand, session: int, endpoint: Address, at: int, cluster: int) -> None:
         self.lane = lane
+        self.cluster = cluster
         self.errand = errand
         self.session = session
         self.endpoint = endpoint

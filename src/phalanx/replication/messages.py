@@ -3,6 +3,9 @@
 `request` is the client's number for one transmission.  On one connection it only grows: a gateway drops what does not,
 so a doubled message is never acted on twice, and a client that is told that a transmission was declined knows that
 nothing of that transmission can still happen.
+
+`cluster` is, in what a client asks, the id of the cluster that it belongs to; 0: of none yet.  In an answer it is the id
+of the cluster that answers, if the client did not say that one; else 0.  See `replication.allegiance`.
 """
 
 from enum import StrEnum
@@ -21,6 +24,7 @@ class OpenSession(msgspec.Struct, frozen=True, array_like=True, tag="c.open"):
 
     request: int
     group: str
+    cluster: int = 0
 
 
 class SessionKeepAlive(msgspec.Struct, frozen=True, array_like=True, tag="c.keep"):
@@ -30,6 +34,7 @@ class SessionKeepAlive(msgspec.Struct, frozen=True, array_like=True, tag="c.keep
     group: str
     session: int
     low: int
+    cluster: int = 0
 
 
 class CloseSession(msgspec.Struct, frozen=True, array_like=True, tag="c.close"):
@@ -38,6 +43,7 @@ class CloseSession(msgspec.Struct, frozen=True, array_like=True, tag="c.close"):
     request: int
     group: str
     session: int
+    cluster: int = 0
 
 
 class Command(msgspec.Struct, frozen=True, array_like=True, tag="c.command", gc=False):
@@ -55,6 +61,7 @@ class Command(msgspec.Struct, frozen=True, array_like=True, tag="c.command", gc=
     operation: str
     types: int
     arguments: bytes
+    cluster: int = 0
 
 
 class Query(msgspec.Struct, frozen=True, array_like=True, tag="c.query", gc=False):
@@ -66,6 +73,7 @@ class Query(msgspec.Struct, frozen=True, array_like=True, tag="c.query", gc=Fals
     types: int
     arguments: bytes
     stale: bool = False
+    cluster: int = 0
 
 
 class Watch(msgspec.Struct, frozen=True, array_like=True, tag="c.watch", gc=False):
@@ -85,6 +93,7 @@ class Watch(msgspec.Struct, frozen=True, array_like=True, tag="c.watch", gc=Fals
     arguments: bytes
     position: int
     credit: int
+    cluster: int = 0
 
 
 class WatchMore(msgspec.Struct, frozen=True, array_like=True, tag="c.more", gc=False):
@@ -119,6 +128,7 @@ class Opened(msgspec.Struct, frozen=True, array_like=True, tag="c.opened"):
     session: int
     lifetime_ms: int
     endpoints: tuple[Address, ...]
+    cluster: int = 0
 
 
 class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="c.done"):
@@ -134,6 +144,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, tag="c.reply"):
     request: int
     outcome: Outcome
     stamp: Stamp
+    cluster: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, tag="c.answer", gc=False):
@@ -156,6 +167,7 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag="c.batch", gc=Fals
     after: int
     position: int
     data: bytes
+    cluster: int = 0
 
 
 class Reason(StrEnum):
@@ -182,9 +194,11 @@ class Reason(StrEnum):
     TOO_LARGE = "too large"
     """The arguments exceed the limit of a command.  Final."""
     LOST = "state lost"
-    """The group was lost and founded anew: what is to be followed does not go on.  Final."""
+    """The group was lost and founded anew, or its cluster recovered: what is to be followed does not go on.  Final."""
     DIVERGED = "diverged"
     """The replicas disagree and none is right by majority: writes are stopped.  Final, until people act."""
+    FOREIGN = "another cluster"
+    """This node is of another cluster than the client.  The client's may be at other endpoints."""
     FULL = "storage full"
     """The disks of the group's hosts have no room.  Final, until there is."""
 

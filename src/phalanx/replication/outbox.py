@@ -1,12 +1,15 @@
 """What a gateway gives out at the end of a turn: answers, facts, notes, and requests for the group machine."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from phalanx.model.events import Request
 from phalanx.model.machine import Output, Send
 from phalanx.model.view import Address
+from phalanx.replication.actions import Refusal, SessionOpened, Touched
 from phalanx.replication.inflight import Intake, Waiter
-from phalanx.replication.messages import Declined, Reason
+from phalanx.replication.messages import Acknowledged, Declined, Opened, Reason
+
+Settled: TypeAlias = SessionOpened | Touched | Refusal
 
 
 class Outbox:
@@ -24,6 +27,17 @@ class Outbox:
         """Send it to whoever waits."""
         if self._intake.knows(waiter.source):
             (self._eager if waiter.at_once else self.sends).append(Send((waiter.source,), message))
+
+    def settle(self, waiter: Waiter, result: Settled, lifetime_ms: int, endpoints: tuple[Address, ...]) -> None:
+        """Tell whoever waits what became of a session, or why nothing came of what was asked.  lifetime_ms: of sessions;
+        endpoints: who hosts the group."""
+        match result:
+            case SessionOpened(session):
+                self.answer(waiter, Opened(waiter.request, session, lifetime_ms, endpoints, waiter.cluster))
+            case Touched():
+                self.answer(waiter, Acknowledged(waiter.request, endpoints))
+            case Refusal(reason, text):
+                self.decline(waiter, reason, text, ())
 
     def decline(self, waiter: Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...]) -> None:
         """Tell whoever waits that it is not done here."""

@@ -89,6 +89,16 @@ class Place:
             return Reason.ELSEWHERE, f"the disk of {self._me} is full"
         return None
 
+    def is_foreign(self, cluster: int) -> bool:
+        """A client of that cluster is not for this node: its own is another, and does not come from that one."""
+        view = self.view
+        return view is not None and cluster not in (0, view.cluster) and cluster not in view.lineage
+
+    def stranger(self, cluster: int) -> str:
+        """Why such a client is declined."""
+        assert self.view is not None, "only one in a cluster declines them"
+        return f"{self._me} is of cluster {self.view.cluster:x}, and this client was served by cluster {cluster:x}"
+
     def why_not(self, name: str) -> str:
         """Why it does not serve that group."""
         if self.excluded:
