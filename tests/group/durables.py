@@ -1,10 +1,14 @@
 """What tests of durable groups do to clusters."""
 
 from phalanx.group.messages import Turned
+from phalanx.model.clock import SECOND
 from phalanx.model.view import GroupSpec
 from tests.group.cluster import Cluster
 
 D = GroupSpec("g", durable=True)
+
+STALLED_NS = 3600 * SECOND
+"""What a stalled disk takes for a write."""
 
 
 def power_cut(cluster: Cluster, names: str) -> None:

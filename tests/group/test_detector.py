@@ -5,7 +5,7 @@ import pytest
 from phalanx.group.config import Timing
 from phalanx.group.detector import Claims, Detector
 from phalanx.model.clock import MILLISECOND
-from phalanx.model.view import Member, View
+from phalanx.model.view import Group, GroupSpec, Member, View
 
 T = Timing()
 BEAT = 50 * MILLISECOND
@@ -14,12 +14,13 @@ BEAT = 50 * MILLISECOND
 class Witness:
     """The detector of `me`, to which the others show heartbeats with claims made of a table of cut links."""
 
-    def __init__(self, names: str, me: str = "a", full: int = 7) -> None:
-        """`full`: so many of them are full members; the rest learns."""
+    def __init__(self, names: str, me: str = "a", full: int = 7, groups: str = "") -> None:
+        """`full`: so many of them are full members; the rest learns.  `groups`: the hosts of each."""
         self.names, self.me, self.now = names, me, 0
         self.detector = Detector(me, T)
         members = tuple(Member(n, n, 1) for n in names)
-        self.detector.begin(View(1, 1, members[:full], learners=members[full:]), 0)
+        hosted = tuple(Group(i, GroupSpec(hosts), tuple(hosts)) for i, hosts in enumerate(groups.split()))
+        self.detector.begin(View(1, 1, members[:full], learners=members[full:], groups=hosted), 0)
         self.lost: set[tuple[str, str]] = set()
         self._quiet, self._since = "", 0
         self.accusations: dict[str, str] = {}
@@ -156,6 +157,39 @@ def test_more_than_half_of_those_heard_can_accuse_one(accusers: str, expected: s
     witness = Witness("abcde")
     witness.accusations = dict.fromkeys(accusers, "e")
     assert witness.run(T.suspect_after) == expected
+
+
+@pytest.mark.parametrize(
+    ("groups", "accusations", "expected"),
+    [
+        ("bc", {"b": "c"}, "c"),
+        ("bcd", {"b": "d", "c": "d"}, "d"),
+        ("bcd", {"b": "d"}, ""),  # c does not say so
+        ("bcd", {"b": "cd"}, "cd"),
+        ("bc", {"b": "c", "c": "b"}, ""),  # who is right?
+        ("bc", {"b": "d"}, ""),  # which is no host
+        ("abc", {"b": "c"}, ""),  # we would see it ourselves
+        ("b", {"b": "c"}, ""),
+        ("bcde", {"b": "cde"}, ""),  # a and b are no quorum
+        ("bc de", {"b": "c", "d": "e"}, "ce"),
+    ],
+)
+def test_hosts_of_a_group_that_is_not_ours_say_who_holds_it_up(
+    groups: str, accusations: dict[str, str], expected: str
+) -> None:
+    witness = Witness("abcde", groups=groups)
+    witness.accusations = accusations
+    assert witness.run(T.suspect_after) == expected
+    witness.accusations = {}
+    assert witness.run(BEAT) == "", "and when it does not any more"
+
+
+def test_hosts_that_do_not_hear_one_do_not_say_that_it_lags() -> None:
+    """That is a cut link, which is weighed."""
+    witness = Witness("abcde", groups="bc")
+    witness.cut("bc")
+    witness.accusations = {"b": "c"}
+    assert witness.run(T.patience // 2) == ""
 
 
 def test_accusations_of_learners_do_not_keep_each_other_alive() -> None:

@@ -15,10 +15,8 @@ from phalanx.model.events import Delivered, Founded, GroupSuspended, Host, HostR
 from phalanx.model.view import GroupSpec, Order
 from phalanx.sim.clocks import EPOCH_NS
 from tests.group.cluster import Cluster
-from tests.group.durables import D, cluster_of, power_cut, sent, suspended
+from tests.group.durables import STALLED_NS, D, cluster_of, power_cut, sent, suspended
 from tests.group.rules import shown
-
-STALLED_NS = 3600 * SECOND
 
 
 def sends_on_stalled_disks(cluster: Cluster, names: str, payload: str) -> bool:

@@ -1,10 +1,14 @@
 """What reviews and tests have found in the group core, each with the schedule that showed it."""
 
-from phalanx.group.messages import Ballot, Progress, Promise, Wish
+import pytest
+
+from phalanx.group.messages import Ballot, Prepare, Progress, Promise, Wish
 from phalanx.group.proposal import Grounds, plan
+from phalanx.model.events import Host
 from phalanx.model.view import Group, GroupSpec, Member, View
 from phalanx.parts.download import Download
 from tests.group.cluster import Cluster
+from tests.group.durables import STALLED_NS, cluster_of, power_cut
 
 
 def test_all_may_come_back_at_other_addresses_after_a_total_crash() -> None:
@@ -60,3 +64,48 @@ def test_the_last_host_that_answers_does_not_leave_a_learner_behind() -> None:
     assert group_after("", "a", "b") is not None, "b crashed, a gives the group up"
     assert group_after("a", "", "b") is not None, "b crashed, a leaves"
     assert group_after("a", "b", "") is not None, "a leaves, b gives the group up"
+
+
+@pytest.mark.parametrize("spec", [GroupSpec("g"), GroupSpec("g", durable=True)])
+def test_a_restarted_member_that_is_needed_is_not_accused_of_lagging(spec: GroupSpec) -> None:
+    """a dies for good, c is killed and back at once, and b has something to send.  c votes, and receives nothing in its
+    old view; b took that for lag, so it had nobody who agrees that a is gone, and c had an elder: for ever."""
+    with cluster_of("abc", "bc", spec) as cluster:
+        cluster.until_members("abc")
+        cluster.crash("a", host=True)
+        cluster.crash("c")
+        cluster.restart("c")
+        cluster.send("b", "m")
+        cluster.until_members("bc")
+        cluster.until_all_deliver("bc", "m")
+
+
+def test_a_frozen_member_that_is_needed_is_not_accused_of_lagging() -> None:
+    """The same with a coordinator that dies when only c has promised: frozen, it shows no receipt any more."""
+    with cluster_of("abc", "bc", GroupSpec("g")) as cluster:
+        cluster.until_members("abc")
+        cluster.drop(Prepare, source="a", target="ab")
+        promises = cluster.world.notes["promise"]
+        cluster.world.request("a", Host(GroupSpec("another")))
+        cluster.until(lambda: cluster.world.notes["promise"] > promises, "a promise")
+        cluster.crash("a", host=True)
+        cluster.send("b", "m")
+        cluster.until_members("bc")
+        cluster.until_all_deliver("bc", "m")
+
+
+@pytest.mark.parametrize(("names", "hosts"), [("abc", "bc"), ("abc", "ac"), ("abcde", "cde"), ("abcde", "ab")])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_laggard_of_a_group_that_few_host_is_demoted(names: str, hosts: str, place: int) -> None:
+    """Only hosts see that one receives nothing, and they were fewer than the half that it takes to accuse it: the group
+    stood still for as long as a disk was stalled."""
+    slow, quick = hosts[place], hosts[-1 - place]
+    with cluster_of(names, hosts) as cluster:
+        cluster.until_members(names)
+        cluster.world.nodes[slow].disk_extra_ns = STALLED_NS
+        cluster.send(quick, "m")
+        cluster.until_all_deliver(quick, "m", within=3)
+        power_cut(cluster, slow)
+        cluster.world.nodes[slow].disk_extra_ns = 0
+        cluster.restart(slow)
+        cluster.converge(names)

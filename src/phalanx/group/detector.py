@@ -8,6 +8,7 @@ and suspects; who did not answer when asked.  Rules, in this order:
 - cut off: we do not hear it, or it has claimed for `suspect_after` not to hear us.  Suspected, unless someone whom we
   hear vouches for it: then accusations are weighed for `patience`, and the members outside the largest set that can all
   talk, elders preferred, are suspected (`excess`).  One that finds itself outside steps aside.
+- held up: all other hosts of a group that is not ours suspect one that they hear: we cannot see who lags there.
 - accused: more than half of the members that we hear suspect it.
 
 A suspicion ends when its grounds do; a promise given meanwhile stands (DESIGN section 6).
@@ -47,6 +48,8 @@ class Detector:
         """We are outside the largest set that can all talk."""
         self._view: View | None = None
         self._names: tuple[Name, ...] = ()
+        self._elsewhere: list[frozenset[Name]] = []
+        """The hosts of groups that we do not host."""
         self._deaf_since: dict[Name, int] = {}
         self._weighing_since: int | None = None
         self._excess: frozenset[Name] = frozenset()
@@ -64,6 +67,8 @@ class Detector:
         """A view begins: every member gets the benefit of the doubt, except those gone."""
         self._view = view
         self._names = tuple(m.name for m in view.everyone)
+        places = dict.fromkeys(frozenset(group.hosts) for group in view.groups)
+        self._elsewhere = [hosts for hosts in places if self.me not in hosts and len(hosts) > 1]
         others = [n for n in self._names if n != self.me]
         self.silence.watch(others, now)
         self.gone &= set(others)
@@ -175,6 +180,8 @@ class Detector:
         }
         self._weigh(cut, vouched, now)
         suspected = (cut - vouched) | self.gone | self._stuck.keys() | self.lagging | self._excess
+        for hosts in self._elsewhere:
+            suspected |= self._held_up(hosts, suspected)
         assert self._view is not None
         full = {m.name for m in self._view.members}  # of a learner's accusations nothing would come, and so no end
         judges = [r for r in reachable if r in full and r not in suspected and r in self.claims and r != self.me]
@@ -183,6 +190,20 @@ class Detector:
             if name != self.me and 2 * votes > len(judges) + 1:
                 suspected.add(name)
         return frozenset(suspected) - {self.me}
+
+    def _held_up(self, hosts: frozenset[Name], suspected: set[Name]) -> set[Name]:
+        """Of a group that we do not host: whom all its other hosts suspect although they hear it.  Who does not receive
+        what is sent in it, they alone can see, and they may be too few to change the view.  Nobody, if those that would
+        be left are no quorum."""
+        view = self._view
+        assert view is not None
+        judges = [h for h in hosts if h in self.claims and h not in suspected]
+        against = {j: self.claims[j].suspects & self.claims[j].hears & hosts for j in judges}
+        accused = frozenset().union(*against.values())
+        rest = [j for j in judges if j not in accused]
+        held = {name for name in accused if rest and all(name in against[j] for j in rest)}
+        left = [m.name for m in view.members if m.name not in suspected and m.name not in held]
+        return held if held and is_quorum(view, left) else set()
 
     def _weigh(self, cut: set[Name], vouched: set[Name], now: int) -> None:
         """Partial partitions: after `patience`, keep the largest set of which every two hear each other."""

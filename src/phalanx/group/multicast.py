@@ -345,6 +345,10 @@ class Multicasting:
                 lagging -= set(group.hosts)
         if lagging and 2 * (len(view.members) - len(lagging)) <= len(view.everyone):
             lagging = set()
+        # One that was restarted and votes, or is frozen, receives nothing: where it is needed, it is not to be accused.
+        without = lagging | (core.suspects - core.detector.lagging)
+        if lagging and not is_quorum(view, [m.name for m in view.members if m.name not in without]):
+            lagging = set()
         if lagging - core.detector.lagging:
             core.note("lag", *sorted(lagging))
         core.detector.lag(frozenset(lagging))
