@@ -2,7 +2,7 @@
 
 import pytest
 
-from phalanx.group.messages import Ballot, Prepare, Progress, Promise, Wish
+from phalanx.group.messages import Accepted, Ballot, Commit, Prepare, Progress, Promise, Wish
 from phalanx.group.proposal import Grounds, plan
 from phalanx.model.events import Host
 from phalanx.model.view import Group, GroupSpec, Member, View
@@ -109,3 +109,19 @@ def test_a_laggard_of_a_group_that_few_host_is_demoted(names: str, hosts: str, p
         cluster.world.nodes[slow].disk_extra_ns = 0
         cluster.restart(slow)
         cluster.converge(names)
+
+
+def test_a_founder_with_a_new_disk_that_alone_knows_of_the_first_view_tells_the_others() -> None:
+    """Counter-example 9 at the birth of a cluster: c learns what was decided of view 0 and loses its disk; with the new
+    one it votes once more, learns the same again, and is in no view.  Nobody else knows, and what a and b ask is of the
+    pseudo-cluster of view 0."""
+    with Cluster("abc") as cluster:
+        lost = [cluster.drop(Accepted, target="ab"), cluster.drop(Commit, source="c")]
+        cluster.until(lambda: cluster.view("c") is not None, "the first view")
+        cluster.crash("c", wipe=True)
+        cluster.restart("c")
+        cluster.until(lambda: cluster.world.notes["votes.over"] > 0, "the decision")
+        for rule in lost:
+            rule.lift()
+        cluster.converge("abc")
+        assert len({view.cluster for view in cluster.views()}) == 1

@@ -110,10 +110,12 @@ class Intake:
     def _on_foreign(self, source: Address, envelope: Envelope) -> None:
         """Two clusters have met by a wrong address, or a founder does not know yet that its cluster was founded."""
         core = self.core
-        if core.view is None or core.view.id == 0:
-            return
-        if isinstance(envelope.body, Alive | Prepare) and envelope.body.view == 0:
+        begun = core.view is not None and core.view.id > 0
+        founds = isinstance(envelope.body, Alive | Prepare) and envelope.body.view == 0
+        if founds and (begun or 0 in core.past):  # in no view ourselves, we may be the only one that knows (9)
             core.tell_successor(source, 0)
+            return
+        if core.view is None or not begun:
             return
         if envelope.cluster in core.view.lineage:
             core.tell_superseded(source, envelope.cluster)
