@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
+from phalanx.api.arguments import bytes_of, name_of
 from phalanx.api.snapshots import CONTRACT, Snapshots, marked
 from phalanx.errors import ConfigurationError, OutcomeUnknown, StateLost, StorageFull, TooLarge, Unavailable
 from phalanx.group.config import Limits
@@ -74,17 +75,24 @@ class Lost(NamedTuple):
 Event = Message | Changed | Founded | Restored | Excluded | Lost
 
 
-def described(
-    name: str, order: Order | str, uniform: bool, durable: bool, min_copies: int, has_state: bool, records: bool
-) -> GroupSpec:
-    """What `Process.group` asks for.  Raises `ConfigurationError` if that makes no sense."""
-    if durable and not has_state:
-        raise ConfigurationError(f"durable group {name!r} needs snapshot and restore: its log is kept short by them")
+def order_of(order: Order | str) -> Order:
+    """The order of that name.  Raises `ConfigurationError`."""
     try:
-        spec = GroupSpec(name, Order(order), uniform, 0, CONTRACT if records else "", durable, min_copies)
+        return Order(order)
     except ValueError:
         known = ", ".join(o.value for o in Order)
         raise ConfigurationError(f"order {order!r} is none of {known}") from None
+
+
+def described(
+    name: str, order: Order | str, uniform: bool, durable: bool, min_copies: int, has_state: bool, records: bool
+) -> GroupSpec:
+    """What `Process.group` asks for.  Raises `ConfigurationError` if that makes no sense, and `TypeError`."""
+    name_of(name, "the name of a group")
+    if durable and not has_state:
+        raise ConfigurationError(f"durable group {name!r} needs snapshot and restore: its log is kept short by them")
+    contract = CONTRACT if records else ""
+    spec = GroupSpec(name, order_of(order), uniform, 0, contract, durable, min_copies)
     if records and spec.order is Order.UNORDERED:
         raise ConfigurationError(f"group {name!r} needs an order for snapshots: fifo, causal or total")
     return spec
@@ -162,10 +170,12 @@ class Group:
         Returns once the payload is queued in order, or, if `delivered`, once it has been delivered here (in a uniform
         or total-order group: once it is certain to be delivered by all).
 
-        Raises `TooLarge`; `StorageFull` if disks have no room for it; `Unavailable` if the process left, or was excluded
-        while this waited; and, if `delivered`, `OutcomeUnknown` if it was excluded with the payload under way: it may
-        have been delivered elsewhere.
+        Raises `TypeError` if the payload is not bytes; `TooLarge`; `StorageFull` if disks have no room for it;
+        `Unavailable` if the process left, or was excluded while this waited; and, if `delivered`, `OutcomeUnknown` if it
+        was excluded with the payload under way: it may have been delivered elsewhere.
         """
+        if type(payload) is not bytes:
+            payload = bytes_of(payload, f"a payload of group {self.name}")
         if self._snapshots is not None:
             payload = marked(payload)
         if len(payload) > self._payload_bytes_max:
@@ -290,7 +300,8 @@ class Group:
             case SnapshotWanted(group, token):
                 assert self._snapshot is not None
                 if life == self._life:
-                    self._submit(SnapshotTaken(group, token, self._snapshot()))
+                    data = bytes_of(self._snapshot(), f"what snapshot() of group {self.name} returns")
+                    self._submit(SnapshotTaken(group, token, data))
                 return None
             case events.Restored(data=data):
                 if self._restore is not None:

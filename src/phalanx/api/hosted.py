@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from phalanx.api.arguments import name_of
 from phalanx.model.view import GroupSpec, Order
 from phalanx.replication.objects import ObjectType, describe
 
@@ -26,6 +27,17 @@ Objects = Mapping[str, tuple[type[Any], int] | Hosted]
 def described(
     name: str, cls: type[T], lease_ms: int = 0, durable: bool = False, min_copies: int = 1
 ) -> tuple[ObjectType[T], GroupSpec]:
-    """The class as a replicated object, and the group that it lives in.  Raises ConfigurationError."""
+    """The class as a replicated object, and the group that it lives in, which has the class's name if none is given.
+    Raises `ConfigurationError`, and `TypeError` for what is no class or no name."""
+    if not isinstance(cls, type):
+        raise TypeError(f"give the class, not {cls!r}: each node makes its own instance")
     kind: ObjectType[T] = describe(cls)
-    return kind, GroupSpec(name, Order.TOTAL, False, lease_ms, kind.contract, durable, min_copies)
+    return kind, GroupSpec(
+        name_of(name or cls.__name__, "the name of an object"),
+        Order.TOTAL,
+        False,
+        lease_ms,
+        kind.contract,
+        durable,
+        min_copies,
+    )

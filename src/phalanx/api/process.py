@@ -47,6 +47,9 @@ T = TypeVar("T")
 
 log = logging.getLogger("phalanx")
 
+GROUP, OBJECT, TROUPE = "a group of payloads", "a replicated object", "a troupe"
+"""What a group can be to a process."""
+
 
 class Process:
     """A running node.  Made by `join` or `local`; all methods are for the loop it was made on."""
@@ -66,6 +69,8 @@ class Process:
         """The view that this process is in; None while it is in none."""
         self._config = config
         self._groups: dict[str, Group] = {}
+        self._uses = dict.fromkeys(objects or (), OBJECT)
+        """What this process takes each name for: groups, objects and troupes share the names of groups."""
         self._refused: dict[str, asyncio.Future[None]] = {}
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
@@ -164,13 +169,14 @@ class Process:
             of a group give it, or none does.  Not for unordered groups: a channel must keep its order.
 
         Raises `Refused` if it exists in another order, with typed contents, or other settings, or if it is to be durable
-        and this process keeps nothing on disk; `ConfigurationError` for an unknown order, and for a durable group
-        without `snapshot` and `restore`, and an unordered one with `record`.
+        and this process keeps nothing on disk; `ConfigurationError` for an unknown order, for a durable group without
+        `snapshot` and `restore`, for an unordered one with `record`, and for a name that this process has for an object.
         """
         has_state = snapshot is not None and restore is not None
         spec = groups.described(name, order, uniform, durable, min_copies, has_state, record is not None)
         if name in self._groups:
             raise ConfigurationError(f"this process has joined group {name!r} already")
+        self._use(name, GROUP)
         limits, node = self._config.limits, self._node
         snapshots = None if record is None else Snapshots(self.name, name, record)
         group = Group(spec, self._driver, node.group.backlog, limits, snapshot, restore, node.no_room, snapshots)
@@ -193,8 +199,8 @@ class Process:
         settings (or another kind of group) has the name in the cluster, or if it is to be durable and this process keeps
         nothing on disk.
         """
-        name = name or cls.__name__
         kind, spec = described(name, cls, lease_ms, durable, min_copies)
+        self._use(name := spec.name, OBJECT)
         known = self.view.group_named(name) if self.view is not None else None
         if known is not None and known.spec != spec:
             raise Refused(f"group {name} exists, and is {known.spec}, not {spec}")
@@ -218,10 +224,11 @@ class Process:
         """
         service = ServiceType(type(instance))
         name = name or service.name
-        spec = GroupSpec(name, _order(order), contract=service.contract)
+        spec = GroupSpec(name, groups.order_of(order), contract=service.contract)
         known = self.view.group_named(name) if self.view is not None else None
         if known is not None and known.spec != spec:
             raise Refused(f"group {name} exists, and is {known.spec}, not {spec}")
+        self._use(name, TROUPE)
         self._troupes.serve(name, instance, service)
         await self._host(self._node.serve(service, spec))
 
@@ -231,6 +238,12 @@ class Process:
         if service is None:
             service = self._services[cls] = ServiceType(cls)
         return Troupe(self._troupes, service, name or service.name)
+
+    def _use(self, name: str, what: str) -> None:
+        """Take the name for that.  Raises `ConfigurationError` if this process has it for something else."""
+        used = self._uses.setdefault(name, what)
+        if used != what:
+            raise ConfigurationError(f"{name!r} is {used} at this process: {what} needs another name")
 
     async def _host(self, request: Host) -> None:
         name = request.spec.name
@@ -247,6 +260,7 @@ class Process:
                     waiter.result()
         except BaseException:
             self._groups.pop(name, None)
+            self._uses.pop(name, None)
             self._driver.submit(Unhost(name))
             raise
         finally:
@@ -376,12 +390,7 @@ class Process:
         for note in notes:
             log.debug("%s %s", self.name, note)
             if self.on_notes is not None:
-                self.on_notes(note)
-
-
-def _order(order: Order | str) -> Order:
-    try:
-        return Order(order)
-    except ValueError:
-        known = ", ".join(o.value for o in Order)
-        raise ConfigurationError(f"order {order!r} is none of {known}") from None
+                try:
+                    self.on_notes(note)
+                except Exception:
+                    log.exception("%s: on_notes failed, and the node goes on", self.name)

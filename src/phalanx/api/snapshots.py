@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from phalanx.api.arguments import bytes_of
 from phalanx.errors import NotHappened, Unavailable
 from phalanx.model.globalstate import GlobalState
 from phalanx.model.view import Name, View
@@ -22,7 +23,7 @@ class Snapshots:
 
     def __init__(self, me: Name, group: str, record: Callable[[], bytes]) -> None:
         self._group = group
-        self._recorder = Recorder(me, record)
+        self._recorder = Recorder(me, lambda: bytes_of(record(), f"what record() of group {group} returns"))
         self._asked: dict[Key, asyncio.Future[GlobalState]] = {}
         self._turn = asyncio.Lock()
         """Of those who ask here: one snapshot at a time, so there are no more of them than members."""
