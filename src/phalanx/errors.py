@@ -36,7 +36,7 @@ class WrongCluster(NotHappened):
 
 
 class TooLarge(NotHappened):
-    """A message, value or key exceeds a named limit."""
+    """A message, value or key, or the result of a query, exceeds a named limit."""
 
 
 class Quota(NotHappened):

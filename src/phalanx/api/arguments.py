@@ -1,5 +1,5 @@
-"""What callers hand over, looked at before anything is done with it: further in a mistake would stop a node, block a group,
-or be waited for without end."""
+"""What callers hand over, looked at first: further in a mistake would stop a node, block a group, or be waited for
+without end."""
 
 from typing import Any
 

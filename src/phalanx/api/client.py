@@ -19,7 +19,7 @@ from phalanx.api.backup.taking import take
 from phalanx.api.store import Store
 from phalanx.api.tls import TLS
 from phalanx.api.watch import Watch
-from phalanx.errors import OutcomeUnknown, Unavailable
+from phalanx.errors import OutcomeUnknown, TooLarge, Unavailable
 from phalanx.model.clock import SECOND
 from phalanx.model.replicated import Kind
 from phalanx.model.view import Address
@@ -28,6 +28,7 @@ from phalanx.node.status import Status
 from phalanx.replication.calls import Ask, Call, Cancel, CloseAll, Completed, End, Read, error_of
 from phalanx.replication.client import ClientMachine
 from phalanx.replication.following import FROM_NOW, Ended, Fed, Follow, Unfollow
+from phalanx.replication.inflight import COMMAND_BYTES_MAX
 from phalanx.replication.objects import Invocation, ObjectType, describe
 from phalanx.runtime.clock import system_clock
 from phalanx.runtime.contract import Transport
@@ -140,7 +141,7 @@ class Client:
     ) -> Completed:
         """Have the group run it, or answer it.  Raises as `Replicated.call` says."""
         name, types = invocation.operation.id, invocation.operation.types
-        arguments = invocation.arguments
+        arguments = _sized(invocation.arguments)
         deadline = self._deadline(timeout_s)
         if invocation.operation.kind is Kind.COMMAND:
             return await self._submit(lambda token: Call(token, group, name, types, arguments, deadline))
@@ -153,7 +154,7 @@ class Client:
         name, types = invocation.operation.id, invocation.operation.types
         beginning = FROM_NOW if position is None else position
         patience_ns = 0 if patience_s is None else max(1, int(patience_s * SECOND))
-        request = Follow(token, group, name, types, invocation.arguments, beginning, patience_ns)
+        request = Follow(token, group, name, types, _sized(invocation.arguments), beginning, patience_ns)
 
         def begin() -> None:
             if self._closed or self._driver.closed.done():
@@ -205,6 +206,13 @@ class Client:
             future = self._futures.get(delivery.token)
             if future is not None and not future.done():
                 future.set_result(delivery)
+
+
+def _sized(arguments: bytes) -> bytes:
+    """Raises `TooLarge`, as a node would: no frame could hold what is much larger."""
+    if len(arguments) > COMMAND_BYTES_MAX:
+        raise TooLarge(f"{len(arguments)} bytes of arguments, the limit is {COMMAND_BYTES_MAX}")
+    return arguments
 
 
 class Replicated(Generic[T]):

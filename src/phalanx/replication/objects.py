@@ -13,6 +13,7 @@ and callers send the fingerprint of the one operation that they call.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator
 from types import GenericAlias
 from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast, get_type_hints
@@ -20,7 +21,7 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeAlias, 
 import msgspec
 
 from phalanx.errors import ConfigurationError
-from phalanx.model.replicated import MARK, Context, Kind, Mark
+from phalanx.model.replicated import MARK, CommandFailed, Context, Kind, Mark
 from phalanx.replication import contract
 from phalanx.replication.outcome import Outcome, Returned, exception_of
 from phalanx.replication.state import StateCodec
@@ -33,9 +34,21 @@ R_co = TypeVar("R_co", covariant=True)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
+RESULT_BYTES_MAX = 7 << 20
+"""An encoded result: the answer travels in one frame (`wire.frame.BODY_BYTES_MAX`), with room to spare, and every host
+keeps what a command has answered until its client has it."""
+
+_PLACE = re.compile(r" - at `\$\[(\d+)\](.*)`$")
+"""Where msgspec says that a tuple of arguments is at fault."""
+
+
 class UnencodableResult(Exception):
     """A method returned what has no encoding, against its annotation.  Unlike after any other exception of a command,
     its changes stand: it did return."""
+
+
+class OversizedResult(UnencodableResult):
+    """It returned more than `RESULT_BYTES_MAX`."""
 
 
 Watcher: TypeAlias = "Callable[[Operation | TickHook, Any, tuple[Any, ...], Context], Returned]"
@@ -53,6 +66,8 @@ class Operation:
         self.atomic = mark.atomic
         self.when_full = mark.when_full
         self.function = function
+        self.effect = " (its changes stand)" if mark.kind is Kind.COMMAND else ""
+        """Of a call whose result cannot be told."""
         self._context = ""
         self._by_position = 0
         """So many of the arguments come first, and may be passed without their names, which is faster."""
@@ -76,10 +91,23 @@ class Operation:
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Arguments as they travel.  Raises `TypeError` as a call of the method would."""
         if kwargs or len(args) != len(self._names):
-            bound = self._signature.bind(*args, **kwargs)
+            try:
+                bound = self._signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{self.where}: {error}") from None
             bound.apply_defaults()  # the caller's defaults hold, not those of whatever code a replica runs
             args = tuple(bound.arguments.values())
-        return _ENCODER.encode(args)
+        try:
+            return _ENCODER.encode(args)
+        except (TypeError, OverflowError) as error:
+            raise TypeError(f"{self.where}: an argument cannot be encoded: {error}") from error
+
+    def fault(self, error: Exception) -> str:
+        """What `decode` has raised, in the words of the method."""
+        place = _PLACE.search(text := str(error))
+        if place is None or int(place[1]) >= len(self._names):
+            return f"{self.where}: {text}"
+        return f"{self.where}, parameter {self._names[int(place[1])]!r}{place[2]}: {text[: place.start()]}"
 
     def decode(self, arguments: bytes) -> tuple[Any, ...]:
         """Arguments for `run`, in the order of `parameters`.  Raises `msgspec.DecodeError` if they do not fit
@@ -109,12 +137,17 @@ class Operation:
             arguments = arguments[: self._by_position]
         result = self.function(instance, *arguments, **named)
         try:
-            return Returned(_ENCODER.encode(result))
+            data = _ENCODER.encode(result)
         except Exception as error:
-            raise UnencodableResult(f"{self.where} returned {type(result).__name__}: {error}") from error
+            raise UnencodableResult(f"{self.where} returned {type(result).__name__}{self.effect}: {error}") from error
+        if len(data) > RESULT_BYTES_MAX:
+            text = f"{self.where} returned {len(data)} bytes, the limit is {RESULT_BYTES_MAX}: have it return a part"
+            raise OversizedResult(text + self.effect)
+        return Returned(data)
 
     def result(self, outcome: Outcome) -> Any:
-        """What the method returned; or raise what it raised."""
+        """What the method returned; or raise what it raised, and `msgspec.DecodeError` if it returned what its annotation
+        does not allow."""
         if isinstance(outcome, Returned):
             return self._result_decoder.decode(outcome.value)
         raise exception_of(outcome, self.raises)
@@ -183,8 +216,13 @@ class Invocation(NamedTuple, Generic[R_co]):
     arguments: bytes
 
     def result(self, outcome: Outcome) -> R_co:
-        """What the method returned; or raise what it raised."""
-        return cast(R_co, self.operation.result(outcome))
+        """What the method returned; or raise what it raised, and `CommandFailed` if it returned what its annotation does
+        not allow."""
+        try:
+            return cast(R_co, self.operation.result(outcome))
+        except msgspec.DecodeError as error:
+            text = f"{self.operation.where} returned what its annotation does not allow{self.operation.effect}: {error}"
+            raise CommandFailed(type(error).__name__, text) from error
 
 
 class ObjectType(Generic[T]):

@@ -13,6 +13,9 @@ from phalanx.model.replicated import CommandFailed
 TEXT_CHARACTERS_MAX = 1_000
 """The text of an exception is cut at this length: it is kept in the session table of every replica."""
 
+ARGS_BYTES_MAX = 64 << 10
+"""The encoded `args` of an exception, for the same reason: beyond it only its text travels."""
+
 STANDARD: dict[str, type[Exception]] = {
     cls.__name__: cls
     for cls in (
@@ -54,13 +57,17 @@ class Raised(msgspec.Struct, frozen=True, array_like=True, tag="!", gc=False):
 Outcome = Returned | Raised
 
 
-def raised(error: Exception) -> Raised:
+def raised(error: BaseException) -> Raised:
     """The exception as a value."""
     try:
         args = msgspec.msgpack.encode(error.args)
     except Exception:  # whatever the user's objects do when encoded: the exception travels by its text then
         args = b""
-    return Raised(type(error).__name__, args, str(error)[:TEXT_CHARACTERS_MAX])
+    try:
+        text = str(error)[:TEXT_CHARACTERS_MAX]
+    except Exception as another:
+        text = f"(its text cannot be told: {type(another).__name__})"
+    return Raised(type(error).__name__, args if len(args) <= ARGS_BYTES_MAX else b"", text)
 
 
 def exception_of(outcome: Raised, declared: tuple[type[Exception], ...]) -> Exception:

@@ -39,7 +39,7 @@ from phalanx.replication.actions import (
 from phalanx.replication.audit import AUDIT_INTERVAL, Audit
 from phalanx.replication.entries import UNREADABLE, Close, Open, Report, Run, Tick, Touch
 from phalanx.replication.messages import Reason
-from phalanx.replication.objects import ObjectType, Operation, UnencodableResult
+from phalanx.replication.objects import ObjectType, Operation, OversizedResult, UnencodableResult
 from phalanx.replication.outcome import Outcome, Returned, raised
 from phalanx.replication.saving import Counters, Restoration
 from phalanx.replication.session import LIMITS, Limits
@@ -199,14 +199,14 @@ class Replica(Generic[T]):
         try:
             arguments = operation.decode(encoded)
         except UNREADABLE as error:
-            return Refusal(Reason.ARGUMENTS, f"{operation.where}: {error}")
+            return Refusal(Reason.ARGUMENTS, operation.fault(error))
         try:
             outcome: Outcome = operation.run(self._object, arguments, context)
         except MemoryError:
             raise  # it is this process that failed, not the command
         except UnencodableResult as error:
             outcome = raised(error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit() would end every host, one after the other
             if self._undo is not None and not operation.atomic:
                 self._object = self._undo.before()
             return raised(error)
@@ -231,7 +231,7 @@ class Replica(Generic[T]):
             hook.run(self._object, (), context)
         except MemoryError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self._undo is not None:
                 self._object = self._undo.before()
             return [TickFailed(f"{type(error).__name__}: {error}")]
@@ -249,12 +249,14 @@ class Replica(Generic[T]):
         try:
             arguments = found.decode(encoded)
         except UNREADABLE as error:
-            return Refusal(Reason.ARGUMENTS, f"{found.where}: {error}")
+            return Refusal(Reason.ARGUMENTS, found.fault(error))
         try:
             return found.run(self._object, arguments, self._context(str(self._me)))
         except MemoryError:
             raise
-        except Exception as error:
+        except OversizedResult as error:
+            return Refusal(Reason.TOO_LARGE, str(error))
+        except (Exception, SystemExit) as error:
             return raised(error)
 
     def feed(self, operation_id: str, types: int, encoded: bytes) -> tuple[Operation, tuple[Any, ...]] | Refusal:
@@ -265,7 +267,7 @@ class Replica(Generic[T]):
         try:
             return found, found.decode(encoded)
         except UNREADABLE as error:
-            return Refusal(Reason.ARGUMENTS, f"{found.where}: {error}")
+            return Refusal(Reason.ARGUMENTS, found.fault(error))
 
     # --- audits ---------------------------------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ class _Observer:
         except UnencodableResult as error:
             fail("result", f"{called}: {error}; the annotation says otherwise, and callers get CommandFailed")
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             changed = state.digest(instance).value != before[0]
             if operation.kind is Kind.QUERY and changed:
                 fail("query", f"{called} is a query and has changed the state to {state_text(instance)}")

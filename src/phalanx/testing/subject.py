@@ -81,7 +81,7 @@ class Alone:
             return operation.run(self.instance, operation.decode(arguments), context)
         except UnencodableResult as error:
             return raised(error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if isinstance(operation, TickHook) or not operation.atomic:
                 self.instance = self._kind.state.restore(before)
             return raised(error)
