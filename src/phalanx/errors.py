@@ -139,3 +139,12 @@ class ClusterSuperseded(PhalanxError):
 
 class ConfigurationError(PhalanxError, ValueError):
     """An argument, option or file makes no sense; nothing was started."""
+
+
+class DataDirectoryInUse(ConfigurationError):
+    """Another process works in this data directory, or this one has opened it before; nothing was started."""
+
+
+class DamagedVoteFile(PhalanxError):
+    """The vote file of a data directory exists, but no record in it is whole.  What this node has promised is unknown, so
+    it must not answer in its old identity: remove its data directory and let it join as a new one."""

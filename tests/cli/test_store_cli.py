@@ -113,3 +113,10 @@ def test_leases(shell: Shell) -> None:
     assert [shell("lease", word, name)[0] for word in ("revoke", "show", "keep")] == [5, 5, 5]
     assert shell("kv", "put", "lease/a", "1", "--lease", name)[0] == 1
     assert shell("lease", "grant", "0.1")[0] == 3
+
+
+@pytest.mark.parametrize("words", [["kv", "get", "k", "-e", "localhost"], ["status", "-e", "localhost"]])
+def test_an_endpoint_that_is_no_address_is_a_mistake_of_the_command_line(words: list[str]) -> None:
+    done = CliRunner().invoke(command_line(), words)
+    assert done.exit_code == 2
+    assert "'localhost' is no HOST:PORT" in done.output

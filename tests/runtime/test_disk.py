@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from phalanx.runtime.disk import SLOT_BYTES_MIN, DamagedVoteFile, DataDirectoryInUse, FileDisk, VoteFile
+from phalanx.errors import DamagedVoteFile, DataDirectoryInUse
+from phalanx.runtime.disk import SLOT_BYTES_MIN, FileDisk, VoteFile
 from tests.runtime.toys import TEXT, Text, on_loop
 
 SHARED_DIRECTORY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

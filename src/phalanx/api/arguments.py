@@ -1,9 +1,13 @@
 """What callers hand over, looked at first: further in a mistake would stop a node, block a group, or be waited for
 without end."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from phalanx.errors import ConfigurationError
+from phalanx.group.ranges import is_name
+from phalanx.model.view import Address, Name
+from phalanx.runtime.connection import is_address
 
 
 def bytes_of(data: Any, what: str) -> bytes:
@@ -23,3 +27,48 @@ def name_of(name: Any, what: str) -> str:
     if not name:
         raise ConfigurationError(f"{what} must not be empty")
     return name
+
+
+def node_name(name: Any) -> Name:
+    """The name.  Raises `ConfigurationError` if no node can have it, and `TypeError` if it is no text."""
+    if not is_name(name_of(name, "the name of a node")) or not name.isprintable():
+        raise ConfigurationError(
+            f"{name!r} cannot be the name of a node: it is too long, or has what cannot be printed"
+        )
+    return str(name)
+
+
+def address_of(address: Any) -> Address:
+    """The address, if it can be dialled.  Raises `ConfigurationError` if not, and `TypeError` if it is no text."""
+    if not isinstance(address, str):
+        raise TypeError(f"an address is a str like 'host:port', not {type(address).__name__}")
+    if not is_address(address):
+        raise ConfigurationError(f"{address!r} is no address; one looks like host:port or [::1]:port")
+    return address
+
+
+def addresses_of(given: Iterable[Any], what: str) -> tuple[Address, ...]:
+    """Several of them.  Raises as `address_of`, and `TypeError` for one text instead of a sequence."""
+    if isinstance(given, str):
+        raise TypeError(f"{what} are a sequence of addresses: give [{given!r}]")
+    return tuple(address_of(address) for address in given)
+
+
+def peers_of(given: Iterable[Any]) -> tuple[tuple[Name, Address], ...]:
+    """Names and addresses.  Raises as `node_name` and `address_of`, and `TypeError` for what are no pairs."""
+    peers = []
+    for peer in given:
+        if not isinstance(peer, tuple | list) or len(peer) != 2:
+            raise TypeError(f"peers are pairs of a name and an address, not {peer!r}")
+        peers.append((node_name(peer[0]), address_of(peer[1])))
+    return tuple(peers)
+
+
+def place_of(listen: Any) -> tuple[str, int]:
+    """Host and port to listen at; port 0 is any free one.  Raises as `address_of`."""
+    host, colon, port = listen.rpartition(":") if isinstance(listen, str) else ("", "", "")
+    if port == "0":
+        address_of(f"{host}{colon}1")
+    else:
+        address_of(listen)
+    return host.removeprefix("[").removesuffix("]"), int(port)

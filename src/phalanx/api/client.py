@@ -13,13 +13,14 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import msgspec
 
+from phalanx.api.arguments import addresses_of
 from phalanx.api.backup.format import Backup
 from phalanx.api.backup.restoring import restore
 from phalanx.api.backup.taking import take
 from phalanx.api.store import Store
 from phalanx.api.tls import TLS
 from phalanx.api.watch import Watch
-from phalanx.errors import OutcomeUnknown, TooLarge, Unavailable
+from phalanx.errors import ConfigurationError, OutcomeUnknown, TooLarge, Unavailable
 from phalanx.model.clock import SECOND
 from phalanx.model.replicated import Kind
 from phalanx.model.view import Address
@@ -277,9 +278,12 @@ async def connect(*endpoints: Address, timeout_s: float = TIMEOUT_S, tls: TLS | 
     are learned.  `timeout_s`: the default deadline of calls.  `tls`: what nodes under TLS want to see; their certificates
     must name the hosts of these addresses.
 
-    Raises `ConfigurationError` if a file of `tls` cannot be used.  Calls to nodes that refuse this client, or that it
-    refuses, end at their deadline with `Unavailable`, which says why: nothing has happened.
+    Raises `ConfigurationError` if these are no addresses, or a file of `tls` cannot be used, and `TypeError`.  Calls to nodes
+    that refuse this client, or that it refuses, end at their deadline with `Unavailable`, which says why: nothing has
+    happened.
     """
+    if not addresses_of(endpoints, "endpoints"):
+        raise ConfigurationError("give the address of a node: connect('host:port')")
     transport = TcpTransport.client(tls=tls.credentials() if tls is not None else None)
     client = Client(endpoints, cast(Transport, transport), timeout_s, transport.explain)
     try:

@@ -24,6 +24,13 @@ Objects = Mapping[str, tuple[type[Any], int] | Hosted]
 """By name."""
 
 
+def hosted_of(name: str, what: object) -> Hosted:
+    """What is to be hosted under a name.  Raises `TypeError` for what does not say it."""
+    if isinstance(what, tuple) and what and isinstance(what[0], type):
+        return Hosted(*what)
+    raise TypeError(f"objects[{name!r}] must be (Class, lease_ms) or Hosted(Class, ...), not {what!r}")
+
+
 def described(
     name: str, cls: type[T], lease_ms: int = 0, durable: bool = False, min_copies: int = 1
 ) -> tuple[ObjectType[T], GroupSpec]:

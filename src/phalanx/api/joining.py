@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from phalanx.api.hosted import Hosted, Objects
+from phalanx.api.arguments import addresses_of, node_name, peers_of, place_of
+from phalanx.api.hosted import Objects, hosted_of
 from phalanx.api.process import Process
 from phalanx.api.storage import open_storage
 from phalanx.api.tls import TLS
@@ -12,13 +13,6 @@ from phalanx.errors import ConfigurationError
 from phalanx.group.config import Config, Limits, Timing
 from phalanx.model.view import Address, Name
 from phalanx.runtime.transport import TcpTransport
-
-
-def _endpoint(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit():
-        raise ConfigurationError(f"{text!r} is no address; one looks like host:port")
-    return host, int(port)
 
 
 @asynccontextmanager
@@ -50,33 +44,39 @@ async def join(
     tls: talk to nobody without TLS and a certificate, members and clients alike (see `TLS`); all of a cluster do, or
         none.  None: who can reach the port is believed.
 
-    Raises `ConfigurationError` for settings that make no sense, `OSError` if the address cannot be used,
-    `runtime.disk.DataDirectoryInUse` and `DamagedVoteFile`.
+    Raises `ConfigurationError` for settings that make no sense, and `TypeError`; `OSError` if the address cannot be used;
+    `DataDirectoryInUse` and `DamagedVoteFile`.
     """
-    host, port = _endpoint(listen)
+    host, port = place_of(listen)
+    node_name(name)
+    seeds, peers = addresses_of(seeds, "seeds"), peers_of(peers)
     if bootstrap and peers:
         raise ConfigurationError("bootstrap founds a cluster alone: give no peers")
-    if peers and (name, listen) not in [tuple(peer) for peer in peers]:
+    if peers and (name, listen) not in peers:
         raise ConfigurationError(f"{name} at {listen} is not among the founding peers {list(peers)}")
+    hosted = {each: hosted_of(each, what) for each, what in (objects or {}).items()}
     credentials = tls.credentials(host) if tls is not None else None
-    storage = open_storage(data)
-    try:
-        if storage.log is None and any(Hosted(*what).durable for what in (objects or {}).values()):
-            raise ConfigurationError("a durable object needs a data directory")
-        if not (peers or seeds or bootstrap or storage.votes is not None):
-            raise ConfigurationError("say how to begin: seeds to join, peers to found with, or bootstrap")
-        transport = await TcpTransport.listen(host, port, tls=credentials)
-    except BaseException:
-        storage.close()
-        raise
-    if bootstrap:
-        peers = ((name, transport.address),)
-    config = Config(name, transport.address, tuple(seeds), tuple(peers), (), timing, limits)
 
     def client() -> TcpTransport:
         return TcpTransport.client(tls=credentials)
 
-    process = Process(config, transport, storage, client, objects, lambda: transport.refusals)
+    storage = open_storage(data)
+    transport = None
+    try:
+        if storage.log is None and any(each.durable for each in hosted.values()):
+            raise ConfigurationError("a durable object needs a data directory")
+        if not (peers or seeds or bootstrap or storage.votes is not None):
+            raise ConfigurationError("say how to begin: seeds to join, peers to found with, or bootstrap")
+        transport = await TcpTransport.listen(host, port, tls=credentials)
+        if bootstrap:
+            peers = ((name, transport.address),)
+        config = Config(name, transport.address, seeds, peers, (), timing, limits)
+        process = Process(config, transport, storage, client, hosted, lambda: transport.refusals)
+    except BaseException:
+        storage.close()
+        if transport is not None:
+            await transport.close()
+        raise
     process.start()
     try:
         await process.joined()

@@ -15,14 +15,29 @@ from phalanx.api.client import Client, connect
 from phalanx.api.store import Store
 from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError, NotHappened, OutcomeUnknown, PhalanxError
+from phalanx.runtime.connection import is_address
 from phalanx.runtime.loop import run
 from phalanx.services.store.values import Versioned
 
 T = TypeVar("T")
 
+
+def _addresses(words: list[str]) -> list[str]:
+    for word in words:
+        if not is_address(word):
+            raise typer.BadParameter(f"{word!r} is no HOST:PORT")
+    return words
+
+
 Endpoints = Annotated[
     list[str],
-    typer.Option("--endpoint", "-e", envvar="PHALANX_ENDPOINTS", help="HOST:PORT of a node; may be repeated."),
+    typer.Option(
+        "--endpoint",
+        "-e",
+        envvar="PHALANX_ENDPOINTS",
+        help="HOST:PORT of a node; may be repeated.",
+        callback=_addresses,
+    ),
 ]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds that the call may take.")]
 Files = tuple[Path, Path, Path] | None

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from phalanx.api.storage import RECORDS
-from phalanx.errors import PhalanxError
+from phalanx.errors import DataDirectoryInUse, PhalanxError
 from phalanx.group.messages import Ceiling, Chunk, Data, Record, Turned
-from phalanx.runtime.disk import DataDirectoryInUse, VoteFile
+from phalanx.runtime.disk import VoteFile
 from phalanx.runtime.files import PosixFiles
 from phalanx.runtime.log import look, repair
 from phalanx.runtime.segments import DamagedLog

@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from phalanx.errors import ConfigurationError, PhalanxError
+from phalanx.errors import DamagedVoteFile, DataDirectoryInUse
 from phalanx.runtime.contract import Stored
 from phalanx.runtime.space import NoRoom, undone_if_refused
 from phalanx.wire.codec import Codec
@@ -36,15 +36,6 @@ SLOT_BYTES_MIN = 4096
 
 _PREFIX = struct.Struct("<QI")
 _SLOT_SIZES = tuple(SLOT_BYTES_MIN << n for n in range(13))  # up to 16 MiB: holds the largest frame
-
-
-class DamagedVoteFile(PhalanxError):
-    """The file exists, but no record in it is whole.  What this node has promised is unknown, so it must not answer in
-    its old identity: remove its data directory and let it join as a new one."""
-
-
-class DataDirectoryInUse(ConfigurationError):
-    """Another process works in this data directory."""
 
 
 class _Copy(NamedTuple):

@@ -84,7 +84,7 @@ class Replicated(Generic[T]):
 @contextmanager
 def connect(*endpoints: Address, timeout_s: float = TIMEOUT_S, tls: TLS | None = None) -> Iterator[Client]:
     """A client of the cluster that has nodes at these addresses ("host:port"), with a thread of its own, which ends with
-    the block.  `timeout_s`: the default deadline of calls.  `tls`: as for `phalanx.connect`.
+    the block.  `timeout_s`: the default deadline of calls.  `tls`: as for `phalanx.connect`.  Raises what that raises.
 
     Calls that other threads have under way at the end of the block raise `OutcomeUnknown`, later ones `Unavailable`.
     """
