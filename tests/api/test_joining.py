@@ -105,3 +105,60 @@ def test_a_node_can_listen_at_an_address_of_ipv6() -> None:
     except OSError:
         pytest.skip("there is no IPv6 here")
     assert run(beginning(listen="[::1]:0", bootstrap=True)).startswith("[::1]:")
+
+
+class AnotherCounter:
+    value: int = 0
+
+    @phalanx.command
+    def add(self, amount: int) -> int:
+        self.value += amount
+        return self.value
+
+    @phalanx.query
+    def read(self) -> int:
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("hosted", "text"),
+    [
+        (phalanx.Hosted(AnotherCounter), "a host it with another version of the class"),
+        (phalanx.Hosted(Counter, lease_ms=500), "a host it with other settings: lease_ms=0 there and 500 here"),
+        (phalanx.Hosted(Counter, durable=True), "other settings: durable=False there and True here"),
+    ],
+)
+def test_a_node_that_cannot_host_its_objects_does_not_join(hosted: phalanx.Hosted, text: str, tmp_path: Path) -> None:
+    async def both() -> None:
+        async with join("a", bootstrap=True, objects={"C": (Counter, 0)}) as first:
+            with pytest.raises(phalanx.Refused, match=f"^C cannot be hosted here: .*{text}"):
+                await beginning("b", seeds=[first.address], objects={"C": hosted}, data=tmp_path)
+            assert await first.client().object(Counter, "C").call(Counter.add, 1) == 1
+
+    run(both())
+
+
+def test_a_durable_group_that_waits_for_its_hosts_is_not_hosted_by_another_version(tmp_path: Path) -> None:
+    """After a total failure as well: the node says so, instead of waiting for what cannot come."""
+
+    async def in_turn() -> None:
+        await beginning(bootstrap=True, data=tmp_path, objects={"C": phalanx.Hosted(Counter, durable=True)})
+        with pytest.raises(phalanx.Refused, match="a host it with another version of the class"):
+            await beginning(data=tmp_path, objects={"C": phalanx.Hosted(AnotherCounter, durable=True)})
+        await beginning(data=tmp_path, objects={"C": phalanx.Hosted(Counter, durable=True)})
+
+    run(in_turn())
+
+
+def test_hosting_what_is_another_thing_elsewhere_says_what_differs() -> None:
+    async def both() -> None:
+        async with join("a", bootstrap=True) as first, join("b", seeds=[first.address]) as second:
+            await first.group("log", "fifo")
+            with pytest.raises(
+                phalanx.Refused, match="at a that group is of payloads, here it would be of a replicated object"
+            ):
+                await second.host(Counter, "log")
+            with pytest.raises(phalanx.Refused, match="other settings: order=fifo there and total here"):
+                await second.group("log", "total")
+
+    run(both())

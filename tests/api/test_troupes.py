@@ -248,7 +248,7 @@ def test_classes_and_calls_that_make_no_sense_are_refused() -> None:
                 await process.serve(instance)
         with pytest.raises(phalanx.ConfigurationError, match="already"):
             await process.serve(Sensor(1))
-        with pytest.raises(phalanx.Refused, match="exists"):
+        with pytest.raises(phalanx.Refused, match="other settings: order=total there and fifo here"):
             await cluster["b"].serve(Sensor(1), order="fifo")
         with pytest.raises(phalanx.ConfigurationError, match="combine"):
             await process.troupe(Sensor).combined(Sensor.temperature, "attic")

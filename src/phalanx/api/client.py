@@ -278,9 +278,9 @@ async def connect(*endpoints: Address, timeout_s: float = TIMEOUT_S, tls: TLS | 
     are learned.  `timeout_s`: the default deadline of calls.  `tls`: what nodes under TLS want to see; their certificates
     must name the hosts of these addresses.
 
-    Raises `ConfigurationError` if these are no addresses, or a file of `tls` cannot be used, and `TypeError`.  Calls to nodes
-    that refuse this client, or that it refuses, end at their deadline with `Unavailable`, which says why: nothing has
-    happened.
+    Raises `ConfigurationError` if these are no addresses, or a file of `tls` cannot be used, and `TypeError`.  Calls to
+    nodes that refuse this client, or that it refuses, end at their deadline with `Unavailable`, which says why: nothing
+    has happened.
     """
     if not addresses_of(endpoints, "endpoints"):
         raise ConfigurationError("give the address of a node: connect('host:port')")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from phalanx.api.arguments import name_of
-from phalanx.model.view import GroupSpec, Order
+from phalanx.model.view import Group, GroupSpec, Order, View
 from phalanx.replication.objects import ObjectType, describe
 
 T = TypeVar("T")
@@ -48,3 +48,47 @@ def described(
         durable,
         min_copies,
     )
+
+
+_PLAIN = "payloads"
+_KINDS = {
+    "": _PLAIN,
+    "global-state": "payloads with global states",
+    "object": "a replicated object",
+    "troupe": "a troupe",
+}
+"""By what the contract begins with."""
+
+
+def why_refused(view: View | None, spec: GroupSpec) -> str | None:
+    """Why this process cannot host that group: the cluster has another of its name.  None: it has not, as far as the view
+    says."""
+    suspended = [each.group for each in view.suspended] if view is not None else []
+    for group in (*(view.groups if view is not None else ()), *suspended):
+        if group.spec.name == spec.name and group.spec != spec:
+            return f"{spec.name} cannot be hosted here: {_difference(group, spec)}; nothing was changed"
+    return None
+
+
+def _difference(group: Group, wanted: GroupSpec) -> str:
+    there, hosts = group.spec, ", ".join(group.hosts)
+    kinds = [_KINDS.get(spec.contract.partition("/")[0], spec.contract) for spec in (there, wanted)]
+    if kinds[0] != kinds[1]:
+        return f"at {hosts} that group is of {kinds[0]}, here it would be of {kinds[1]}"
+    if there.contract != wanted.contract:
+        return (
+            f"{hosts} host it with another version of the class (other methods, types or state): "
+            "start this node with theirs, or give the new version another name"
+        )
+    fields = [
+        f"{field}={there_is} there and {here} here"
+        for field, there_is, here in (
+            ("order", there.order.value, wanted.order.value),
+            ("uniform", there.uniform, wanted.uniform),
+            ("lease_ms", there.lease_ms, wanted.lease_ms),
+            ("durable", there.durable, wanted.durable),
+            ("min_copies", there.min_copies, wanted.min_copies),
+        )
+        if there_is != here
+    ]
+    return f"{hosts} host it with other settings: {', '.join(fields)}"

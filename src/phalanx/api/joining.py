@@ -45,7 +45,8 @@ async def join(
         none.  None: who can reach the port is believed.
 
     Raises `ConfigurationError` for settings that make no sense, and `TypeError`; `OSError` if the address cannot be used;
-    `DataDirectoryInUse` and `DamagedVoteFile`.
+    `DataDirectoryInUse` and `DamagedVoteFile`; `Refused` if one of the objects is another one in the cluster: of another
+    version of the class, or with other settings.
     """
     host, port = place_of(listen)
     node_name(name)

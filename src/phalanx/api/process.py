@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.groups import Changed, Group
-from phalanx.api.hosted import Objects, described
+from phalanx.api.hosted import Objects, described, why_refused
 from phalanx.api.snapshots import Snapshots
 from phalanx.api.storage import Storage
 from phalanx.api.troupes import Troupe, Troupes
@@ -76,6 +76,7 @@ class Process:
         self._left = asyncio.Event()
         self._leaving = False
         kinds = {name: described(name, *what) for name, what in (objects or {}).items()}
+        self._first = [spec for _, spec in kinds.values()]
         self._node = Node(config, storage.votes, random.Random(), system_clock(), kinds, storage.journal)
         self._driver = Driver(
             self._node,
@@ -118,9 +119,12 @@ class Process:
         return dict(self._refusals())
 
     async def joined(self) -> View:
-        """Wait until this process is a full member of a view."""
+        """Wait until this process is a full member of a view.  Raises `Refused` if it cannot host one of its objects,
+        because there is another of its name."""
         while self.view is None or self.view.rank(self.name) < 0:
             await self._next_view()
+        for spec in self._first:
+            self._claim(spec, OBJECT)
         return self.view
 
     async def views(self) -> AsyncIterator[View]:
@@ -176,7 +180,7 @@ class Process:
         spec = groups.described(name, order, uniform, durable, min_copies, has_state, record is not None)
         if name in self._groups:
             raise ConfigurationError(f"this process has joined group {name!r} already")
-        self._use(name, GROUP)
+        self._claim(spec, GROUP)
         limits, node = self._config.limits, self._node
         snapshots = None if record is None else Snapshots(self.name, name, record)
         group = Group(spec, self._driver, node.group.backlog, limits, snapshot, restore, node.no_room, snapshots)
@@ -200,12 +204,9 @@ class Process:
         nothing on disk.
         """
         kind, spec = described(name, cls, lease_ms, durable, min_copies)
-        self._use(name := spec.name, OBJECT)
-        known = self.view.group_named(name) if self.view is not None else None
-        if known is not None and known.spec != spec:
-            raise Refused(f"group {name} exists, and is {known.spec}, not {spec}")
-        await self._host(self._node.host(name, kind, spec))
-        return Replicated(self.client(), kind, name, TIMEOUT_S)
+        self._claim(spec, OBJECT)
+        await self._host(self._node.host(spec.name, kind, spec))
+        return Replicated(self.client(), kind, spec.name, TIMEOUT_S)
 
     async def serve(self, instance: object, name: str = "", order: Order | str = Order.TOTAL) -> None:
         """Take a place among the hosts of a troupe: what is called of it (`troupe`) is executed by `instance`; its class
@@ -225,10 +226,7 @@ class Process:
         service = ServiceType(type(instance))
         name = name or service.name
         spec = GroupSpec(name, groups.order_of(order), contract=service.contract)
-        known = self.view.group_named(name) if self.view is not None else None
-        if known is not None and known.spec != spec:
-            raise Refused(f"group {name} exists, and is {known.spec}, not {spec}")
-        self._use(name, TROUPE)
+        self._claim(spec, TROUPE)
         self._troupes.serve(name, instance, service)
         await self._host(self._node.serve(service, spec))
 
@@ -239,11 +237,15 @@ class Process:
             service = self._services[cls] = ServiceType(cls)
         return Troupe(self._troupes, service, name or service.name)
 
-    def _use(self, name: str, what: str) -> None:
-        """Take the name for that.  Raises `ConfigurationError` if this process has it for something else."""
-        used = self._uses.setdefault(name, what)
+    def _claim(self, spec: GroupSpec, what: str) -> None:
+        """Take the name for that.  Raises `ConfigurationError` if this process has it for something else, and `Refused` if
+        the cluster has another group of that name."""
+        used = self._uses.get(spec.name, what)
         if used != what:
-            raise ConfigurationError(f"{name!r} is {used} at this process: {what} needs another name")
+            raise ConfigurationError(f"{spec.name!r} is {used} at this process: {what} needs another name")
+        if (why := why_refused(self.view, spec)) is not None:
+            raise Refused(why)
+        self._uses[spec.name] = what
 
     async def _host(self, request: Host) -> None:
         name = request.spec.name
@@ -327,6 +329,7 @@ class Process:
             case GroupLost() | GroupSuspended() | Founded():
                 self._take_fate(delivery)
             case HostRefused(spec, reason):
+                reason = why_refused(self.view, spec) or reason
                 future = self._refused.get(spec.name)
                 if future is not None and not future.done():
                     future.set_exception(Refused(reason))
