@@ -55,13 +55,13 @@ def test_what_is_remembered_is_bounded_and_so_is_a_line(monkeypatch: pytest.Monk
     count("n:0", Refusal("certificate.name", "forgotten, so told again"))
     assert [who for who, _ in told] == [*(f"n:{number}" for number in range(10)), "n:0"]
     assert max(len(why) for _, why in told) == refusals.TEXT_MAX
-    assert count.explain().count("n:") == 3
+    assert count.explain({}).count("n:") == 3
 
 
 def test_an_address_that_is_reached_is_explained_no_more() -> None:
     count = Refusals(Told())
     count("a:1", ENDED, dialled=True)
     count("b:1", ENDED)
-    assert count.explain() == f"a:1: {ENDED.text}"
+    assert count.explain({}) == f"a:1: {ENDED.text}"
     count.reached("a:1")
-    assert count.explain() == ""
+    assert count.explain({}) == ""

@@ -238,8 +238,8 @@ class Process:
         return Troupe(self._troupes, service, name or service.name)
 
     def _claim(self, spec: GroupSpec, what: str) -> None:
-        """Take the name for that.  Raises `ConfigurationError` if this process has it for something else, and `Refused` if
-        the cluster has another group of that name."""
+        """Take the name for that.  Raises `ConfigurationError` if this process has it for something else, and `Refused`
+        if the cluster has another group of that name."""
         used = self._uses.get(spec.name, what)
         if used != what:
             raise ConfigurationError(f"{spec.name!r} is {used} at this process: {what} needs another name")

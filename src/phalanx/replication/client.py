@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from phalanx.model.clock import MILLISECOND, Instant
-from phalanx.model.machine import LinkDown, Output, Received, Refused, Send
+from phalanx.model.machine import LinkDown, LinkUp, Output, Received, Refused, Send
 from phalanx.model.view import Address
 from phalanx.replication.allegiance import Allegiance
 from phalanx.replication.calls import Ask, Call, Cancel, CloseAll, Completed, End, Read
@@ -60,6 +60,8 @@ class ClientMachine:
         self._works: dict[int, Work] = {}
         self._deadlines: list[tuple[int, int]] = []
         self._by_request: dict[int, Request] = {}
+        self._linked: set[Address] = set()
+        """Endpoints to which there is a link: of others the transport knows why not."""
         self._request = 0
         self._now = 0
         self._allegiance = Allegiance()
@@ -126,8 +128,12 @@ class ClientMachine:
             case CloseAll():
                 self._following.close(out)
                 self._close(out)
+            case LinkUp(address):
+                self._linked.add(address)
             case LinkDown(address) | Refused(address):
+                self._linked.discard(address)
                 for lane in self._lanes.values():
+                    lane.said.pop(address, None)  # the transport knows better
                     if lane.route.current == address:
                         self._fail_over(lane, now)
                 self._following.lost(address, now)
@@ -178,6 +184,7 @@ class ClientMachine:
             return
         match message:
             case Declined():
+                lane.note(known.endpoint, message.text)
                 if message.reason is Reason.EXPIRED:
                     self._expired(lane, errand, session, out)
                 else:
@@ -199,6 +206,7 @@ class ClientMachine:
 
     def _worked(self, lane: Lane, endpoint: Address) -> None:
         """That endpoint has answered."""
+        lane.said.pop(endpoint, None)
         if lane.silent:
             lane.silent = False
             lane.route.prefer(endpoint)
@@ -265,6 +273,8 @@ class ClientMachine:
         openings = [request for request, (errand, _) in lane.flight.items() if errand is OpenSession]
         kept = [self._by_request[request] for request in openings]
         lane.patience.silent()
+        if lane.route.current in self._linked:
+            lane.note(lane.route.current, "it does not answer")
         self._fail_over(lane, now)
         self._by_request.update(zip(openings, kept, strict=True))
         lane.openings.extend(openings)
@@ -345,11 +355,9 @@ class ClientMachine:
             return
         lane = self._lanes["" if isinstance(work.call, Ask) else work.call.group]
         if isinstance(work.call, Call) and work.live:
-            end, text = End.UNKNOWN, f"{why} before an answer came; it was sent"
+            end, text = End.UNKNOWN, f"{why} before an answer came; it was sent{lane.why()}"
         else:
-            end, text = End.NOT_HAPPENED, f"{why}; {lane.group or 'a node'} could not be reached"
-        if lane.route.foreign:
-            text += f" ({lane.route.strangers})"
+            end, text = End.NOT_HAPPENED, f"{why}; {lane.group or 'a node'} could not be reached{lane.why()}"
         self._complete(lane, work, out, Completed(token, end, text=text))
 
     def _complete(self, lane: Lane, work: Work, out: Output, completed: Completed) -> None:

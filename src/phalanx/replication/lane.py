@@ -5,7 +5,7 @@ from collections import deque
 from phalanx.model.view import Address
 from phalanx.replication.calls import Ask, Call, Read
 from phalanx.replication.messages import OpenSession, SessionKeepAlive
-from phalanx.replication.route import Patience, Route
+from phalanx.replication.route import ENDPOINTS_MAX, Patience, Route
 
 
 class Work:
@@ -54,6 +54,8 @@ class Lane:
         """Requests at the current endpoint, in the order sent, with the time."""
         self.own = 0
         """How many of them are not calls, but the lane's own."""
+        self.said: dict[Address, str] = {}
+        """Why endpoints did not do what they were asked, for errors: what each said last."""
         self.session = 0
         self.number = 1
         self.lifetime_ns = 0
@@ -62,6 +64,16 @@ class Lane:
     @property
     def low(self) -> int:
         return next(iter(self.unsettled), self.number)
+
+    def note(self, endpoint: Address, text: str) -> None:
+        """That endpoint did not do what it was asked."""
+        if len(self.said) >= ENDPOINTS_MAX:
+            self.said.clear()
+        self.said[endpoint] = text
+
+    def why(self) -> str:
+        """What there is to say of why nothing was done."""
+        return "".join(f"; {each}: {self.said[each]}" for each in self.route.endpoints if each in self.said)
 
     def errands(self, kind: Errand) -> bool:
         """An errand of its own of that kind is under way."""

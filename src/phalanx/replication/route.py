@@ -77,12 +77,6 @@ class Route:
         self.foreign.add(endpoint)
         return self.foreign.issuperset(self._endpoints)
 
-    @property
-    def strangers(self) -> str:
-        """Which are of another cluster, for whoever asks why nothing came of a call."""
-        verb = "belong" if len(self.foreign) > 1 else "belongs"
-        return f"{', '.join(sorted(self.foreign))} {verb} to another cluster than this client"
-
     def hold(self, now: int) -> None:
         """The current endpoint is right but cannot take more now."""
         self._failures += len(self._endpoints)

@@ -17,7 +17,7 @@ from phalanx.model.view import Address
 from phalanx.runtime.connection import HANDSHAKE_S_MAX, Connection, is_address, split_address
 from phalanx.runtime.credentials import Credentials
 from phalanx.runtime.handshakes import dial
-from phalanx.runtime.refusals import Refusal
+from phalanx.runtime.refusals import Refusal, plain
 
 QUEUE_BYTES_MAX = 1 << 20
 """What may wait for the first dial of an address."""
@@ -29,6 +29,9 @@ REDIAL_S_MIN = 0.001
 REDIAL_S_MAX = 1.0
 REDIALS_QUIET_MAX = 60
 """Failed dials in a row, without anything sent to the address meanwhile, after which it is forgotten: a minute."""
+
+
+NOBODY = "nobody listens there"
 
 
 class Link:
@@ -51,6 +54,8 @@ class Link:
         self.used = False
         """Something was sent since the last dial failed."""
         self.quiet = 0
+        self.fault = ""
+        """Why the last dial failed."""
         self.instance = 0
         self.dials = -1
 
@@ -136,6 +141,7 @@ class Dialler:
     async def _dialling(self, link: Link) -> None:
         task = link.dial
         refused = False
+        fault = NOBODY
         try:
             async with asyncio.timeout(HANDSHAKE_S_MAX):
                 places = await self._resolve(link.address)
@@ -145,14 +151,21 @@ class Dialler:
                         await self._connect(link.address, host, port)
                     except ConnectionRefusedError:
                         continue
-                    except OSError:
+                    except OSError as error:
                         refused = False
+                        fault = plain(error)
                     else:
+                        link.fault = ""
                         if link.dial is task:
                             link.dial = None
                         return
-        except OSError:  # the name is unknown, or time is up
+        except TimeoutError:
             refused = False
+            fault = "it does not answer"
+        except OSError as error:  # the name is unknown
+            refused = False
+            fault = str(error.strerror or error).lower()
+        link.fault = fault
         if link.dial is task:
             self.failed(link, refused)
 
@@ -216,6 +229,11 @@ class Dialler:
                 task.cancel()
             if pending is not None:
                 pending.abort()
+
+    def faults(self) -> dict[Address, str]:
+        """Why addresses cannot be reached, as far as the last dials tell."""
+        there_is_none = (link for link in self.links.values() if link.connection is None)
+        return {link.address: link.fault or "it has not answered yet" for link in there_is_none}
 
     # --- names
 

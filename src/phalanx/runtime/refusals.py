@@ -9,7 +9,7 @@ import os
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from phalanx.model.view import Address
@@ -161,6 +161,7 @@ class Refusals:
         """That address is spoken to after all."""
         self._dialled.pop(address, None)
 
-    def explain(self) -> str:
-        """Why addresses cannot be spoken to, for whoever waits for an answer; empty if there is nothing to say."""
-        return "; ".join(f"{address}: {text}" for address, text in self._dialled.items())
+    def explain(self, faults: Mapping[Address, str]) -> str:
+        """Why addresses cannot be spoken to, for whoever waits for an answer; empty if there is nothing to say.
+        `faults`: why some could not be reached at all."""
+        return "; ".join(f"{address}: {text}" for address, text in {**faults, **self._dialled}.items())

@@ -154,7 +154,7 @@ class TcpTransport:
 
     def explain(self) -> str:
         """Why addresses that were dialled cannot be spoken to; empty if there is nothing to say."""
-        return self._refusals.explain()
+        return self._refusals.explain(self._dialler.faults())
 
     # --- Transport ----------------------------------------------------------------------------------------------------
 
