@@ -358,7 +358,7 @@ class Group:
 
     def out(self, reason: str, me: Member) -> None:
         """The process is excluded: its next incarnation begins with nothing."""
-        self.lost(reason)
+        self.lost(f"this process was put out of the cluster, so it may have been delivered elsewhere, or not: {reason}")
         self.take(Excluded(reason), me)
         self._life += 1
 

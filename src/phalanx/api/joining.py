@@ -72,7 +72,7 @@ async def join(
         if bootstrap:
             peers = ((name, transport.address),)
         config = Config(name, transport.address, seeds, peers, (), timing, limits)
-        process = Process(config, transport, storage, client, hosted, lambda: transport.refusals)
+        process = Process(config, transport, storage, client, hosted, lambda: transport.refusals, transport.explain)
     except BaseException:
         storage.close()
         if transport is not None:

@@ -1,7 +1,6 @@
 """A process of a cluster: a node on asyncio, with its groups and replicated objects."""
 
 import asyncio
-import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.groups import Changed, Group
 from phalanx.api.hosted import Objects, described, why_refused
+from phalanx.api.reports import Reports
 from phalanx.api.snapshots import Snapshots
 from phalanx.api.storage import Storage
 from phalanx.api.troupes import Troupe, Troupes
@@ -39,13 +39,12 @@ from phalanx.model.machine import Note
 from phalanx.model.view import GroupSpec, Member, Order, View
 from phalanx.node.node import Node
 from phalanx.node.status import Status
+from phalanx.replication.standing import Standing
 from phalanx.runtime.clock import system_clock
 from phalanx.runtime.contract import Transport
 from phalanx.runtime.driver import Driver
 
 T = TypeVar("T")
-
-log = logging.getLogger("phalanx")
 
 GROUP, OBJECT, TROUPE = "a group of payloads", "a replicated object", "a troupe"
 """What a group can be to a process."""
@@ -62,6 +61,7 @@ class Process:
         make_client_transport: Callable[[], Transport],
         objects: Objects | None = None,
         refusals: Callable[[], Mapping[str, int]] = dict,
+        explain: Callable[[], str] = str,
     ) -> None:
         self.name = config.name
         self.address = config.address
@@ -94,12 +94,14 @@ class Process:
         """Classes that have been described: handles may be made for every request."""
         self._client: Client | None = None
         self._refusals = refusals
+        self._reports = Reports(config, storage.votes.view if storage.votes is not None else None, explain)
         self.on_notes: Callable[[Note], None] | None = None
         """Called with every note of the machine, for metrics and displays."""
 
     def start(self) -> None:
         """Begin.  `join` does it for you."""
         self._driver.start()
+        self._reports.wait()
 
     # --- who is here
 
@@ -137,11 +139,11 @@ class Process:
             else:
                 await self._next_view()
 
-    async def _next_view(self) -> None:
-        """Wait for the next view, or for the node to fail, which raises what failed."""
-        waiter = asyncio.ensure_future(self._changed.wait())
+    async def _next_view(self, *others: asyncio.Future[None]) -> None:
+        """Wait for the next view, or one of the others, or for the node to fail, which raises what failed."""
+        waiter: asyncio.Future[Any] = asyncio.ensure_future(self._changed.wait())
         try:
-            await asyncio.wait((waiter, self._driver.closed), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((waiter, self._driver.closed, *others), return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiter.cancel()
         if self._driver.closed.done():
@@ -253,13 +255,9 @@ class Process:
         self._driver.submit(request)
         try:
             while not self._hosts(name):
-                waiter = asyncio.ensure_future(self._next_view())
-                await asyncio.wait((waiter, refused), return_when=asyncio.FIRST_COMPLETED)
-                waiter.cancel()
+                await self._next_view(refused)
                 if refused.done():
                     refused.result()
-                if waiter.done() and not waiter.cancelled():
-                    waiter.result()
         except BaseException:
             self._groups.pop(name, None)
             self._uses.pop(name, None)
@@ -298,6 +296,7 @@ class Process:
         for group in self._groups.values():
             group.close()
         self._troupes.close()
+        self._reports.close()
         await self._driver.close()
 
     async def wait(self) -> None:
@@ -334,13 +333,13 @@ class Process:
                 if future is not None and not future.done():
                     future.set_exception(Refused(reason))
                 else:
-                    log.error("%s cannot host %s: %s", self.name, spec.name, reason)
+                    self._reports.not_hosted(spec.name, reason)
             case Writable() | SnapshotUnwanted():
                 pass  # `drained` looks after every turn; and a group's state is given whole, so there is no rest of it
             case Refusal(reason):
-                log.warning("%s is not let in: %s", self.name, reason)
+                self._reports.not_let_in(reason)
             case _:
-                log.error("%s: %s", self.name, delivery)
+                self._reports.found(delivery)
 
     def _take_fate(self, delivery: GroupLost | GroupSuspended | Founded) -> None:
         """What becomes of a group's state."""
@@ -348,12 +347,12 @@ class Process:
         group = self._groups.get(name)
         match delivery:
             case GroupLost(group_id, _):
-                log.warning("%s: all hosts of group %s were lost, and its state with them", self.name, name)
+                self._reports.lost(name)
                 if group is not None:
                     group.lost("the group was lost")
                     group.take(groups.Lost(group_id), self.me)
             case GroupSuspended():
-                log.warning("%s: group %s waits for one of its last hosts to return", self.name, name)
+                self._reports.suspended(name)
                 if group is not None:
                     group.lost("the group is suspended: none of its last hosts is here")
             case Founded(group_id, _, replayed):
@@ -361,7 +360,7 @@ class Process:
                     group.take(delivery if replayed else groups.Founded(group_id), self.me)
 
     def _out(self, reason: str) -> None:
-        log.log(logging.INFO if self._leaving else logging.WARNING, "%s is out: %s", self.me, reason)
+        self._reports.out(reason, self._leaving)
         self.view = None
         for group in self._groups.values():
             if self._leaving:
@@ -380,7 +379,12 @@ class Process:
             group.seat(place.id if place is not None and here else None)
             if here:
                 group.take(Changed(view), self.me)
+        self._reports.installed(view)
+        self._hear()
         self._wake()
+
+    def _hear(self) -> None:
+        self._reports.heard(tuple(sorted(self._node.group.suspects)), self._node.standing is Standing.CUT_OFF)
 
     def _wake(self) -> None:
         self._changed.set()
@@ -390,10 +394,5 @@ class Process:
         return next((g for g in self._groups.values() if g.id == group_id), None)
 
     def _note(self, notes: Sequence[Note], _: Any) -> None:
-        for note in notes:
-            log.debug("%s %s", self.name, note)
-            if self.on_notes is not None:
-                try:
-                    self.on_notes(note)
-                except Exception:
-                    log.exception("%s: on_notes failed, and the node goes on", self.name)
+        if self._reports.notes(notes, self.on_notes):
+            self._hear()

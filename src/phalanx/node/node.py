@@ -167,17 +167,19 @@ class Node:
         return first
 
     def _stand(self, now: Instant) -> None:
-        """Tell the gateway what this node can do at present.  Who cannot act, but suspects less than would cost the view
-        its quorum, is in the middle of a view change."""
+        """Tell the gateway what this node can do at present."""
+        self.gateway.stand(self.standing, self.group.suspects, now.mono, self.group.short)
+
+    @property
+    def standing(self) -> Standing:
+        """What this node can do at present.  Who cannot act, but suspects less than would cost the view its quorum, is in
+        the middle of a view change."""
         group = self.group
-        suspects = group.suspects
-        standing = Standing.ACTS
-        if group.is_fenced:
-            view = group.view
-            there = [m.name for m in view.members if m.name not in suspects] if view is not None else []
-            changes = view is not None and is_quorum(view, there)
-            standing = Standing.CHANGES if changes else Standing.CUT_OFF
-        self.gateway.stand(standing, suspects, now.mono, group.short)
+        if not group.is_fenced:
+            return Standing.ACTS
+        suspects, view = group.suspects, group.view
+        there = [m.name for m in view.members if m.name not in suspects] if view is not None else []
+        return Standing.CHANGES if view is not None and is_quorum(view, there) else Standing.CUT_OFF
 
     def _sort(self, events: Iterable[Any], out: Output) -> list[Any]:
         """Give clients' messages to the gateway; the rest is for the group machine."""
