@@ -29,6 +29,7 @@ from phalanx.sim.guided import Search
 from phalanx.sim.node import Setup
 from phalanx.sim.run import Result, Scenario
 from phalanx.sim.swarm import Swarm
+from phalanx.sim.workers import Here
 
 APART = 1_000_000
 """Between the first seeds of two campaigns."""
@@ -111,12 +112,12 @@ def bug_of(rule: str) -> Bug:
 
 def without_guidance(factory: Callable[[], Scenario], first: int, runs: int) -> Iterator[Result]:
     """The seeds, one after the other."""
-    return campaign(factory, first, runs, jobs=1)
+    return campaign(factory, first, runs, workers=Here())
 
 
 def with_guidance(factory: Callable[[], Scenario], first: int, runs: int) -> Iterator[Result]:
     """The plans of a search that begins with these seeds."""
-    return guided(factory, Search(factory().swarm, first), runs, jobs=1)
+    return guided(factory, Search(factory().swarm, first), runs, workers=Here())
 
 
 WAYS = (without_guidance, with_guidance)

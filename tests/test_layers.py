@@ -60,9 +60,9 @@ LIBRARIES = {
 
 EXCEPTIONS = {
     ("phalanx.diagram.page", "importlib"): "reads its own script and style, which are part of the package",
-    ("phalanx.sim.campaign", "multiprocessing"): "drives worker processes; each runs whole worlds in virtual time",
-    ("phalanx.sim.campaign", "os"): "counts the cores for its workers",
     ("phalanx.sim.campaign", "time"): "stops starting worlds when the time it was given is used up",
+    ("phalanx.sim.workers", "multiprocessing"): "drives worker processes; each runs whole worlds in virtual time",
+    ("phalanx.sim.workers", "os"): "counts the cores for them",
     ("phalanx.lab.explore.fork", "id"): "keeps track of objects met before while it copies them, as deepcopy does",
     ("phalanx.lab.load", "asyncio"): "clients of real clusters",
     ("phalanx.lab.load", "time"): "the times of their calls",

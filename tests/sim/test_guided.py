@@ -21,6 +21,7 @@ from phalanx.sim.mutation import mutate
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Result, Scenario, replay
 from phalanx.sim.swarm import Swarm, draw
+from phalanx.sim.workers import local
 from tests.sim.toys import GossipScenario, HastyStoreScenario
 
 SWARMS = {
@@ -218,9 +219,15 @@ def test_plans_that_are_given_are_run_first_and_must_be_in_range() -> None:
 def guided_survey(factory: Callable[[], Scenario], count: int | None, **options: float) -> tuple[Summary, list[Result]]:
     results: list[Result] = []
     search = Search(factory().swarm, 0)
-    jobs, time_s = options.get("jobs", 1), options.get("time_s")
+    workers = local(int(options.get("jobs", 1)))
     summary = survey(
-        factory, 0, count, jobs=int(jobs), time_s=time_s, search=search, progress=lambda _, each: results.append(each)
+        factory,
+        0,
+        count,
+        workers=workers,
+        time_s=options.get("time_s"),
+        search=search,
+        progress=lambda _, each: results.append(each),
     )
     return summary, results
 
@@ -253,9 +260,10 @@ def test_guidance_finds_what_chance_does_not(monkeypatch: pytest.MonkeyPatch) ->
     """A bug behind three rare steps, each of which is a note of its own (`bench.guidance` has the figures)."""
     monkeypatch.setattr("bench.guidance.NESTED_MAX", 2)
     firsts = range(1_000_000, 6_000_000, 1_000_000)
-    by_chance = [runs_until_found(campaign(NestedRecovery, first, 600, jobs=1)) for first in firsts]
+    by_chance = [runs_until_found(campaign(NestedRecovery, first, 600, workers=local(1))) for first in firsts]
     by_search = [
-        runs_until_found(guided(NestedRecovery, Search(NestedRecovery.swarm, first), 600, jobs=1)) for first in firsts
+        runs_until_found(guided(NestedRecovery, Search(NestedRecovery.swarm, first), 600, workers=local(1)))
+        for first in firsts
     ]
     assert by_chance.count(None) >= 4
     assert by_search.count(None) <= 1

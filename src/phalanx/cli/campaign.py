@@ -15,6 +15,7 @@ from phalanx.lab.report import Failed, Kept, Report, as_html, as_json
 from phalanx.sim.campaign import Summary, survey
 from phalanx.sim.guided import Search
 from phalanx.sim.run import Result, Scenario
+from phalanx.sim.workers import local
 
 FAILING = "failing-plans"
 """Folder for plans of a guided campaign that failed: in the corpus, if there is one, else in the current directory."""
@@ -99,7 +100,7 @@ class _Campaign:
                 wish.factory,
                 wish.first,
                 wish.seeds,
-                jobs=wish.jobs,
+                workers=local(wish.jobs),
                 time_s=wish.time_s,
                 search=self._search,
                 progress=advance,
