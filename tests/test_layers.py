@@ -55,6 +55,7 @@ LIBRARIES = {
     "typer": frozenset({"cli"}),
     "rich": frozenset({"cli"}),
     "cryptography": frozenset({"lab"}),
+    "distributed": frozenset({"lab"}),
 }
 """Where a library may be imported.  One that is not listed may not be imported at all."""
 
@@ -77,6 +78,12 @@ EXCEPTIONS = {
     ("phalanx.lab.processes", "signal"): "stops them and lets them go on",
     ("phalanx.lab.processes", "socket"): "finds free ports",
     ("phalanx.lab.processes", "tempfile"): "where their data is, unless it is said",
+    ("phalanx.lab.spread.crew", "asyncio"): "talks to a scheduler of Dask",
+    ("phalanx.lab.spread.crew", "concurrent"): "knows the exception by which Dask says that a task was cancelled",
+    ("phalanx.lab.spread.crew", "uuid"): "has names for its tasks that nobody else has",
+    ("phalanx.lab.spread.driver", "asyncio"): "talks to a scheduler of Dask",
+    ("phalanx.lab.spread.driver", "logging"): "has the library leave it to us what goes wrong",
+    ("phalanx.lab.spread.work", "importlib"): "imports the scenario it is told, and reads the package's sources",
     ("phalanx.lab.soak.campaign", "asyncio"): "runs clients and faults on real nodes",
     ("phalanx.lab.soak.campaign", "pathlib"): "keeps the history of what went wrong",
     ("phalanx.lab.soak.campaign", "time"): "is as long as was asked for",
@@ -241,7 +248,8 @@ def test_the_package_only_hands_on_the_names_that_the_architecture_allows() -> N
 
 def test_every_library_is_declared_and_explained() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = project["dependencies"] + project["optional-dependencies"]["lab"]
+    extras = project["optional-dependencies"]
+    declared = project["dependencies"] + extras["lab"] + extras["campaigns"]
     names = {re.split(r"[<>=~!\[; ]", requirement)[0].replace("-", "_") for requirement in declared}
     assert names == LIBRARIES.keys()
     section = ARCHITECTURE.partition("## Dependencies")[2]

@@ -2,6 +2,9 @@
 
 import json
 import re
+import sys
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,12 +12,14 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from phalanx.cli import campaign as campaign_module
 from phalanx.cli import sim as sim_module
 from phalanx.cli.main import command_line
 from phalanx.lab.report import Report
 from phalanx.sim.plan import Plan
 from phalanx.sim.recording import Recording
-from phalanx.sim.run import replay, run_seed
+from phalanx.sim.run import Result, replay, run_seed
+from phalanx.sim.workers import Factory, Here, Task, WorkersLost
 from tests.sim.toys import AskingScenario, GossipScenario, HastyStoreScenario
 
 
@@ -233,3 +238,100 @@ def test_a_report_that_cannot_be_written_does_not_take_the_verdict_with_it(tmp_p
     status, said, complaint = run("--scenario", "gossip", "--seeds", "2", "--report", tmp_path / "a.json")
     assert (status, said.splitlines()[-1]) == (0, "seeds=2 violations=0 stuck=0")
     assert "cannot be written" in complaint
+
+
+class EndsEarly(Here):
+    """After so many results; of a chunk of four, only the third and fourth come out before."""
+
+    def __init__(self, results: int, error: BaseException) -> None:
+        self.left = results
+        self.error = error
+
+    def run(self, factory: Factory, tasks: Iterator[Task], chunk: int) -> Iterator[tuple[int, Result]]:
+        results = list(super().run(factory, (next(tasks) for _ in range(min(chunk, 4))), chunk))
+        for each in chain(results[2:], results[:2], super().run(factory, tasks, chunk)):
+            if self.left == 0:
+                raise self.error
+            self.left -= 1
+            yield each
+
+
+@pytest.mark.parametrize(
+    ("results", "options", "advice"),
+    [
+        (
+            2,
+            ("--seeds", "9"),
+            "2 runs are done, as told above, all seeds below 10 among them. Go on with --from 10 --seeds 9",
+        ),
+        (
+            3,
+            ("--seeds", "9"),
+            "3 runs are done, as told above, all seeds below 11 among them. Go on with --from 11 --seeds 8",
+        ),
+        (7, ("--minutes", "9"), "7 runs are done, as told above, all seeds below 17 among them. Go on with --from 17"),
+    ],
+)
+def test_a_campaign_that_cannot_go_on_tells_what_it_found_and_how_to(
+    results: int, options: tuple[str, ...], advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, why in ((WorkersLost("they are gone"), "they are gone"), (KeyboardInterrupt(), "interrupted")):
+        workers = EndsEarly(results, error)
+        monkeypatch.setattr(campaign_module, "local", lambda _, workers=workers: workers)
+        report = tmp_path / "a.json"
+        status, said, complaint = run("--scenario", "hasty", "--from", "10", *options, "--report", report)
+        assert status == 3
+        assert said.splitlines()[-1].startswith(f"seeds={results} ")
+        assert complaint == f"{why}. {advice}\n"
+        assert msgspec.json.decode(report.read_bytes(), type=Report).seeds == results
+
+
+def test_a_guided_campaign_that_cannot_go_on_points_to_its_corpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for options, advice in (
+        ((), "Go on with --from 74 and --corpus, next time"),
+        (
+            ("--corpus", tmp_path / "plans"),
+            "Go on with --from 74 and the same --corpus, which has all plans that found",
+        ),
+    ):
+        monkeypatch.setattr(campaign_module, "local", lambda _: EndsEarly(40, WorkersLost("they are gone")))
+        status, said, complaint = run("--scenario", "gossip", "--guided", "--from", "10", *options)
+        assert status == 3
+        assert said.splitlines()[-1] == "seeds=32 violations=0 stuck=0", "of the second generation nothing was learned"
+        assert "they are gone. 32 runs are done" in complaint
+        assert re.search(re.sub("74", r"\\d+", advice), complaint), complaint
+
+
+def test_the_failures_of_a_report_are_in_the_order_of_their_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Backwards(Here):
+        def run(self, factory: Factory, tasks: Iterator[Task], chunk: int) -> Iterator[tuple[int, Result]]:
+            yield from sorted(super().run(factory, tasks, chunk), reverse=True)
+
+    monkeypatch.setattr(campaign_module, "local", lambda _: Backwards())
+    assert run("--scenario", "hasty", "--seeds", "50", "--report", tmp_path / "a.json")[0] == 1
+    seeds = [failed.plan.seed for failed in json_report(tmp_path / "a.json").failed]
+    assert len(seeds) > 1
+    assert seeds == sorted(seeds)
+
+
+def json_report(file: Path) -> Report:
+    return msgspec.json.decode(file.read_bytes(), type=Report)
+
+
+def test_without_the_library_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "phalanx.lab.spread.driver", None)
+    status, _, complaint = run("--scenario", "gossip", "--over", "tcp://127.0.0.1:1")
+    assert status == 2
+    assert is_told("campaigns over many machines need Dask", complaint)
+    assert is_told("pip install 'phalanx[campaigns]'", complaint)
+
+
+@pytest.mark.parametrize("option", [("--jobs", "2"), ("--without", "a row counts at once")])
+def test_what_only_this_machine_can_do_is_not_asked_of_others(option: tuple[str, ...]) -> None:
+    status, _, complaint = run("--scenario", "gossip", "--over", "tcp://127.0.0.1:1", *option)
+    assert status == 2
+    assert is_told("not with --jobs or --without", complaint)

@@ -10,16 +10,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from phalanx.cli.plans import PlanFolder
+from phalanx.errors import ConfigurationError
 from phalanx.lab.notes import notes_of
 from phalanx.lab.report import Failed, Kept, Report, as_html, as_json
-from phalanx.sim.campaign import Summary, survey
+from phalanx.sim.campaign import Frontier, Summary, survey
 from phalanx.sim.guided import Search
 from phalanx.sim.run import Result, Scenario
-from phalanx.sim.workers import local
+from phalanx.sim.workers import Workers, WorkersLost, local
 
 FAILING = "failing-plans"
 """Folder for plans of a guided campaign that failed: in the corpus, if there is one, else in the current directory."""
 
+CUT_SHORT = 3
+"""Exit status of a campaign that did not come to its end: its verdict is not about all that was asked for."""
 
 REPORTS: dict[str, Callable[[Report], str]] = {".html": as_html, ".json": as_json}
 """By how the file's name ends."""
@@ -39,10 +42,12 @@ class Wish(NamedTuple):
     guided: bool
     corpus: Path | None
     reports: list[Path]
+    over: str | None = None
+    """The scheduler whose workers run it; None: processes of this machine."""
 
 
 def run_campaign(wish: Wish) -> None:
-    """Run it, and exit with its verdict."""
+    """Run it, and exit with its verdict.  One that is cut short tells what it found until then, and how to go on."""
     if wish.corpus is not None and not wish.guided:
         raise typer.BadParameter("only a guided campaign has one: say --guided, too", param_hint="--corpus")
     for path in wish.reports:
@@ -51,15 +56,37 @@ def run_campaign(wish: Wish) -> None:
         if not path.parent.is_dir():
             raise typer.BadParameter(f"there is no folder {path.parent}", param_hint="--report")
     campaign = _Campaign(wish)
-    summary = campaign.run()
-    campaign.report(summary)
+    try:
+        ended = campaign.run()
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="--over") from error
+    summary = campaign.summary
+    campaign.report()
     if wish.coverage:
         for what, count in sorted(summary.notes.items()):
             typer.echo(f"{count:>12} {what}")
-    campaign.tell_coverage(summary)
+    campaign.tell_coverage()
     typer.echo(f"{summary.steps} steps, {summary.virtual_ns / 1e9:.0f} s of virtual time")
     typer.echo(str(summary))
+    if ended is not None:
+        typer.echo(f"{ended}. {campaign.how_to_go_on()}", err=True)
+        raise typer.Exit(CUT_SHORT)
     raise typer.Exit(0 if summary.violations == summary.stuck == 0 else 1)
+
+
+def _workers(wish: Wish) -> Workers:
+    """Raises ConfigurationError if the library is missing that they need."""
+    if wish.over is None:
+        return local(wish.jobs)
+    try:
+        from phalanx.lab.spread.driver import (
+            Spread,
+        )  # not at the top: it takes half a second, and a library that is optional
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"campaigns over many machines need Dask ({error}): pip install 'phalanx[campaigns]'"
+        ) from error
+    return Spread(wish.over, lambda text: typer.echo(text, err=True))
 
 
 class _Campaign:
@@ -69,6 +96,9 @@ class _Campaign:
         self._failing = PlanFolder((wish.corpus or Path()) / FAILING, wish.scenario)
         self._search = self._begin_search() if wish.guided else None
         self._saved = 0
+        self._frontier = Frontier(wish.first)
+        self.summary = Summary()
+        """What came out so far."""
 
     def _begin_search(self) -> Search:
         try:
@@ -77,8 +107,9 @@ class _Campaign:
         except (OSError, ValueError) as error:
             raise typer.BadParameter(str(error), param_hint="--corpus") from error
 
-    def run(self) -> Summary:
-        wish = self._wish
+    def run(self) -> str | None:
+        """None at its end, else why it ended before."""
+        wish, workers = self._wish, _workers(self._wish)
         console = Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
@@ -91,20 +122,45 @@ class _Campaign:
             task = progress.add_task("simulating", total=wish.seeds)
 
             def advance(summary: Summary, result: Result) -> None:
-                progress.update(task, advance=1, description=f"{summary} {self._reach(summary)}")
+                shown = f"{summary} {self._reach(summary)} workers={workers.count}"
+                progress.update(task, advance=1, description=shown)
                 self._save()
+                if self._search is None:
+                    self._frontier.add(result.seed)
                 if not result.ok:
                     typer.echo(f"{result}\n  replay: {self._replay_of(result)}")
 
-            return survey(
-                wish.factory,
-                wish.first,
-                wish.seeds,
-                workers=local(wish.jobs),
-                time_s=wish.time_s,
-                search=self._search,
-                progress=advance,
+            try:
+                survey(
+                    wish.factory,
+                    wish.first,
+                    wish.seeds,
+                    workers=workers,
+                    time_s=wish.time_s,
+                    search=self._search,
+                    summary=self.summary,
+                    progress=advance,
+                )
+            except WorkersLost as error:
+                return str(error)
+            except KeyboardInterrupt:
+                return "interrupted"
+        return None
+
+    def how_to_go_on(self) -> str:
+        """For whoever has a campaign that did not come to its end."""
+        wish, done = self._wish, self.summary.seeds
+        if self._search is not None:
+            with_it = (
+                "the same --corpus, which has all plans that found something" if wish.corpus else "--corpus, next time"
             )
+            return f"{done} runs are done, as told above. Go on with --from {self._search.next_seed} and {with_it}"
+        go_on = f"--from {self._frontier.next}"
+        if wish.seeds is not None:
+            go_on += f" --seeds {wish.first + wish.seeds - self._frontier.next}"
+        return (
+            f"{done} runs are done, as told above, all seeds below {self._frontier.next} among them. Go on with {go_on}"
+        )
 
     def _reach(self, summary: Summary) -> str:
         corpus = "" if self._search is None else f" corpus={len(self._search.corpus)}"
@@ -124,13 +180,18 @@ class _Campaign:
             what = shlex.quote(str(self._failing.put(result.plan)))
         return f"phalanx sim --scenario {self._wish.scenario} --replay {what}"
 
+    def _failed(self) -> list[Result]:
+        """Seeds in their order, and not as they happened to come; plans of a search come in theirs."""
+        failed = self.summary.failed
+        return failed if self._search is not None else sorted(failed, key=lambda result: result.seed)
+
     def _missed(self, summary: Summary) -> dict[str, str]:
         known = notes_of(self._wish.factory.packages)
         return {what: place for what, place in known.items() if what not in summary.notes}
 
-    def report(self, summary: Summary) -> None:
+    def report(self) -> None:
         """Write the files that are asked for."""
-        wish = self._wish
+        wish, summary = self._wish, self.summary
         if not wish.reports:
             return
         corpus = () if self._search is None else self._search.corpus
@@ -143,7 +204,7 @@ class _Campaign:
             summary.stuck,
             summary.steps,
             summary.virtual_ns,
-            tuple(Failed(str(result), self._replay_of(result), result.plan) for result in summary.failed),
+            tuple(Failed(str(result), self._replay_of(result), result.plan) for result in self._failed()),
             self._missed(summary),
             dict(sorted(summary.notes.items())),
             dict(sorted(summary.features.items())),
@@ -156,8 +217,9 @@ class _Campaign:
             except OSError as error:  # the verdict is worth more than its report
                 typer.echo(f"{path} cannot be written: {error}", err=True)
 
-    def tell_coverage(self, summary: Summary) -> None:
+    def tell_coverage(self) -> None:
         """One line: how much was reached, and what never was."""
+        summary = self.summary
         known = notes_of(self._wish.factory.packages)
         missed = self._missed(summary)
         line = f"{len(summary.features)} features"

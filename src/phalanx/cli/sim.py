@@ -50,6 +50,13 @@ def sim(
     first: Annotated[int, typer.Option("--from", help="The first seed.", min=0)] = 0,
     scenario: Annotated[str, typer.Option(help=f"What to run: {', '.join(SCENARIOS)}.")] = "groups",
     jobs: Annotated[int | None, typer.Option(help="Worker processes. [default: one for each core]", min=1)] = None,
+    over: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Run them on the workers of the Dask scheduler at this address, such as tcp://10.0.0.1:8786.",
+        ),
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Begin no run after so many minutes.", min=0)] = None,
     guided: Annotated[
         bool, typer.Option("--guided", help="Prefer plans near those that reached something new.")
@@ -79,7 +86,8 @@ def sim(
 ) -> None:
     """Run many simulated disasters; check what every process saw; demand progress once they end.
 
-    The last line is "seeds=N violations=V stuck=K"; the exit status is 0 only if V and K are 0, and 2 for bad options.
+    The last line is "seeds=N violations=V stuck=K"; the exit status is 0 only if V and K are 0, 2 for bad options, and 3
+    if a campaign ended before it was done: standard error then says why, and how to go on.
     """
     factory = SCENARIOS.get(scenario)
     if factory is None:
@@ -91,12 +99,19 @@ def sim(
     if unknown:
         known = "".join(f"\n  {name}" for name in sorted(MUTANTS))
         raise typer.BadParameter(f"no rule {', '.join(sorted(unknown))}; there are:{known}", param_hint="--without")
-    if what is not None and (guided or corpus or report or minutes is not None):
+    if what is not None and (guided or corpus or report or minutes is not None or over is not None):
         raise typer.BadParameter("one run is no campaign: not with --replay", param_hint="--guided, --corpus, ...")
+    if over is not None and (jobs is not None or without):
+        raise typer.BadParameter(
+            "how many workers there are, and with which rules, is not said here: not with --jobs or --without",
+            param_hint="--over",
+        )
     if seeds is None and minutes is None:
         seeds = SEEDS
     time_s = None if minutes is None else minutes * 60
-    wish = Wish(scenario, factory, first, seeds, 1 if without else jobs, time_s, coverage, guided, corpus, report or [])
+    wish = Wish(
+        scenario, factory, first, seeds, 1 if without else jobs, time_s, coverage, guided, corpus, report or [], over
+    )
     with planted(*(without or ())):
         if what is not None:
             _replay(factory, _plan(what, factory), smaller, drawing)

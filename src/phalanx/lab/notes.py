@@ -28,7 +28,7 @@ def notes_of(packages: Iterable[str]) -> dict[str, str]:
     sources = [
         _Source(each.name, ast.parse(each.read_text(encoding="utf-8")))
         for package in packages
-        for each in _files(resources.files(package))
+        for each in modules_in(resources.files(package))
     ]
     members = {name: each for source in sources for name, each in _enumerations(source.tree)}
     found: dict[str, str] = {}
@@ -40,10 +40,11 @@ def notes_of(packages: Iterable[str]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _files(folder: Traversable) -> Iterator[Traversable]:
+def modules_in(folder: Traversable) -> Iterator[Traversable]:
+    """The files of all modules in a package and those within it, in order."""
     for each in sorted(folder.iterdir(), key=lambda each: each.name):
         if each.is_dir():
-            yield from _files(each)
+            yield from modules_in(each)
         elif each.name.endswith(".py"):
             yield each
 

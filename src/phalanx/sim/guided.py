@@ -65,6 +65,11 @@ class Search:
         self._sorts: dict[str, list[str]] = {}
         """These features, by what they are of."""
 
+    @property
+    def next_seed(self) -> int:
+        """The seed of the next plan that is drawn afresh: of all below it the plans have been made."""
+        return self._seed
+
     def is_drawn(self, plan: Plan) -> bool:
         """The plan is that of its seed: whoever has the seed has the plan."""
         return plan == draw(plan.seed, self._swarm)
