@@ -37,6 +37,7 @@ class Wish(NamedTuple):
     seeds: int | None
     """None: until the time is up."""
     jobs: int | None
+    """Processes of this machine.  None: one for each core; with `over` it must be None."""
     time_s: float | None
     coverage: bool
     guided: bool
@@ -50,6 +51,11 @@ def run_campaign(wish: Wish) -> None:
     """Run it, and exit with its verdict.  One that is cut short tells what it found until then, and how to go on."""
     if wish.corpus is not None and not wish.guided:
         raise typer.BadParameter("only a guided campaign has one: say --guided, too", param_hint="--corpus")
+    if wish.over is not None and wish.jobs is not None:
+        raise typer.BadParameter(
+            "how many workers there are, and with which rules, is not said here: not with --jobs or --without",
+            param_hint="--over",
+        )
     for path in wish.reports:
         if path.suffix not in REPORTS:
             raise typer.BadParameter(f"{path} ends in none of {', '.join(REPORTS)}", param_hint="--report")

@@ -1,6 +1,6 @@
 """`phalanx sim`: run the product's own code under simulated disasters, check, shrink, replay, draw."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -51,11 +51,7 @@ def sim(
     scenario: Annotated[str, typer.Option(help=f"What to run: {', '.join(SCENARIOS)}.")] = "groups",
     jobs: Annotated[int | None, typer.Option(help="Worker processes. [default: one for each core]", min=1)] = None,
     over: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Run them on the workers of the Dask scheduler at this address, such as tcp://10.0.0.1:8786.",
-        ),
+        str | None, typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler: tcp://HOST:8786.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Begin no run after so many minutes.", min=0)] = None,
     guided: Annotated[
@@ -95,17 +91,9 @@ def sim(
     if without:
         run_from_source()  # compiled classes cannot be changed
     drawing = _Drawing.asked_for(html, svg_file, span, hide, scenario, one_run=what is not None)
-    unknown = set(without or ()) - set(MUTANTS)
-    if unknown:
-        known = "".join(f"\n  {name}" for name in sorted(MUTANTS))
-        raise typer.BadParameter(f"no rule {', '.join(sorted(unknown))}; there are:{known}", param_hint="--without")
+    _check_rules(without or ())
     if what is not None and (guided or corpus or report or minutes is not None or over is not None):
         raise typer.BadParameter("one run is no campaign: not with --replay", param_hint="--guided, --corpus, ...")
-    if over is not None and (jobs is not None or without):
-        raise typer.BadParameter(
-            "how many workers there are, and with which rules, is not said here: not with --jobs or --without",
-            param_hint="--over",
-        )
     if seeds is None and minutes is None:
         seeds = SEEDS
     time_s = None if minutes is None else minutes * 60
@@ -117,6 +105,13 @@ def sim(
             _replay(factory, _plan(what, factory), smaller, drawing)
         else:
             run_campaign(wish)
+
+
+def _check_rules(names: Iterable[str]) -> None:
+    unknown = set(names) - set(MUTANTS)
+    if unknown:
+        known = "".join(f"\n  {name}" for name in sorted(MUTANTS))
+        raise typer.BadParameter(f"no rule {', '.join(sorted(unknown))}; there are:{known}", param_hint="--without")
 
 
 def _plan(what: str, factory: type[Scenario]) -> Plan:

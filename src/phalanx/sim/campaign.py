@@ -18,7 +18,7 @@ from phalanx.sim.workers import Factory, Task, Workers, local
 CHUNK = 8
 """Seeds that a worker gets at a time: enough that it seldom waits, few enough that a time limit is kept."""
 
-GUIDED_CHUNK = 2
+GUIDED_CHUNK = 1
 """Plans of a search that a worker gets at a time: all wait for the last of a generation."""
 
 FAILED_MAX = 100

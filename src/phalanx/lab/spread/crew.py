@@ -56,7 +56,8 @@ class Crew:
         self._scenario = scenario
         self._ours = ours
         self._tell = tell
-        self._names = (f"phalanx-{uuid4().hex[:12]}-{number}" for number in count())
+        campaign = uuid4().hex[:12]
+        self._names = (f"phalanx-{campaign}-{number}" for number in count())
         self.fit: set[str] = set()
         """Their addresses."""
         self._refused: dict[str, str] = {}
@@ -74,7 +75,7 @@ class Crew:
                 f"the scheduler {self._address} cannot import what it hands on ({error}): there, too, {INSTALL}"
             ) from error
         except (OSError, TimeoutError, WorkersLost) as error:
-            raise ConfigurationError(f"{error}; nothing was run") from error
+            raise ConfigurationError(f"the scheduler {self._address} does not answer; nothing was run") from error
         if not self._asked and not self._refused:
             self._tell(f"{self._address} has no workers yet: waiting {PATIENCE_S:.0f} s for some")
         self._watch = asyncio.create_task(self._keep_watch())
@@ -163,7 +164,7 @@ class Crew:
         for address in self._asked.keys() - present.keys():
             self._asked[address].cancel()
         self.fit &= present.keys()
-        for given in self._given:
+        for given in tuple(self._given):
             if not given.void and not given.to & present.keys():
                 given.void = True
                 await given.future.cancel()
@@ -191,6 +192,7 @@ class Crew:
         else:
             if why is None:
                 self.fit.add(address)
-        del self._asked[address]
+        finally:
+            del self._asked[address]
         if why is not None:
             self.refuse(address, why)
