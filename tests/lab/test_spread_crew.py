@@ -127,7 +127,9 @@ def test_orders_go_to_all_workers_that_are_fit_and_to_no_other(monkeypatch: pyte
     told: list[str] = []
     assert results_of(spread_on(dask, monkeypatch, told)) == EXPECTED
     assert {tuple(given.workers) for given in dask.given} == {("a", "c")}
-    assert [text.split(":")[0] for text in told] == ["the worker b is refused"]
+    [line] = told
+    assert line.startswith("the worker b is refused: it has 4 threads")
+    assert "start it with --nthreads 1, and as many as the machine has cores with --nworkers" in line
     assert all(given.released for given in dask.given)
 
 
@@ -231,6 +233,24 @@ def test_a_campaign_that_nobody_runs_any_more_ends(monkeypatch: pytest.MonkeyPat
     with pytest.raises(WorkersLost, match="sim://scheduler has had no worker to use for 0 s"):
         results_of(spread_on(dask, monkeypatch, told))
     assert told == ["all workers of sim://scheduler are gone: waiting 0 s for others"]
+
+
+def test_a_campaign_for_which_nobody_is_fit_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "PATIENCE_S", 0.01)
+    for workers, why, what in (
+        ({"a": 2}, "none of the workers of sim://scheduler can be used, see above; nothing was run", "refused"),
+        (
+            {},
+            "sim://scheduler has had no worker to use for 0 s; nothing was run",
+            "has no workers yet: waiting 0 s for some",
+        ),
+    ):
+        dask = FakeDask(**workers)
+        told: list[str] = []
+        with pytest.raises(ConfigurationError, match=why):
+            results_of(spread_on(dask, monkeypatch, told))
+        assert what in told[0]
+        assert dask.given == []
 
 
 def test_a_campaign_does_not_wait_for_a_worker_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from phalanx.cli import sim as sim_module
 from phalanx.cli.main import command_line
 from phalanx.errors import ConfigurationError
 from phalanx.lab.report import Report
-from phalanx.lab.spread import crew, driver
+from phalanx.lab.spread import driver
 from phalanx.lab.spread.driver import Spread
 from phalanx.sim.campaign import campaign, guided
 from phalanx.sim.guided import Search
@@ -211,56 +211,53 @@ def test_what_a_worker_was_doing_when_it_died_is_done_by_another(cluster: Dask) 
     assert (cluster.folder / "died").exists()
 
 
-def test_workers_of_another_version_get_nothing_to_do(cluster: Dask, tmp_path: Path) -> None:
-    """Before anything is run, and those that join later as well."""
-    shutil.copytree(Path(phalanx.__file__).parent, tmp_path / "phalanx", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "phalanx" / "sim" / "storm.py").open("a") as file:
+def test_workers_of_another_version_or_of_none_get_nothing_to_do(cluster: Dask, tmp_path: Path) -> None:
+    """And are told, before anything is run."""
+    other, none = tmp_path / "other", tmp_path / "none"
+    shutil.copytree(Path(phalanx.__file__).parent, other / "phalanx", ignore=shutil.ignore_patterns("__pycache__"))
+    with (other / "phalanx" / "sim" / "storm.py").open("a") as file:
         file.write("# a change\n")
-    other = cluster.workers(path=str(tmp_path))
-    cluster.wait_for_workers(3)
+    lacking(none)
+    strangers = [cluster.workers(path=str(path)) for path in (other, none)]
+    cluster.wait_for_workers(4)
     told: list[str] = []
     spread = Spread(cluster.address, told.append)
-    seen = all_of(campaign(HastyStoreScenario, 0, 20, workers=spread))
-    other.terminate()
-    other.wait(END_S)
-    assert seen == all_of(campaign(HastyStoreScenario, 0, 20, workers=local(1)))
-    [line] = told
-    assert re.search(
-        r"the worker tls://\S+ is refused: its phalanx is another \(version 0.1.0, sources \w+\) than", line
-    )
+    results = campaign(HastyStoreScenario, 0, 20, workers=spread)
+    first = next(results)
+    assert len(told) == 2
+    assert all_of([first, *results]) == all_of(campaign(HastyStoreScenario, 0, 20, workers=local(1)))
     assert spread.count == 2
+    text = "\n".join(told)
+    assert re.search(
+        r"the worker tls://\S+ is refused: its phalanx is another \(version 0.1.0, sources \w+\) than", text
+    )
+    assert "it cannot import what is to be run (ModuleNotFoundError('No module named phalanx'))" in text
+    assert "there, too, pip install 'phalanx[campaigns]'" in text
+    for stranger in strangers:
+        assert stranger.poll() is None, "it does not end of being asked: it may have other work"
+        stranger.kill()
+    poll(lambda: len(workers_of(cluster)) == 2)
 
 
-def test_a_worker_with_several_threads_is_refused_with_the_remedy(alone: ExitStack, tmp_path: Path) -> None:
-    dask = Dask(alone, tmp_path)
-    dask.workers("--nthreads", "2")
-    dask.wait_for_workers(1)
-    told: list[str] = []
-    with pytest.raises(ConfigurationError, match=r"none of the workers .* can be used, see above; nothing was run"):
-        list(campaign(HastyStoreScenario, 0, 20, workers=Spread(dask.address, told.append)))
-    [line] = told
-    assert "it has 2 threads" in line
-    assert "--nthreads 1" in line
+def lacking(folder: Path) -> None:
+    """Whoever has this in its path cannot import the package."""
+    (folder / "phalanx").mkdir(parents=True)
+    (folder / "phalanx" / "__init__.py").write_text("raise ModuleNotFoundError('No module named phalanx')")
 
 
-def test_whoever_lacks_the_package_is_named(alone: ExitStack, tmp_path: Path) -> None:
-    (tmp_path / "phalanx").mkdir()
-    (tmp_path / "phalanx" / "__init__.py").write_text("raise ModuleNotFoundError('No module named phalanx')")
-    told: list[str] = []
+def workers_of(dask: Dask) -> dict[str, int]:
+    with dask.client() as client:
+        present: dict[str, int] = client.nthreads()
+        return present
+
+
+def test_a_scheduler_that_lacks_the_package_is_named(alone: ExitStack, tmp_path: Path) -> None:
+    lacking(tmp_path)
     dask = Dask(alone, tmp_path, path=str(tmp_path))
     with pytest.raises(
         ConfigurationError, match=r"the scheduler .* cannot import .* pip install 'phalanx\[campaigns\]'"
     ):
         list(campaign(HastyStoreScenario, 0, 20, workers=Spread(dask.address, told_nothing)))
-    dask = Dask(alone, tmp_path)
-    worker = dask.workers(path=str(tmp_path))
-    dask.wait_for_workers(1)
-    with pytest.raises(ConfigurationError, match="none of the workers"):
-        list(campaign(HastyStoreScenario, 0, 20, workers=Spread(dask.address, told.append)))
-    [line] = told
-    assert "it cannot import what is to be run (ModuleNotFoundError('No module named phalanx'))" in line
-    assert "pip install 'phalanx[campaigns]'" in line
-    assert worker.poll() is None, "it does not end of it: it may have other work"
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
@@ -344,12 +341,3 @@ def test_nobody_there_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     for address in ("tcp://127.0.0.1:1", "nonsense://127.0.0.1"):
         with pytest.raises(ConfigurationError, match=f"no Dask scheduler answers at {address}"):
             list(campaign(HastyStoreScenario, 0, 8, workers=Spread(address, told_nothing)))
-
-
-def test_patience_has_an_end(alone: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A limit on everything (STYLE 10): PATIENCE_S, before the first worker and without the last."""
-    monkeypatch.setattr(crew, "PATIENCE_S", 0.0)
-    monkeypatch.setattr(crew, "POLL_S", 0.01)
-    dask = Dask(alone, tmp_path)
-    with pytest.raises(ConfigurationError, match="has had no worker to use for 0 s; nothing was run"):
-        list(campaign(HastyStoreScenario, 0, 20, workers=Spread(dask.address, lambda _: None)))

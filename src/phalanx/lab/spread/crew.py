@@ -188,7 +188,8 @@ class Crew:
             why = None
         except Exception as error:
             said = str(error) if type(error) is Exception else repr(error)  # the former is how Dask tells of the others
-            why = f"it cannot import what is to be run ({said}): there, too, {INSTALL}"
+            remedy = INSTALL if "phalanx" in said else "install the scenario's module"
+            why = f"it cannot import what is to be run ({said}): there, too, {remedy}"
         else:
             if why is None:
                 self.fit.add(address)
