@@ -137,9 +137,8 @@ class Spread:
 
 
 async def _connect(address: str) -> Client:
-    logging.getLogger("distributed.client").setLevel(
-        logging.CRITICAL
-    )  # what goes wrong is in our errors, without tracebacks
+    # What goes wrong is in our errors, without tracebacks.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     client = Client(address, asynchronous=True, set_as_default=False, timeout=CONNECT_S)
     try:
         return await client
