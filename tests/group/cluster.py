@@ -276,6 +276,12 @@ class Cluster:
         self.one_way(a, b)
         self.one_way(b, a)
 
+    def mend(self, a: Name, b: Name) -> None:
+        """Undo `cut`."""
+        for source, target in ((a, b), (b, a)):
+            self._blocks.remove((source, target))
+            self.world.network.unblock(self.world.nodes[source], self.world.nodes[target])
+
     def partition(self, *sides: str) -> None:
         """Only nodes of one side can talk."""
         for a in self.names:

@@ -2,13 +2,14 @@
 
 import pytest
 
-from phalanx.group.messages import Accepted, Ballot, Commit, Prepare, Progress, Promise, Wish
+from phalanx.group.messages import Accepted, Ballot, Commit, Prepare, Progress, Promise, Refuse, Wish
 from phalanx.group.proposal import Grounds, plan
+from phalanx.model.clock import SECOND
 from phalanx.model.events import Host
 from phalanx.model.view import Group, GroupSpec, Member, View
 from phalanx.parts.download import Download
 from tests.group.cluster import Cluster
-from tests.group.durables import STALLED_NS, cluster_of, power_cut
+from tests.group.durables import STALLED_NS, D, cluster_of, power_cut
 
 
 def test_all_may_come_back_at_other_addresses_after_a_total_crash() -> None:
@@ -125,3 +126,37 @@ def test_a_founder_with_a_new_disk_that_alone_knows_of_the_first_view_tells_the_
             rule.lift()
         cluster.converge("abc")
         assert len({view.cluster for view in cluster.views()}) == 1
+
+
+def test_7_a_wiped_disk_whose_number_came_from_the_others_after_a_crash_counts_for_nothing() -> None:
+    """SCENARIOS 7, decision 21.  c loses its disk, its clock is set back, and it crashes before it is told that its
+    number is too low: in its second life on that disk it took all numbers up to the new one for lives of its own.  So it
+    voted for the c of view 2, which had gone on with b, and with a it made another view 3."""
+    with Cluster("abcd", D) as cluster:
+        cluster.until_members("abcd")
+        for name in "abc":
+            cluster.cut("d", name)
+        cluster.until_members("abc")
+        cluster.cut("a", "b")
+        cluster.cut("a", "c")
+        cluster.until(lambda: cluster.members("c") in ("bc", "cb"), "view 3")
+        cluster.send("c", "m")
+        cluster.until_all_deliver("bc", "m")
+        cluster.crash("b", host=True)
+        cluster.crash("c", wipe=True)
+        cluster.world.nodes["c"].clocks.offset_ns = -3600 * SECOND
+        unheard = cluster.drop(Refuse, target="c")
+        cluster.mend("c", "d")  # which has seen nothing since view 1
+        cluster.restart("c")
+        cluster.until(lambda: cluster.world.notes["votes.over"] > 0, "what followed view 0")
+        cluster.crash("c")
+        cluster.restart("c")
+        unheard.lift()
+        cluster.until(lambda: cluster.world.notes["incarnation.raised"] > 0, "another number")
+        cluster.mend("c", "a")  # which has seen nothing since view 2
+        cluster.run(5)
+        assert {view.id for view in cluster.views()} == {1, 2, 3}, "c has no vote, and b is down"
+        cluster.heal()
+        cluster.restart("b")
+        cluster.converge("abcd")
+        assert "m" in cluster.deliveries("a")

@@ -259,8 +259,9 @@ class Intake:
             return
         if body.least > core.me.incarnation:
             core.note("incarnation.raised", body.least)
-            on_new_disk = core.votes.first == core.me.incarnation  # then it was one before this that used it
             core.me = Member(core.me.name, core.me.address, body.least)
-            core.ledger.first = body.least if on_new_disk else core.votes.first
-            core.persist(incarnation=body.least, first=core.ledger.first)
+            core.ledger.first = (
+                body.least
+            )  # no life of this disk had a higher number: those up to it are another disk's
+            core.persist(incarnation=body.least, first=body.least)
         self._membership.on_refuse(body)
