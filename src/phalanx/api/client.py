@@ -9,7 +9,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import msgspec
 
@@ -54,7 +54,8 @@ _status = msgspec.json.Decoder(Status).decode
 class Client:
     """A connection to a cluster, by way of whichever of its nodes answers.  Made by `connect`.
 
-    Pipelined: any number of calls may be awaited at once; each has its own deadline and can be cancelled.
+    Pipelined: any number of calls may be awaited at once; each has its own deadline and can be cancelled.  It is for the
+    event loop that it was made on: on another one calls raise `RuntimeError`.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Client:
         """Classes that have been described, which takes milliseconds: handles may be made for every request."""
         self._token = 0
         self._closed = False
+        self._loop = asyncio.get_running_loop()
         self._driver.start()
 
     @property
@@ -175,6 +177,11 @@ class Client:
         return system_clock().mono + int((self.timeout_s if timeout_s is None else timeout_s) * SECOND)
 
     async def _submit(self, make: Callable[[int], Any]) -> Completed:
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                "this client is of another event loop: use it there (asyncio.run_coroutine_threadsafe), make one for "
+                "this loop, or take phalanx.sync, which threads may share"
+            )
         if self._closed or self._driver.closed.done():
             raise Unavailable("the client is closed")
         self._token += 1
@@ -258,6 +265,16 @@ class Replicated(Generic[T]):
         completed = await self._client.perform(self.name, invocation, self._timeout_s, self._stale)
         assert completed.outcome is not None
         return invocation.result(completed.outcome)
+
+    if not TYPE_CHECKING:  # a type checker is to find that there is no such attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            cls = self._kind.name
+            raise AttributeError(
+                f"a handle has no {name!r}; a method of {cls} is called by handle.call({cls}.{name}, ...)"
+            )
 
     def follow(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from phalanx.api.lease import TTL_S, Lease
 from phalanx.api.watch import Watch
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 
 At: TypeAlias = int | datetime | timedelta | None
 """When: a revision, a time (which has a time zone), how long ago; None: now.  See `Store`."""
+
+
+class Leased(Protocol):
+    """Whatever stands for a lease: a `Lease`, of either interface, or what `Store.grant` returned."""
+
+    @property
+    def id(self) -> int:
+        """The store's name for it; 0 until it is granted."""
+
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -70,9 +79,9 @@ class Store:
         """The value and its versions; None if the key is absent."""
         return await self._kv.call(KV.get, key, await self.revision_at(at))
 
-    async def put(self, key: bytes, value: bytes, *, lease: "Lease | int" = 0) -> int:
-        """Set the value, under a lease if one is given; the store's new revision.  Raises `TooLarge`, `Quota`, and
-        `LeaseLost` if the lease has ended."""
+    async def put(self, key: bytes, value: bytes, *, lease: "Leased | int" = 0) -> int:
+        """Set the value, under a lease if one is given; the store's new revision.  Raises `TooLarge`, `Quota`,
+        `LeaseLost` if the lease has ended, and `RuntimeError` if its block has not begun."""
         return await self._kv.call(KV.put, key, value, _id(lease))
 
     async def delete(self, key: bytes) -> bool:
@@ -201,19 +210,19 @@ class Store:
         `Quota` if there are too many."""
         return await self._kv.call(KV.grant, int(ttl_s * 1000))
 
-    async def keep_alive(self, lease: "Lease | int") -> LeaseInfo | None:
+    async def keep_alive(self, lease: "Leased | int") -> LeaseInfo | None:
         """Renew a lease; None if it has ended."""
         return await self._kv.call(KV.keep_alive, _id(lease))
 
-    async def revoke(self, lease: "Lease | int") -> bool:
+    async def revoke(self, lease: "Leased | int") -> bool:
         """End a lease and delete its keys, in one revision; whether it was there."""
         return await self._kv.call(KV.revoke, _id(lease))
 
-    async def lease_info(self, lease: "Lease | int") -> LeaseInfo | None:
+    async def lease_info(self, lease: "Leased | int") -> LeaseInfo | None:
         """What is left of a lease; None if it has ended."""
         return await self._kv.call(KV.lease, _id(lease))
 
-    async def lease_keys(self, lease: "Lease | int") -> list[bytes]:
+    async def lease_keys(self, lease: "Leased | int") -> list[bytes]:
         """The keys that go with a lease."""
         return await self._kv.call(KV.lease_keys, _id(lease))
 
@@ -223,7 +232,9 @@ class Store:
 
 
 def _milliseconds(at: datetime | timedelta) -> int:
-    """Since the epoch.  Raises `ConfigurationError` for a time that is none."""
+    """Since the epoch.  Raises `ConfigurationError` for a time that is none, and `TypeError`."""
+    if not isinstance(at, datetime | timedelta):
+        raise TypeError(f"`at` is a revision, a datetime or a timedelta, not {type(at).__name__}")
     moment = datetime.now(UTC) - at if isinstance(at, timedelta) else at
     if moment.tzinfo is None:
         raise ConfigurationError(f"{moment} could be any of two dozen instants: give it a time zone")
@@ -233,5 +244,10 @@ def _milliseconds(at: datetime | timedelta) -> int:
     return milliseconds
 
 
-def _id(lease: "Lease | int") -> int:
-    return lease.id if isinstance(lease, Lease) else lease
+def _id(lease: "Leased | int") -> int:
+    """Raises `RuntimeError` for a lease that is not held yet: what is put under it would stay for ever."""
+    if isinstance(lease, int):
+        return lease
+    if not lease.id:
+        raise RuntimeError("this lease is not held yet: begin its block, as in `async with store.lease() as lease`")
+    return lease.id

@@ -38,12 +38,14 @@ class Watch:
         self._batches: deque[deque[Event]] = deque()
         self._error: PhalanxError | None = None
         self._closed = False
+        self._begun = False
         self._news = asyncio.Event()
         self.revision = -1
         """The last revision of which this watch has been told everything (read or not); -1: not known yet."""
 
     async def __aenter__(self) -> "Watch":
         self._begin()
+        self._begun = True
         return self
 
     async def __aexit__(
@@ -55,6 +57,7 @@ class Watch:
         return self
 
     async def __anext__(self) -> Event:
+        self._look()
         while not self._batches:
             if self._error is not None:
                 raise self._error
@@ -76,6 +79,7 @@ class Watch:
 
     async def begun(self) -> int:
         """Wait until the watch has begun; the revision after which it did, or further.  Raises what ends it."""
+        self._look()
         while self.revision < 0:
             if self._error is not None:
                 raise self._error
@@ -83,9 +87,13 @@ class Watch:
             await self._news.wait()
         return self.revision
 
+    def _look(self) -> None:
+        if not self._begun:
+            raise RuntimeError("this watch has not begun: use it as in `async with store.watch(...) as changes`")
+
     def close(self) -> None:
         """End it: the iteration stops after what has been received."""
-        if not self._closed and self._error is None:
+        if self._begun and not self._closed and self._error is None:
             self._submit(Unfollow(self._token))
         self._closed = True
         self._news.set()

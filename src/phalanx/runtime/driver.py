@@ -145,8 +145,8 @@ class Driver:
     # --- turns --------------------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
+        self._loop.call_soon(self._turn)  # first: it raises on a wrong thread, if the loop looks
         self._turn_due = True
-        self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         self._turn_due = False

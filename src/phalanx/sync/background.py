@@ -8,6 +8,7 @@ of a lease cancels: `Block` gives each a task of its own, which the thread's `wi
 import asyncio
 import concurrent.futures
 import functools
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
@@ -35,6 +36,7 @@ class Background:
         self._ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
         self._stop: asyncio.Event
         self._closed = False
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="phalanx", daemon=True)
         self._thread.start()
         self._loop = self._ready.result()
@@ -48,15 +50,25 @@ class Background:
         self._ready.set_result(asyncio.get_running_loop())
         await self._stop.wait()
 
+    @property
+    def forked(self) -> bool:
+        """This is a child of the process that has the thread: nothing can be asked of it, or is ours to close."""
+        return os.getpid() != self._pid
+
     def submit(self, coroutine: Coroutine[Any, Any, R]) -> "concurrent.futures.Future[R]":
         """Begin it.  Raises `Unavailable` if the loop is closed, RuntimeError on the loop's own thread, which would wait
-        for itself."""
+        for itself, and in a process that was forked from that of the loop."""
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("the synchronous interface was called from its own event loop, and would wait for ever")
         if self._closed:
             coroutine.close()
             raise Unavailable("the client is closed")
+        if self.forked:
+            coroutine.close()
+            raise RuntimeError(
+                "this client was made before a fork, and its thread stayed behind: make one in this process"
+            )
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def call(self, coroutine: Coroutine[Any, Any, R]) -> R:
@@ -81,7 +93,7 @@ class Background:
 
     def close(self) -> None:
         """Cancel what is under way, and wait for the end of the thread."""
-        if not self._closed:
+        if not self._closed and not self.forked:
             self._closed = True
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
@@ -152,6 +164,8 @@ class Block(Generic[A, B]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._running is not None
+        if self._background.forked:
+            return  # what is held is held by the parent
         self._failed = kind is not None
         self._background.soon(self._leave.set)
         try:

@@ -150,8 +150,7 @@ def check(guard: Guard) -> None:
 
 
 class Lease(Bridged[aio_lease.Lease]):
-    """A lease that a block holds: as `phalanx.Lease`, but its loss cannot stop the block.  Give its `id` where a lease is
-    asked for: `store.put(key, value, lease=lease.id)`."""
+    """A lease that a block holds: as `phalanx.Lease`, but its loss cannot stop the block."""
 
     @property
     def id(self) -> int:

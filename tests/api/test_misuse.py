@@ -1,0 +1,125 @@
+"""What is used without its block, on another loop or in a forked process says so at once, and works where it belongs."""
+
+import asyncio
+import datetime
+import os
+import threading
+from typing import Any
+
+import pytest
+
+import phalanx
+from phalanx import sync
+from phalanx.api.local import Cluster
+from phalanx.api.store import Store
+from phalanx.runtime.loop import run
+from tests.api.cluster import PATIENCE_S, in_cluster
+from tests.api.test_arguments import Counter, among
+
+
+def test_a_watch_without_its_block_says_so() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        watch = store.watch(b"k")
+        with pytest.raises(RuntimeError, match="this watch has not begun: use it as in `async with"):
+            await anext(watch)
+        with pytest.raises(RuntimeError, match="this watch has not begun"):
+            await watch.begun()
+        watch.close()
+
+    in_cluster(work, 1)
+
+
+def test_nothing_is_put_under_a_lease_that_is_not_held() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        lease = store.lease()
+        with pytest.raises(RuntimeError, match="this lease is not held yet: begin its block"):
+            await store.put(b"k", b"v", lease=lease)
+        assert await store.get(b"k") is None
+        granted = await store.grant(5)
+        await store.put(b"k", b"v", lease=granted)
+        assert await store.lease_keys(granted) == [b"k"]
+
+    in_cluster(work, 1)
+
+
+def test_a_time_that_is_none_is_a_type_error() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        for at in ("5m ago", 1.5):
+            with pytest.raises(TypeError, match="`at` is a revision, a datetime or a timedelta, not"):
+                await store.get(b"k", at=at)  # type: ignore[arg-type]  # that is what is tested
+        assert await store.get(b"k", at=datetime.timedelta(0)) is None
+
+    in_cluster(work, 1)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_client_is_of_its_loop(debug: bool) -> None:
+    async def work() -> None:
+        async with asyncio.timeout(PATIENCE_S), phalanx.local(1, objects={"KV": (phalanx.KV, 0)}) as cluster:
+            store = cluster.client().kv()
+
+            def elsewhere() -> None:
+                with pytest.raises(RuntimeError, match="this client is of another event loop"):
+                    run(store.put(b"k", b"v"))
+
+            await asyncio.to_thread(elsewhere)
+            assert await store.put(b"k", b"v") == 1
+
+    run(work(), debug=debug)
+
+
+def test_a_process_that_was_called_on_another_loop_goes_on() -> None:
+    """A loop in debug mode looks at the thread."""
+
+    async def work() -> None:
+        async with asyncio.timeout(PATIENCE_S), phalanx.local(1) as cluster:
+            process = cluster["a"]
+
+            def elsewhere() -> None:
+                with pytest.raises(RuntimeError):
+                    run(process.group("elsewhere"))
+
+            await asyncio.to_thread(elsewhere)
+            group = await process.group("here")
+            await group.send(b"good", delivered=True)
+
+    run(work(), debug=True)
+
+
+def test_a_handle_says_how_its_methods_are_called() -> None:
+    async def work(cluster: Cluster) -> None:
+        handle: Any = cluster.client().object(Counter)
+        with pytest.raises(AttributeError, match=r"handle.call\(Counter.add, ...\)"):
+            await handle.add(1)
+        assert not hasattr(handle, "_nothing")
+
+    among(1, work, objects={"Counter": (Counter, 0)})
+
+
+def test_the_synchronous_interface_takes_its_leases_as_they_are() -> None:
+    with sync.local(1, objects={"KV": (phalanx.KV, 0)}) as cluster:
+        store = cluster.client().kv()
+        with store.lease() as lease:
+            store.put(b"k", b"v", lease=lease)
+            assert store.lease_keys(lease) == [b"k"]
+        assert store.get(b"k") is None
+        with pytest.raises(RuntimeError, match="this watch has not begun"):
+            next(store.watch(b"k"))
+
+
+def test_a_synchronous_client_says_that_it_was_made_before_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    with sync.local(1, objects={"KV": (phalanx.KV, 0)}) as cluster:
+        client = cluster.client()
+        store = client.kv()
+        held = store.lease()
+        held.__enter__()
+        parent, threads = os.getpid(), threading.active_count()
+        with monkeypatch.context() as child:
+            child.setattr(os, "getpid", lambda: parent + 1)
+            with pytest.raises(RuntimeError, match=r"this client was made before a fork.*: make one in this process"):
+                store.get(b"k")
+            held.__exit__(None, None, None)  # the parent's, and left to it
+            client.background.close()
+        assert threading.active_count() == threads
+        assert store.put(b"k", b"v") == 1
+        held.__exit__(None, None, None)
