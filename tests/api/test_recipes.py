@@ -12,6 +12,7 @@ from phalanx.api.recipes import Held
 from phalanx.api.recipes.partitions import owner_of
 from phalanx.api.store import Store
 from phalanx.errors import ConfigurationError, Fenced, Refused
+from phalanx.services.store import values as txn
 from tests.api.cluster import in_cluster
 
 
@@ -52,6 +53,34 @@ def test_a_priority_queue_gives_the_least_first_and_the_older_of_equals() -> Non
             await queue.put(b"", -1)
         with pytest.raises(ConfigurationError, match="no priorities"):
             await recipes.Queue(store, b"it").put(b"", 1)
+
+    in_cluster(work, 1)
+
+
+def test_what_comes_of_an_item_is_written_once_with_its_deletion() -> None:
+    """SCENARIOS 32: a worker dies between writing its result and the end of its block, or comes too late to write it."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        queue = recipes.Queue(store, b"it")
+        await queue.put(b"job")
+
+        async def write(claim: recipes.Claim, result: bytes) -> bool:
+            return (
+                await store.transact([claim.compare], [txn.Put(b"result", result), txn.Delete(claim.key)])
+            ).succeeded
+
+        with pytest.raises(Fenced, match="claimed by another"):
+            async with queue.claim(cancels=False) as late:
+                (slept,) = [lease.id for lease in await store.leases()]
+                await store.revoke(slept)  # it slept for too long
+                with pytest.raises(ZeroDivisionError):
+                    async with queue.claim() as claim:
+                        assert await write(claim, b"second")
+                        raise ZeroDivisionError
+                assert not await write(late, b"first, too late")
+        found = await store.get(b"result")
+        assert found is not None and (found.value, found.version) == (b"second", 1)
+        assert await queue.count() == 0
 
     in_cluster(work, 1)
 

@@ -34,11 +34,19 @@ LOOKAHEAD = 32
 
 
 class Claim(NamedTuple):
-    """An item that a block works on.  token: greater than that of whoever claimed the item before."""
+    """An item that a block works on.
+
+    token: greater than that of whoever claimed the item before.  key: the item's; who deletes it has done it.
+    compare: true only as long as it is claimed here, for transactions: what is written with it, together with the item's
+    deletion, is written once, whoever fails and whoever is too late.
+
+        await store.transact([claim.compare], [txn.Put(b"results/1", result), txn.Delete(claim.key)])
+    """
 
     data: bytes
     token: int
     key: bytes
+    compare: Compare
 
 
 def _free(key: bytes, item: Versioned, claim: bytes) -> list[Compare]:
@@ -89,9 +97,9 @@ class PriorityQueue:
         """Work on the next item; waits for one.  It is removed when the block ends, and free again for others if the
         block raises, or this process dies.
 
-        An item whose worker lost its lease may be worked on twice: give the token to what must know.  Raises
-        `LeaseLost` out of the block then (unless `cancels` is False), and `Fenced` if that is noticed at the end
-        only.
+        An item whose worker lost its lease may be worked on twice: give the token to what must know, or write what comes
+        of it in a transaction with `Claim.compare`.  Raises `LeaseLost` out of the block then (unless `cancels` is
+        False), and `Fenced` if that is noticed at the end only.
         """
         async with self._store.lease(ttl_s, cancels=cancels) as lease:
             while True:
@@ -101,8 +109,8 @@ class PriorityQueue:
                 done = await self._store.transact(free, [Put(claim, b"", lease.id)])
                 if done.succeeded:
                     break
-            yield Claim(item.value, done.token, key)
             mine = Created(claim, "==", done.revision)
+            yield Claim(item.value, done.token, key, mine)
             if not (await self._store.transact([mine], [Delete(key), Delete(claim)])).succeeded:
                 raise Fenced(f"{key!r} was claimed by another meanwhile")
 
