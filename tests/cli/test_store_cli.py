@@ -120,3 +120,13 @@ def test_an_endpoint_that_is_no_address_is_a_mistake_of_the_command_line(words: 
     done = CliRunner().invoke(command_line(), words)
     assert done.exit_code == 2
     assert "'localhost' is no HOST:PORT" in done.output
+
+
+def test_tables_are_cut_nowhere(shell: Shell, address: str) -> None:
+    value = "long" * 100
+    shell("kv", "put", "long/a", value)
+    assert value in shell("kv", "range", "long/", "--prefix")[1]
+    status, told = shell("status")
+    assert status == 0
+    (row,) = [line for line in told.splitlines() if address in line]
+    assert "member" in row

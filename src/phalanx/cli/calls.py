@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from phalanx.api.client import Client, connect
@@ -90,6 +91,9 @@ At = Annotated[
     ),
 ]
 
+LINE_MAX = 1 << 20
+"""Characters of a line where there is no terminal: the largest value has half as many."""
+
 ENDPOINT = "127.0.0.1:7400"
 
 ABSENT = 5
@@ -130,6 +134,18 @@ def perform(endpoints: list[str], tls: Files, timeout: float, work: Callable[[Cl
         raise typer.Exit(1) from error
 
 
+def print_whole(*tables: Table) -> None:
+    """On a terminal, cells that are too wide are folded; in a pipe or a file each row is one line.  Nothing is cut."""
+    console = Console()
+    for table in tables:
+        for column in table.columns:
+            column.overflow = "fold"
+        if not console.is_terminal:
+            unbounded = console.options.update(max_width=LINE_MAX)
+            console.width = max(console.width, Measurement.get(console, unbounded, table).maximum)
+        console.print(table)
+
+
 def store_of(client: Client, stale: bool = False) -> Store:
     """The store, for linearizable or stale reads."""
     return client.kv().stale if stale else client.kv()
@@ -162,4 +178,4 @@ def show(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
     table = Table(*columns)
     for row in rows:
         table.add_row(*(str(row[column]) for column in columns))
-    Console().print(table)
+    print_whole(table)

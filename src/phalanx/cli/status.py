@@ -4,11 +4,10 @@ import asyncio
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from phalanx.api.client import connect
-from phalanx.cli.calls import ENDPOINT, AsJson, Endpoints, Timeout, Tls, tls_of
+from phalanx.cli.calls import ENDPOINT, AsJson, Endpoints, Timeout, Tls, print_whole, tls_of
 from phalanx.errors import PhalanxError
 from phalanx.node.status import Status
 from phalanx.runtime.loop import run
@@ -77,13 +76,12 @@ def _show(answers: dict[str, Status | None]) -> None:
             suspended[one.name] = " ".join(one.waits_for)
     for name, row in sorted(seen.items()):
         groups.add_row(name, *row)
-    console = Console()
-    console.print(table)
+    print_whole(table)
     if seen:
-        console.print(groups)
+        print_whole(groups)
     for name, hosts in sorted(suspended.items()):
         waiting.add_row(name, hosts)
     if suspended:
-        console.print(waiting)
+        print_whole(waiting)
     for refusal in sorted(refusals):
-        console.print(refusal, highlight=False, soft_wrap=True)
+        typer.echo(refusal)
