@@ -260,8 +260,7 @@ class Intake:
         if body.least > core.me.incarnation:
             core.note("incarnation.raised", body.least)
             core.me = Member(core.me.name, core.me.address, body.least)
-            core.ledger.first = (
-                body.least
-            )  # no life of this disk had a higher number: those up to it are another disk's
+            # No life of this disk had a higher number: those up to this one are another disk's.
+            core.ledger.first = body.least
             core.persist(incarnation=body.least, first=body.least)
         self._membership.on_refuse(body)
