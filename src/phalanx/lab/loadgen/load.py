@@ -238,6 +238,8 @@ class Session(asyncio.Protocol):
         self._request = 0
         self._number = 0
         self._session = 0
+        self._cluster = 0
+        """The node's, as it said: from then on this client's, too, so answers do not say it."""
         self._leaving = False
         self._flight: dict[int, tuple[int, int]] = {}
         """By request: when it was sent, and its number in the session; 0 for a get."""
@@ -284,7 +286,7 @@ class Session(asyncio.Protocol):
     def _hear(self, message: Opened | Acknowledged | Reply | Declined, now: int) -> int:
         """How many operations may take the place of what was answered."""
         if isinstance(message, Opened):
-            self._session = message.session
+            self._session, self._cluster = message.session, message.cluster
             if not self.ready.done():
                 self.ready.set_result(None)
             return 0
@@ -330,10 +332,12 @@ class Session(asyncio.Protocol):
                 self._unsettled[self._number] = None
                 low = next(iter(self._unsettled))
                 arguments = _encode((key, load.value, 0))
-                message = Command(request, plan.group, self._session, self._number, low, _PUT.id, _PUT.types, arguments)
+                of = plan.group, self._session, self._number, low
+                message = Command(request, *of, _PUT.id, _PUT.types, arguments, self._cluster)
             else:
                 self._flight[request] = now, 0
-                message = Query(request, plan.group, _GET.id, _GET.types, _encode((key, None)))
+                arguments = _encode((key, None))
+                message = Query(request, plan.group, _GET.id, _GET.types, arguments, cluster=self._cluster)
             frames.append(encode_frame(Kind.MESSAGE, _encode(message)))
         self._transport.write(b"".join(frames))
 
@@ -349,7 +353,8 @@ class Session(asyncio.Protocol):
     def _leave(self) -> None:
         """Once nothing is under way any more, close the session and the connection."""
         if not self._flight and not self._transport.is_closing():
-            self._say(Kind.MESSAGE, _encode(CloseSession(self._next_request(), self._plan.group, self._session)))
+            end = CloseSession(self._next_request(), self._plan.group, self._session, self._cluster)
+            self._say(Kind.MESSAGE, _encode(end))
             self._transport.close()
 
     async def drain(self) -> None:
