@@ -2,6 +2,8 @@
 
 import msgspec
 
+from phalanx.group.config import Limits
+from phalanx.model.view import GroupSpec
 from tests.group.cluster import Cluster
 from tests.group.durables import D, cluster_of, cut_log, drop_batches, power_cut, sent, suspended
 from tests.group.rules import shown
@@ -99,6 +101,37 @@ def test_a_log_that_took_the_place_of_a_damaged_one_counts_for_nothing() -> None
             assert suspended(cluster, "a") == "cd", "c knows nothing"
             cluster.restart("d")
             cluster.converge("abcd")
+            assert "m" in cluster.deliveries("c")
+
+    shown(schedule, "a log in place of a damaged one counts as empty", wrong="c knows nothing|durability")
+
+
+def test_that_a_log_was_lost_is_not_forgotten_when_its_successor_is_shortened() -> None:
+    """c's log is damaged, and that of another group in its successor is shortened, while d, which has all of g, is down.
+    That of the older records nothing is known must outlive them (`runtime.log`, sim: `Node.log_lost`)."""
+    other = GroupSpec("h", durable=True)
+    hosts = {"a": (other,), "b": (other,), "c": (D, other), "d": (D,), "e": (D,)}
+
+    def schedule() -> None:
+        with Cluster("abcde", D, other, hosts=hosts, limits=Limits(log=2_000)) as cluster:
+            cluster.until_members("abcde")
+            sent(cluster, "d", "m")
+            power_cut(cluster, "cde")
+            cluster.world.disks.rot(cluster.world.nodes["c"], 0.0)
+            cluster.restart("c")  # the quorum is back
+            cluster.until_members("abc", groups=False)
+            shortened = cluster.world.notes["log.shortened"]
+            for number in range(60):
+                cluster.send("a", f"{number}" * 20, group="h")
+                cluster.run(0.05)
+            assert cluster.world.notes["log.shortened"] > shortened + 2
+            cluster.crash("c")
+            cluster.restart("c")
+            cluster.until_members("abc", groups=False)
+            cluster.run(2)
+            assert suspended(cluster, "a") == "cde", "c knows nothing"
+            cluster.restart("d", "e")
+            cluster.converge("abcde")
             assert "m" in cluster.deliveries("c")
 
     shown(schedule, "a log in place of a damaged one counts as empty", wrong="c knows nothing|durability")

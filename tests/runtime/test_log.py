@@ -274,6 +274,29 @@ def test_a_log_that_is_gone_is_not_taken_for_an_empty_one(tmp_path: Path) -> Non
     assert not journal.lost, "it is there, and empty"
 
 
+@pytest.mark.parametrize("lives", [0, 1])
+def test_that_another_log_was_lost_is_known_when_the_first_records_are_forgotten(lives: int) -> None:
+    """Else a group of which the lost one held all, and this one nothing, would be taken for one that was not begun."""
+    files = PowerFiles()
+    log = Log(files, 1_000, lost=True)
+    assert log.recover().lost
+    for _ in range(lives):
+        log.append([record(0)])
+        log.close()
+        log, found = opened(files)
+        assert found.lost
+    for number in range(40):
+        log.append([record(number)])
+    while log.forget(log.next):
+        pass
+    log.close()
+    assert FIRST not in files.names()
+    log, found = opened(files)
+    assert found.lost, "for good"
+    log.close()
+    assert not Log(PowerFiles(), 1_000).recover().lost
+
+
 def test_records_of_another_version_are_not_misread(tmp_path: Path) -> None:
     log, _ = opened(PosixFiles(tmp_path / "log"))
     log.append([b"something else"])

@@ -82,6 +82,7 @@ class Log:
         """lost: if there is none in `files`, this log takes the place of another, of which nothing is known."""
         self.files = files
         self._lost = lost
+        """Another was before this one, and is lost: every segment says so, since the older ones will be forgotten."""
         self.next = 0
         """The number that the next record gets; it grows over all lives of the log."""
         self._segment_bytes = segment_bytes
@@ -111,9 +112,10 @@ class Log:
         if segments:
             last = segments[-1]
             self.next, self._sequence, self._end = last.next, last.sequence, last.end
+        self._lost = found.lost or (self._lost and not segments)
         if found.torn or not segments:
-            self._begin_segment(CUT if found.torn else LOST if self._lost else 0)
-        return found._replace(lost=found.lost or (self._lost and not segments))
+            self._begin_segment(CUT if found.torn else 0)
+        return found._replace(lost=self._lost)
 
     def reread(self) -> Recovery:
         """All records, while the log is in use.  Raises DamagedLog, and OSError."""
@@ -190,12 +192,13 @@ class Log:
         if kept:
             last = kept[-1]
             self.next, self._sequence, self._end = last.next, last.sequence, last.end
-        self._begin_segment(CUT if any(segment.ends for segment in kept) else CUT | LOST)
+        self._lost = any(segment.mark & LOST for segment in kept) or not any(segment.ends for segment in kept)
+        self._begin_segment(CUT)
 
     def _begin_segment(self, mark: int) -> None:
         sequence = self._sequence + 1
         name = name_of(sequence)
-        head = encode_head(sequence, self.next, self._end, mark)
+        head = encode_head(sequence, self.next, self._end, mark | LOST if self._lost else mark)
         with undone_if_refused(name, lambda: self.files.remove(name) if name in self.files.names() else None):
             self.files.create(name)
             self.files.write(name, 0, head)
