@@ -84,9 +84,9 @@ def _workers(wish: Wish) -> Workers:
     """Raises ConfigurationError if the library is missing that they need."""
     if wish.over is None:
         return local(wish.jobs)
-    try:  # not at the top: it takes half a second, and a library that is optional
+    try:  # not at the top of the file: it takes half a second, and a library that is optional
         from phalanx.lab.spread.driver import Spread
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise ConfigurationError(
             f"campaigns over many machines need Dask ({error}): pip install 'phalanx[campaigns]'"
         ) from error

@@ -137,7 +137,7 @@ class Spread:
 
 
 async def _connect(address: str) -> Client:
-    # What goes wrong is in our errors, without tracebacks.
+    # What goes wrong is said by our errors, and not by tracebacks as well.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     client = Client(address, asynchronous=True, set_as_default=False, timeout=CONNECT_S)
     try:

@@ -27,4 +27,4 @@ def run(order: bytes) -> bytes:
         task = worker.state.tasks.get(key)
         return task is not None and task.state != "cancelled"
 
-    return encode(carry_out(decode_order(order), worker.address, wanted))
+    return encode(carry_out(decode_order(order), worker.contact_address, wanted))
