@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from phalanx.cli import campaign as campaign_module
 from phalanx.cli import sim as sim_module
 from phalanx.cli.main import command_line
+from phalanx.cli.plans import PlanFolder
 from phalanx.lab.report import Report
 from phalanx.sim.plan import Plan
 from phalanx.sim.recording import Recording
@@ -203,6 +204,25 @@ def test_a_corpus_with_what_is_no_plan_of_the_scenario_is_refused(text: str, com
     status, _, said = run("--scenario", "gossip", "--guided", "--corpus", tmp_path)
     assert status == 2
     assert is_told(complaint, said)
+
+
+def test_a_plan_is_in_its_folder_only_once_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Campaigns may share a corpus, and one begins while another writes."""
+    plan = run_seed(GossipScenario, 1).plan
+    seen: list[list[Path]] = []
+    write = Path.write_text
+
+    def watched(path: Path, *arguments: str, **options: str) -> int:
+        written = write(path, *arguments, **options)
+        seen.append(list(tmp_path.glob("gossip-*.json")))
+        return written
+
+    monkeypatch.setattr(Path, "write_text", watched)
+    folder = PlanFolder(tmp_path, "gossip")
+    file = folder.put(plan)
+    assert seen == [[]]
+    assert list(tmp_path.iterdir()) == [file]
+    assert folder.load() == [plan]
 
 
 def test_a_campaign_that_is_given_minutes_has_no_other_end() -> None:

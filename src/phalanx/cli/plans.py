@@ -1,6 +1,7 @@
 """Folders of plans, one JSON file each: the corpus of a guided search, and plans that failed."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from phalanx.sim.plan import Plan
@@ -30,11 +31,14 @@ class PlanFolder:
         return plans
 
     def put(self, plan: Plan) -> Path:
-        """The plan's file, written unless it is there.  Raises OSError."""
+        """The plan's file, written unless it is there, and there only once it is whole: several campaigns may share a
+        folder.  Raises OSError."""
         text = plan.dump()
         digest = hashlib.sha256(text.encode()).hexdigest()[:NAME_DIGITS]
         path = self.folder / f"{self._scenario}-{digest}.json"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(text + "\n", encoding="utf-8")
+            begun = self.folder / f".{path.name}.{os.getpid()}"
+            begun.write_text(text + "\n", encoding="utf-8")
+            begun.replace(path)
         return path
