@@ -40,6 +40,9 @@ from tests.source import ROOT
 pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")]
 
 HOST = "127.0.0.1"
+PACKAGES = str(Path(phalanx.__file__).parent.parent)
+"""Where the package is that is tested: others would refuse to work with it."""
+
 START_S = 60.0
 END_S = 10.0
 """These stop what hangs, and judge no speed."""
@@ -83,7 +86,7 @@ class Dask:
         process = subprocess.Popen(
             [sys.executable, "-m", f"distributed.cli.dask_{what}", *options, *self._tls, *places],
             env=os.environ
-            | {"PYTHONPATH": f"{path}{os.pathsep}{ROOT}", FOLDER: str(self.folder)}
+            | {"PYTHONPATH": os.pathsep.join(filter(None, (path, PACKAGES, str(ROOT)))), FOLDER: str(self.folder)}
             | {f"DASK_DISTRIBUTED__SCHEDULER__{name.upper()}": value for name, value in settings.items()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
