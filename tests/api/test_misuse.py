@@ -14,7 +14,7 @@ from phalanx.api.local import Cluster
 from phalanx.api.store import Store
 from phalanx.runtime.loop import run
 from tests.api.cluster import PATIENCE_S, in_cluster
-from tests.api.test_arguments import Counter, among
+from tests.api.test_arguments import Counter, among, next_of
 
 
 def test_a_watch_without_its_block_says_so() -> None:
@@ -123,3 +123,26 @@ def test_a_synchronous_client_says_that_it_was_made_before_a_fork(monkeypatch: p
         assert threading.active_count() == threads
         assert store.put(b"k", b"v") == 1
         held.__exit__(None, None, None)
+
+
+def test_who_reads_a_group_of_a_node_that_broke_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(cluster: Cluster) -> None:
+        process = cluster["b"]
+        group = await process.group("log")
+        reading = asyncio.create_task(next_of(group))
+        await asyncio.sleep(0)
+
+        def broken(*_: Any) -> None:
+            raise OSError("the disk is on fire")
+
+        monkeypatch.setattr(process._node, "step", broken)
+        with pytest.raises(OSError, match="on fire"):
+            await asyncio.wait_for(process.wait(), PATIENCE_S)
+        with pytest.raises(phalanx.Unavailable, match=r"the node has stopped, .* in group log: the disk is on fire"):
+            await reading
+        with pytest.raises(phalanx.Unavailable, match="nothing was sent"):
+            await group.send(b"late")
+        with pytest.raises(OSError, match="on fire"):
+            await cluster.kill("b")
+
+    among(2, work)

@@ -150,6 +150,8 @@ class Group:
         self._writable.set()
         self._ready = asyncio.Event()
         self._closed = False
+        self._failure: BaseException | None = None
+        """What stopped the node."""
         self._own: deque[asyncio.Future[None] | None] = deque()
         self._handed = 0
         self._begun = False
@@ -256,6 +258,7 @@ class Group:
 
     async def events(self) -> AsyncIterator[Event]:
         """Messages, views and what becomes of the state, in order, until the process leaves.  One iteration at a time.
+        Raises `Unavailable` if the node has stopped because something broke (`Process.wait` raises what did).
 
         `Changed`, `Founded`, `Restored`, `Excluded` and `Lost` come between the messages before and those after.
         """
@@ -279,6 +282,9 @@ class Group:
                             self._consumed(Consumed(item.group, size))
                     elif (event := self._shown(life, item)) is not None:
                         yield event
+                if self._failure is not None:
+                    why = f"the node has stopped, and with it its place in group {self.name}: {self._failure}"
+                    raise Unavailable(why) from self._failure
                 if self._closed:
                     return
                 self._arrived.clear()
@@ -370,6 +376,11 @@ class Group:
                 future.set_exception(OutcomeUnknown(reason))
         self.seat(None)
         self._writable.set()
+
+    def fail(self, error: BaseException) -> None:
+        """The node has stopped, for that reason."""
+        self._failure = error
+        self.close()
 
     def close(self) -> None:
         """No more messages come."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from phalanx.api.arguments import name_of
+from phalanx.errors import ConfigurationError, Refused
 from phalanx.model.view import Group, GroupSpec, Order, View
 from phalanx.replication.objects import ObjectType, describe
 
@@ -48,6 +49,31 @@ def described(
         durable,
         min_copies,
     )
+
+
+GROUP, OBJECT, TROUPE = "a group of payloads", "a replicated object", "a troupe"
+"""What a group can be to a process."""
+
+
+class Uses:
+    """What a process takes each name for: groups, objects and troupes share the names of groups."""
+
+    def __init__(self) -> None:
+        self._uses: dict[str, str] = {}
+
+    def claim(self, view: View | None, spec: GroupSpec, what: str) -> None:
+        """Take the name for that.  Raises `ConfigurationError` if it is taken for something else, and `Refused` if the
+        cluster has another group of that name."""
+        used = self._uses.get(spec.name, what)
+        if used != what:
+            raise ConfigurationError(f"{spec.name!r} is {used} at this process: {what} needs another name")
+        if (why := why_refused(view, spec)) is not None:
+            raise Refused(why)
+        self._uses[spec.name] = what
+
+    def release(self, name: str) -> None:
+        """It is taken for nothing any more."""
+        self._uses.pop(name, None)
 
 
 _PLAIN = "payloads"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.groups import Changed, Group
-from phalanx.api.hosted import Objects, described, why_refused
+from phalanx.api.hosted import GROUP, OBJECT, TROUPE, Objects, Uses, described, why_refused
 from phalanx.api.reports import Reports
 from phalanx.api.snapshots import Snapshots
 from phalanx.api.storage import Storage
@@ -46,9 +46,6 @@ from phalanx.runtime.driver import Driver
 
 T = TypeVar("T")
 
-GROUP, OBJECT, TROUPE = "a group of payloads", "a replicated object", "a troupe"
-"""What a group can be to a process."""
-
 
 class Process:
     """A running node.  Made by `join` or `local`; all methods are for the loop it was made on."""
@@ -69,14 +66,15 @@ class Process:
         """The view that this process is in; None while it is in none."""
         self._config = config
         self._groups: dict[str, Group] = {}
-        self._uses = dict.fromkeys(objects or (), OBJECT)
-        """What this process takes each name for: groups, objects and troupes share the names of groups."""
+        self._uses = Uses()
         self._refused: dict[str, asyncio.Future[None]] = {}
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
         self._leaving = False
         kinds = {name: described(name, *what) for name, what in (objects or {}).items()}
         self._first = [spec for _, spec in kinds.values()]
+        for spec in self._first:
+            self._uses.claim(None, spec, OBJECT)
         self._node = Node(config, storage.votes, random.Random(), system_clock(), kinds, storage.journal)
         self._driver = Driver(
             self._node,
@@ -101,6 +99,7 @@ class Process:
     def start(self) -> None:
         """Begin.  `join` does it for you."""
         self._driver.start()
+        self._driver.closed.add_done_callback(self._broke)
         self._reports.wait()
 
     # --- who is here
@@ -126,7 +125,7 @@ class Process:
         while self.view is None or self.view.rank(self.name) < 0:
             await self._next_view()
         for spec in self._first:
-            self._claim(spec, OBJECT)
+            self._uses.claim(self.view, spec, OBJECT)
         return self.view
 
     async def views(self) -> AsyncIterator[View]:
@@ -182,7 +181,7 @@ class Process:
         spec = groups.described(name, order, uniform, durable, min_copies, has_state, record is not None)
         if name in self._groups:
             raise ConfigurationError(f"this process has joined group {name!r} already")
-        self._claim(spec, GROUP)
+        self._uses.claim(self.view, spec, GROUP)
         limits, node = self._config.limits, self._node
         snapshots = None if record is None else Snapshots(self.name, name, record)
         group = Group(spec, self._driver, node.group.backlog, limits, snapshot, restore, node.no_room, snapshots)
@@ -206,7 +205,7 @@ class Process:
         nothing on disk.
         """
         kind, spec = described(name, cls, lease_ms, durable, min_copies)
-        self._claim(spec, OBJECT)
+        self._uses.claim(self.view, spec, OBJECT)
         await self._host(self._node.host(spec.name, kind, spec))
         return Replicated(self.client(), kind, spec.name, TIMEOUT_S)
 
@@ -228,7 +227,7 @@ class Process:
         service = ServiceType(type(instance))
         name = name or service.name
         spec = GroupSpec(name, groups.order_of(order), contract=service.contract)
-        self._claim(spec, TROUPE)
+        self._uses.claim(self.view, spec, TROUPE)
         self._troupes.serve(name, instance, service)
         await self._host(self._node.serve(service, spec))
 
@@ -238,16 +237,6 @@ class Process:
         if service is None:
             service = self._services[cls] = ServiceType(cls)
         return Troupe(self._troupes, service, name or service.name)
-
-    def _claim(self, spec: GroupSpec, what: str) -> None:
-        """Take the name for that.  Raises `ConfigurationError` if this process has it for something else, and `Refused`
-        if the cluster has another group of that name."""
-        used = self._uses.get(spec.name, what)
-        if used != what:
-            raise ConfigurationError(f"{spec.name!r} is {used} at this process: {what} needs another name")
-        if (why := why_refused(self.view, spec)) is not None:
-            raise Refused(why)
-        self._uses[spec.name] = what
 
     async def _host(self, request: Host) -> None:
         name = request.spec.name
@@ -260,7 +249,7 @@ class Process:
                     refused.result()
         except BaseException:
             self._groups.pop(name, None)
-            self._uses.pop(name, None)
+            self._uses.release(name)
             self._driver.submit(Unhost(name))
             raise
         finally:
@@ -302,6 +291,12 @@ class Process:
     async def wait(self) -> None:
         """Until the node stops.  Raises what broke it."""
         await asyncio.shield(self._driver.closed)
+
+    def _broke(self, closed: asyncio.Future[None]) -> None:
+        """The node has stopped.  Whoever reads a group must not wait for what does not come any more."""
+        if not closed.cancelled() and (error := closed.exception()) is not None:
+            for group in self._groups.values():
+                group.fail(error)
 
     # --- what the node delivers
 
