@@ -25,11 +25,11 @@ class Counter:
         return self.value
 
 
-def among(count: int, work: Callable[[Cluster], Coroutine[Any, Any, T]], **hosting: Any) -> T:
-    """Run a test's coroutine with a fresh cluster, for a limited time."""
+def among(count: int, work: Callable[[Cluster], Coroutine[Any, Any, T]], **settings: Any) -> T:
+    """Run a test's coroutine with a fresh cluster, for a limited time.  `settings`: as for `local`."""
 
     async def limited() -> T:
-        async with asyncio.timeout(PATIENCE_S), local(count, timing=TIMING, **hosting) as cluster:
+        async with asyncio.timeout(PATIENCE_S), local(count, **{"timing": TIMING, **settings}) as cluster:
             return await work(cluster)
 
     return run(limited())

@@ -1,6 +1,7 @@
 """What `join` and `connect` are given is looked at before anything begins: nothing waits for an address that is none."""
 
 import asyncio
+import logging
 import socket
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def test_a_start_that_fails_lets_go_of_its_port_and_its_directory(tmp_path: Path
     async def twice() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = f"127.0.0.1:{taken.getsockname()[1]}"
-            with pytest.raises(OSError, match="in use"):
+            with pytest.raises(OSError, match=f"cannot listen at {address}: Address already in use"):
                 await beginning(listen=address, data=tmp_path, bootstrap=True)
         objects = {"C": (dict, 0)}
         with pytest.raises(phalanx.ConfigurationError):
@@ -128,14 +129,18 @@ class AnotherCounter:
         (phalanx.Hosted(Counter, durable=True), "other settings: durable=False there and True here"),
     ],
 )
-def test_a_node_that_cannot_host_its_objects_does_not_join(hosted: phalanx.Hosted, text: str, tmp_path: Path) -> None:
+def test_a_node_that_cannot_host_its_objects_does_not_join(
+    hosted: phalanx.Hosted, text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def both() -> None:
         async with join("a", bootstrap=True, objects={"C": (Counter, 0)}) as first:
             with pytest.raises(phalanx.Refused, match=f"^C cannot be hosted here: .*{text}"):
                 await beginning("b", seeds=[first.address], objects={"C": hosted}, data=tmp_path)
             assert await first.client().object(Counter, "C").call(Counter.add, 1) == 1
+            assert "suspects" not in caplog.text, "it left politely"
 
-    run(both())
+    with caplog.at_level(logging.INFO, "phalanx"):
+        run(both())
 
 
 def test_a_durable_group_that_waits_for_its_hosts_is_not_hosted_by_another_version(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Beginning to be a node of a cluster."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from phalanx.api.arguments import addresses_of, node_name, peers_of, place_of
@@ -9,10 +10,22 @@ from phalanx.api.hosted import Objects, hosted_of
 from phalanx.api.process import Process
 from phalanx.api.storage import open_storage
 from phalanx.api.tls import TLS
-from phalanx.errors import ConfigurationError
+from phalanx.errors import ConfigurationError, Refused
 from phalanx.group.config import Config, Limits, Timing
 from phalanx.model.view import Address, Name
+from phalanx.runtime.credentials import Credentials
 from phalanx.runtime.transport import TcpTransport
+
+LEAVE_S = 5.0
+"""How long a node that cannot host its objects takes to leave: many view changes."""
+
+
+async def _listening(listen: Address, credentials: Credentials | None) -> TcpTransport:
+    host, port = place_of(listen)
+    try:
+        return await TcpTransport.listen(host, port, tls=credentials)
+    except OSError as error:
+        raise type(error)(error.errno, f"cannot listen at {listen}: {error.strerror}") from error
 
 
 @asynccontextmanager
@@ -48,7 +61,7 @@ async def join(
     `DataDirectoryInUse` and `DamagedVoteFile`; `Refused` if one of the objects is another one in the cluster: of another
     version of the class, or with other settings.
     """
-    host, port = place_of(listen)
+    host, _ = place_of(listen)
     node_name(name)
     seeds, peers = addresses_of(seeds, "seeds"), peers_of(peers)
     if bootstrap and peers:
@@ -68,7 +81,7 @@ async def join(
             raise ConfigurationError("a durable object needs a data directory")
         if not (peers or seeds or bootstrap or storage.votes is not None):
             raise ConfigurationError("say how to begin: seeds to join, peers to found with, or bootstrap")
-        transport = await TcpTransport.listen(host, port, tls=credentials)
+        transport = await _listening(listen, credentials)
         if bootstrap:
             peers = ((name, transport.address),)
         config = Config(name, transport.address, seeds, peers, (), timing, limits)
@@ -80,7 +93,13 @@ async def join(
         raise
     process.start()
     try:
-        await process.joined()
+        try:
+            await process.joined()
+        except Refused:  # the others should not have to miss it: it may be started again and again
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_S):
+                    await process.leave()
+            raise
         yield process
         await process.leave()
     finally:

@@ -122,11 +122,12 @@ class Process:
     async def joined(self) -> View:
         """Wait until this process is a full member of a view.  Raises `Refused` if it cannot host one of its objects,
         because there is another of its name."""
-        while self.view is None or self.view.rank(self.name) < 0:
+        while True:
+            for spec in self._first:
+                self._uses.claim(self.view, spec, OBJECT)
+            if self.view is not None and self.view.rank(self.name) >= 0:
+                return self.view
             await self._next_view()
-        for spec in self._first:
-            self._uses.claim(self.view, spec, OBJECT)
-        return self.view
 
     async def views(self) -> AsyncIterator[View]:
         """The present view, and each one that follows (only the latest, if several came at once)."""

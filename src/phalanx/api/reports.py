@@ -116,12 +116,13 @@ class Reports:
         if self._view is not None and suspects != self._suspects:
             log.info("%s suspects %s", self._name, ", ".join(suspects) or "nobody any more")
         self._suspects = suspects
+        cut_off = cut_off and self._view is not None and bool(suspects)  # without suspects it is about to leave
         if cut_off and not self._cut_off and self._view is not None:
             text = "%s is cut off from a quorum of view %d (%s), and takes no writes until enough of %s answer again"
             log.warning(text, self._name, self._view.id, _names(self._view.members), ", ".join(suspects))
         elif self._cut_off and not cut_off and self._view is not None:
             log.info("%s hears a quorum of view %d again", self._name, self._view.id)
-        self._cut_off = cut_off and self._view is not None
+        self._cut_off = cut_off
 
     def out(self, reason: str, leaving: bool) -> None:
         """It is in no view any more."""
