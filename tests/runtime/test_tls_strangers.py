@@ -79,7 +79,7 @@ def test_a_node_shows_its_renewed_certificate_to_new_connections_and_keeps_the_o
                 await ear.message("still here")
                 async with client(of_authority(old.client("three"), old)) as (three, _):
                     say(three, a.address, "takes only the old one")
-                    await until(three.explain)
+                    await until(lambda: three.refusals)
                     assert set(three.refusals) == {"certificate.authority"}
                 assert not [item for item in ear.heard if isinstance(item, LinkDown)]
 
