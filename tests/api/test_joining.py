@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,28 @@ def test_a_damaged_vote_file_is_a_public_error(tmp_path: Path) -> None:
     (tmp_path / "votes").write_bytes(b"x" * 8192)
     with pytest.raises(phalanx.DamagedVoteFile):
         run(beginning(bootstrap=True, data=tmp_path))
+
+
+def made(cls: Callable[..., Any], **settings: Any) -> Any:
+    """Without a type checker, which would find it."""
+    return cls(**settings)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: phalanx.Timing(heartbeat=-1), phalanx.ConfigurationError, "heartbeat is -1 nanoseconds"),
+        (lambda: made(phalanx.Timing, suspect_after=0.5), TypeError, "an int, in nanoseconds, not 0.5"),
+        (lambda: phalanx.Timing(suspect_after=50_000_000), phalanx.ConfigurationError, "two heartbeats at least"),
+        (lambda: phalanx.Limits(chunk=0), phalanx.ConfigurationError, "chunk is 0 bytes, and must be 1 at least"),
+        (lambda: made(phalanx.Limits, log="64 MiB"), TypeError, "an int, in bytes, not '64 MiB'"),
+        (lambda: run(beginning(bootstrap=True, timing=5)), TypeError, "timing is a phalanx.Timing"),
+        (lambda: run(beginning(bootstrap=True, limits={})), TypeError, "limits are phalanx.Limits"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(make: Callable[[], Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        make()
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,8 @@ async def join(
     if peers and (name, listen) not in peers:
         raise ConfigurationError(f"{name} at {listen} is not among the founding peers {list(peers)}")
     hosted = {each: hosted_of(each, what) for each, what in (objects or {}).items()}
+    if not isinstance(timing, Timing) or not isinstance(limits, Limits):
+        raise TypeError("timing is a phalanx.Timing, and limits are phalanx.Limits")
     credentials = tls.credentials(host) if tls is not None else None
 
     def client() -> TcpTransport:

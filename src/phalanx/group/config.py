@@ -2,12 +2,16 @@
 
 import msgspec
 
+from phalanx.errors import ConfigurationError
 from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.view import Address, GroupSpec, Name
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Periods in nanoseconds.  They decide how fast faults are noticed, never whether the group is safe."""
+    """Periods in nanoseconds.  They decide how fast faults are noticed, never whether the group is safe.
+
+    Raises `ConfigurationError` for what cannot work, and `TypeError` for what is no whole number.
+    """
 
     heartbeat: int = 50 * MILLISECOND
     """A row at least this often."""
@@ -28,9 +32,16 @@ class Timing(msgspec.Struct, frozen=True):
     max_offset: int = 500 * MILLISECOND
     """How far a clock may be beyond the median of the members' clocks."""
 
+    def __post_init__(self) -> None:
+        _check(self, "nanoseconds", may_be_none=("row_delay", "patience"))
+        if self.suspect_after < 2 * self.heartbeat:
+            raise ConfigurationError(
+                f"suspect_after is {self.suspect_after}, and must be two heartbeats at least, each {self.heartbeat}"
+            )
+
 
 class Limits(msgspec.Struct, frozen=True):
-    """Sizes in bytes."""
+    """Sizes in bytes.  Raises as `Timing`."""
 
     batch: int = 64 << 10
     """A batch is closed at this size; a larger payload is sent in fragments of it, so it does not hold up small ones."""
@@ -60,6 +71,19 @@ class Limits(msgspec.Struct, frozen=True):
     are."""
     suffix: int = 256 << 20
     """What a learner holds while its snapshot is on the way; beyond it the transfer starts again."""
+
+    def __post_init__(self) -> None:
+        _check(self, "bytes", may_be_none=("early", "slack", "retained", "reserve"))
+
+
+def _check(settings: Timing | Limits, unit: str, may_be_none: tuple[str, ...]) -> None:
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        if type(value) is not int:
+            raise TypeError(f"{name} must be an int, in {unit}, not {value!r}")
+        least = 0 if name in may_be_none else 1
+        if value < least:
+            raise ConfigurationError(f"{name} is {value} {unit}, and must be {least} at least")
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -104,7 +104,10 @@ class Intake:
             core.tell_superseded(source, cluster)
         elif core.view is not None and core.view.id > 0:
             core.note("join.foreign", str(sender), cluster)
-            reason = f"{sender.name} belongs to cluster {cluster:x}, and this is {core.cluster:x}"
+            reason = (
+                f"{sender.name} belongs to cluster {cluster:x}, as its data directory says, and this is cluster "
+                f"{core.cluster:x}: start it with members of its own, or with another data directory"
+            )
             core.post_to([sender.address], Refuse(sender, reason, 0))
 
     def _on_foreign(self, source: Address, envelope: Envelope) -> None:
