@@ -184,7 +184,7 @@ class ClientMachine:
             return
         match message:
             case Declined():
-                lane.note(known.endpoint, message.text)
+                lane.blame(known.endpoint, message.text)
                 if message.reason is Reason.EXPIRED:
                     self._expired(lane, errand, session, out)
                 else:
@@ -274,7 +274,7 @@ class ClientMachine:
         kept = [self._by_request[request] for request in openings]
         lane.patience.silent()
         if lane.route.current in self._linked:
-            lane.note(lane.route.current, "it does not answer")
+            lane.blame(lane.route.current, "it does not answer")
         self._fail_over(lane, now)
         self._by_request.update(zip(openings, kept, strict=True))
         lane.openings.extend(openings)

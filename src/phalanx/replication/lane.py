@@ -65,7 +65,7 @@ class Lane:
     def low(self) -> int:
         return next(iter(self.unsettled), self.number)
 
-    def note(self, endpoint: Address, text: str) -> None:
+    def blame(self, endpoint: Address, text: str) -> None:
         """That endpoint did not do what it was asked."""
         if len(self.said) >= ENDPOINTS_MAX:
             self.said.clear()
