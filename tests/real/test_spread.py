@@ -296,6 +296,15 @@ def test_a_campaign_waits_for_its_first_worker_and_ends_with_its_scheduler(alone
         list(results)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Processes that are started in the background ignore what a keyboard would send, and so do those that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_stops_the_campaign(cluster: Dask, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it waits for results; what comes out of it, the command tells."""
     monkeypatch.setitem(sim_module.SCENARIOS, "interrupts", Interrupts)
@@ -314,6 +323,7 @@ def test_an_interrupt_stops_the_campaign(cluster: Dask, monkeypatch: pytest.Monk
     assert int(found[2]) == int(found[3]) == 1_000_000 - int(found[4]) <= SEED
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_workers_stop_when_a_campaign_is_over(cluster: Dask) -> None:
     """After the run that they are at: the first chunk's first run waits here until its worker knows."""
     results = campaign(Waits, 0, 8, workers=Spread(cluster.address, told_nothing))
