@@ -1,11 +1,12 @@
 """Refusals are counted one by one, and told of now and then."""
 
+import ssl
 from types import SimpleNamespace
 
 import pytest
 
 from phalanx.runtime import refusals
-from phalanx.runtime.refusals import ENDED, LATE, Refusal, Refusals
+from phalanx.runtime.refusals import ENDED, LATE, Refusal, Refusals, refusal_of
 
 
 class Told(list[tuple[str, str]]):
@@ -21,6 +22,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
     monkeypatch.setattr("phalanx.runtime.refusals.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
+
+
+@pytest.mark.parametrize("begins", [b"\x00\x00\x00\x10", b"\xff\xff\x01\x03\x03\x00", b"\x80\x2e\x01\xff\xff"])
+def test_what_happens_to_resemble_tls_is_told_of_as_all_that_is_none(begins: bytes) -> None:
+    """Checksums and lengths of our frames can begin with any bytes."""
+    came = ssl.MemoryBIO()
+    came.write(begins.ljust(100, b"y"))
+    side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).wrap_bio(came, ssl.MemoryBIO(), server_side=True)
+    with pytest.raises(ssl.SSLError) as failed:
+        side.do_handshake()
+    assert refusal_of(failed.value) == Refusal("handshake.plain", "it does not speak TLS")
 
 
 def test_a_refusal_that_goes_on_is_told_of_once_in_ten_minutes_with_how_many_there_were(clock: list[float]) -> None:

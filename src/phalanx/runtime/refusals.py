@@ -71,6 +71,8 @@ _FAULTS: Final = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("certificate.none", "it showed no certificate"),
     "UNSUPPORTED_PROTOCOL": ("handshake.version", "it speaks no version of TLS that this side does, 1.3 or later"),
     "WRONG_VERSION_NUMBER": (NO_TLS, "it does not speak TLS"),
+    "PACKET_LENGTH_TOO_LONG": (NO_TLS, "it does not speak TLS"),  # so it looks if its bytes happen to resemble ...
+    "LENGTH_MISMATCH": (NO_TLS, "it does not speak TLS"),  # ... a record of TLS, or a hello of SSL 2
     "HTTP_REQUEST": (NO_TLS, "it does not speak TLS"),
     "HTTPS_PROXY_REQUEST": (NO_TLS, "it does not speak TLS"),
     "NO_SHARED_CIPHER": ("handshake.cipher", "it has no cipher in common with this side"),
