@@ -40,7 +40,7 @@ class Route:
         assert self._endpoints, "a client needs at least one endpoint"
         self._rng = rng
         self._failures = 0
-        self.foreign: set[Address] = set()
+        self._foreign: set[Address] = set()
         """Those of another cluster than the client, as far as was last heard."""
         self.ready_at = 0
         """Monotonic nanoseconds before which nothing should be sent."""
@@ -58,12 +58,12 @@ class Route:
     def worked(self) -> None:
         """The current endpoint did what was asked."""
         self._failures = 0
-        if self.foreign:
-            self.foreign.discard(self.current)
+        if self._foreign:
+            self._foreign.discard(self.current)
 
     def failed(self, now: int) -> None:
         """The current endpoint did not answer, or cannot serve: go on to the next."""
-        self.foreign.discard(self.current)
+        self._foreign.discard(self.current)
         self._endpoints.append(self._endpoints.pop(0))
         self._failures += 1
         rounds, within = divmod(self._failures, len(self._endpoints))
@@ -74,8 +74,8 @@ class Route:
         """The current endpoint is of another cluster: go on to the next.  True: so are all."""
         endpoint = self.current
         self.failed(now)
-        self.foreign.add(endpoint)
-        return self.foreign.issuperset(self._endpoints)
+        self._foreign.add(endpoint)
+        return self._foreign.issuperset(self._endpoints)
 
     def hold(self, now: int) -> None:
         """The current endpoint is right but cannot take more now."""

@@ -29,8 +29,9 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
 
 
 def tune_gc_for_server() -> None:
-    """Call once when a server has been imported and set up: what exists now is never scanned again (`gc.freeze`), and
-    collections become rare.  Pauses of tens of milliseconds with large states become pauses of none."""
+    """Call once when a server has been imported, before it takes up a state, which this would look through: what exists
+    now is never scanned again (`gc.freeze`), and collections become rare.  Pauses of tens of milliseconds with large
+    states become pauses of none."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
