@@ -1,5 +1,7 @@
 """group.detector: whom to suspect (DESIGN section 7)."""
 
+import random
+
 import pytest
 
 from phalanx.group.config import Timing
@@ -24,6 +26,9 @@ class Witness:
         self.lost: set[tuple[str, str]] = set()
         self._quiet, self._since = "", 0
         self.accusations: dict[str, str] = {}
+        """Whom each of the others suspects, with grounds of its own."""
+        self.hearsay: dict[str, str] = {}
+        """Whom it suspects because others do."""
         self.rumours = True
         """The others say of those that they hear whom these said to hear."""
 
@@ -52,7 +57,8 @@ class Witness:
         hears = {n: {x for x in self.names if x not in noticed and (x, n) not in self.lost} for n in self.names}
         masks = {n: sum(1 << self.names.index(x) for x in hears[n]) for n in self.names}
         others = tuple(masks[n] if n in hears[name] else 0 for n in self.names) if self.rumours else ()
-        return Claims(frozenset(hears[name]), frozenset(self.accusations.get(name, "")), others)
+        grounds = frozenset(self.accusations.get(name, ""))
+        return Claims(frozenset(hears[name]), grounds | frozenset(self.hearsay.get(name, "")), grounds, others)
 
     def suspects(self) -> str:
         return "".join(sorted(self.detector.suspects(self.now)))
@@ -136,7 +142,7 @@ def test_rumours_of_one_that_does_not_hear_it_say_nothing() -> None:
             witness.now += BEAT
             for n in "bc":
                 witness.detector.heard(n, witness.now)
-                witness.detector.claimed(n, Claims(frozenset("abcd"), frozenset(), others), witness.now)
+                witness.detector.claimed(n, Claims(frozenset("abcd"), frozenset(), frozenset(), others), witness.now)
             witness.suspects()
         assert witness.suspects() == "d", others
 
@@ -190,6 +196,47 @@ def test_hosts_that_do_not_hear_one_do_not_say_that_it_lags() -> None:
     witness.cut("bc")
     witness.accusations = {"b": "c"}
     assert witness.run(T.patience // 2) == ""
+
+
+def test_what_others_suspect_because_others_do_is_no_accusation() -> None:
+    witness = Witness("abcde", groups="bce")
+    witness.accusations = {"b": "e"}
+    witness.hearsay = {"c": "e", "d": "e"}
+    assert witness.run(T.suspect_after) == ""
+
+
+@pytest.mark.parametrize("rumours_count", (False, True))
+def test_a_rumour_ends_with_what_it_began_with(rumours_count: bool) -> None:
+    """Seed 80009229: hosts of groups suspected one another because others did, who did because the hosts did; after the
+    partition had healed it never came to an end, and each change of mind was a message to all."""
+    lasting = [seed for seed in range(100) if _rumour_lasts(random.Random(seed), rumours_count)]
+    assert bool(lasting) is rumours_count, lasting
+
+
+def _rumour_lasts(rng: random.Random, rumours_count: bool) -> bool:
+    """Some lag, in the eyes of some; then none does.  Is anybody suspected after each has heard each three times, in any
+    order?"""
+    names = "abcdefg"[: rng.randint(3, 7)]
+    groups = " ".join("".join(rng.sample(names, 2)) for _ in range(3))
+    detectors = {n: Witness(names, n, groups=groups).detector for n in names}
+    hears = frozenset(names)
+
+    def exchange(times: int) -> None:
+        for _ in range(times):
+            for one, other in rng.sample(
+                [(a, b) for a in names for b in names if a != b], k=len(names) ** 2 - len(names)
+            ):
+                suspects = detectors[one].suspects(0)
+                grounds = suspects if rumours_count else detectors[one].grounds
+                detectors[other].claimed(one, Claims(hears, suspects, grounds), 0)
+
+    for n in names:
+        detectors[n].lag(frozenset(rng.sample(names, rng.randint(0, 2))))
+    exchange(2)
+    for n in names:
+        detectors[n].lag(frozenset())
+    exchange(3)
+    return any(detector.suspects(0) for detector in detectors.values())
 
 
 def test_accusations_of_learners_do_not_keep_each_other_alive() -> None:

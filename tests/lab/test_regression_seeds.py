@@ -34,6 +34,7 @@ SEEDS = {
     200128: "a process voted for its former incarnation in a view that it had known to be over",
     300489: "a crash in the very first write left a record with no incarnation",
     20036579: "four learners accused the only full member because the others did, for ever",
+    80009229: "hosts of groups suspected one another because others did, for ever",
     500974: "(the oracle's error) a learner heard first that a view had ended",
 }
 

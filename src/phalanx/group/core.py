@@ -109,7 +109,7 @@ class Core:
         self.room = Room(Space.AMPLE, 0)
         self.short: dict[Name, Space] = {}
         """Whose disk has too little room, as far as is known, our own (`room`) included.  Replaced, never changed."""
-        self._claims: dict[tuple[int, int, tuple[int, ...]], Claims] = {}
+        self._claims: dict[tuple[int, int, int, tuple[int, ...]], Claims] = {}
         self.stirred = True
         """Something else than traffic has come since the rules of membership were last run."""
         self._told: dict[Address, int] = {}
@@ -175,12 +175,12 @@ class Core:
     def unmask(self, mask: int) -> frozenset[Name]:
         return self.roster.unmask(mask)
 
-    def claims(self, hears: int, suspects: int, others: tuple[int, ...]) -> Claims:
+    def claims(self, hears: int, suspects: int, grounds: int, others: tuple[int, ...]) -> Claims:
         """What a member says, by name.  Equal claims are one object: what recurs is soon recognized."""
-        key = (hears, suspects, others)
+        key = (hears, suspects, grounds, others)
         known = self._claims.get(key)
         if known is None:
-            known = Claims(self.unmask(hears), self.unmask(suspects), others)
+            known = Claims(self.unmask(hears), self.unmask(suspects), self.unmask(grounds), others)
             if len(self._claims) < CLAIMS_KEPT:  # a peer may send any mask
                 self._claims[key] = known
         return known
@@ -250,7 +250,8 @@ class Core:
         assert self.view is not None
         promised = self.flush.promised if self.flush else None
         hears = self.said_hears()
-        return Alive(self.view.id, self.live, promised, hears, self.said_to_hear(), self.mask(self.suspects))
+        suspects, grounds = self.mask(self.suspects), self.mask(self.detector.grounds)
+        return Alive(self.view.id, self.live, promised, hears, self.said_to_hear(), suspects, grounds)
 
     def said_hears(self) -> int:
         """The mask of whom we hear."""

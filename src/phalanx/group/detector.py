@@ -11,6 +11,9 @@ and suspects; who did not answer when asked.  Rules, in this order:
 - held up: all other hosts of a group that is not ours suspect one that they hear: we cannot see who lags there.
 - accused: more than half of the members that we hear suspect it.
 
+The last two count only suspicions with *grounds*, those by the first three rules: else what one suspects because others
+do would be a reason for these to suspect it, and a rumour would outlive what it began with.
+
 A suspicion ends when its grounds do; a promise given meanwhile stands (DESIGN section 6).
 """
 
@@ -24,11 +27,12 @@ from phalanx.parts.silence import Silence
 
 
 class Claims(NamedTuple):
-    """What a member last said: whom it hears, whom it suspects, and for each member that it hears (by its place in the
-    view) the mask of whom that one said to hear."""
+    """What a member last said: whom it hears, whom it suspects, whom of them with grounds of its own, and for each member
+    that it hears (by its place in the view) the mask of whom that one said to hear."""
 
     hears: frozenset[Name]
     suspects: frozenset[Name]
+    grounds: frozenset[Name]
     others: tuple[int, ...] = ()
 
 
@@ -44,6 +48,8 @@ class Detector:
         self._stuck: dict[Name, int] = {}
         self.lagging: frozenset[Name] = frozenset()
         self.claims: dict[Name, Claims] = {}
+        self.grounds: frozenset[Name] = frozenset()
+        """Those that we suspect, and would if nobody else did."""
         self.aside = False
         """We are outside the largest set that can all talk."""
         self._view: View | None = None
@@ -77,7 +83,7 @@ class Detector:
         self.claims = {}
         self._deaf_since.clear()
         self._weighing_since = None
-        self._excess = frozenset()
+        self._excess = self.grounds = frozenset()
         self.aside = False
         self._changed = True
         self.version += 1
@@ -180,13 +186,14 @@ class Detector:
         }
         self._weigh(cut, vouched, now)
         suspected = (cut - vouched) | self.gone | self._stuck.keys() | self.lagging | self._excess
+        self.grounds = frozenset(suspected) - {self.me}
         for hosts in self._elsewhere:
             suspected |= self._held_up(hosts, suspected)
         assert self._view is not None
         full = {m.name for m in self._view.members}  # of a learner's accusations nothing would come, and so no end
         judges = [r for r in reachable if r in full and r not in suspected and r in self.claims and r != self.me]
         for name in self._names:
-            votes = sum(name in self.claims[j].suspects for j in judges if j != name) + (name in suspected)
+            votes = sum(name in self.claims[j].grounds for j in judges if j != name) + (name in suspected)
             if name != self.me and 2 * votes > len(judges) + 1:
                 suspected.add(name)
         return frozenset(suspected) - {self.me}
@@ -198,7 +205,7 @@ class Detector:
         view = self._view
         assert view is not None
         judges = [h for h in hosts if h in self.claims and h not in suspected]
-        against = {j: self.claims[j].suspects & self.claims[j].hears & hosts for j in judges}
+        against = {j: self.claims[j].grounds & self.claims[j].hears & hosts for j in judges}
         accused = frozenset().union(*against.values())
         rest = [j for j in judges if j not in accused]
         held = {name for name in accused if rest and all(name in against[j] for j in rest)}

@@ -218,7 +218,7 @@ class Intake:
 
     def _hear_claims(self, name: Name, said: Row | Alive) -> None:
         core = self.core
-        core.detector.claimed(name, core.claims(said.hears, said.suspects, said.others), core.now.mono)
+        core.detector.claimed(name, core.claims(said.hears, said.suspects, said.grounds, said.others), core.now.mono)
 
     def _absorb_body(self, sender: Member, body: Any) -> None:
         core = self.core

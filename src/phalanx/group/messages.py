@@ -102,7 +102,8 @@ class Row(msgspec.Struct, frozen=True, array_like=True, tag="row", gc=False):
     clock: all that the member sends from now on is stamped later.
     wall: its physical clock, milliseconds.
     echo: for each member of the view the highest row number heard.
-    hears, suspects: bit masks.  others: of each member that the sender hears, whom that one last said to hear; else 0.
+    hears, suspects, grounds: bit masks.  others: of each member that the sender hears, whom that one last said to hear;
+    else 0.  grounds: those of the suspects that are not suspected merely because others do.
     busy: state transfers that it serves.
     ask: answer with a row at once (a linearizable read waits for the echo).
     space: how much room the sender's disk has, as a `Space`.
@@ -116,6 +117,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True, tag="row", gc=False):
     hears: int
     others: Vector
     suspects: int
+    grounds: int
     busy: int
     ask: bool
     groups: tuple[GroupRow, ...]
@@ -144,6 +146,7 @@ class Alive(msgspec.Struct, frozen=True, array_like=True, tag="alive", gc=False)
     hears: int
     others: Vector
     suspects: int
+    grounds: int
 
 
 # --- membership -----------------------------------------------------------------------------------------------------

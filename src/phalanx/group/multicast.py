@@ -313,6 +313,7 @@ class Multicasting:
             core.said_hears(),
             core.said_to_hear(),
             core.mask(core.suspects) if core.suspects else 0,
+            core.mask(core.detector.grounds) if core.detector.grounds else 0,
             self.busy(),
             core.row_asks,
             tuple([core.channels[g].row(core.seats[g].backlog, core.is_synced(g)) for g in groups]),

@@ -90,7 +90,8 @@ def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:
     if not (is_vector(row.echo, size) and len(row.others) == size):
         return f"a row that is not of {size} members"
     limit = 1 << size
-    if not (0 <= row.hears < limit and 0 <= row.suspects < limit and are_masks(row.others, size)):
+    masks = 0 <= row.hears < limit and 0 <= row.suspects < limit and 0 <= row.grounds < limit
+    if not (masks and are_masks(row.others, size)):
         return "a mask with bits of nobody"
     if len(row.groups) > 1 and not are_unique([g.group for g in row.groups]):
         return "a group twice in one row"

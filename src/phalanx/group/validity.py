@@ -115,7 +115,7 @@ def _fault_in_alive(core: Core, alive: Alive) -> str | None:
     view = our_view(core, alive.view)
     size = len(core.roster.everyone)
     if view is not None and not (
-        len(alive.others) == size and are_masks((alive.hears, alive.suspects, *alive.others), size)
+        len(alive.others) == size and are_masks((alive.hears, alive.suspects, alive.grounds, *alive.others), size)
     ):
         return f"a sign of life that is not of {size} members"
     return None
