@@ -130,9 +130,12 @@ def erased(history: History, payload: bytes) -> Iterator[GroupEvent]:
             yield event
 
 
-def durable(event: GroupEvent, group: GroupId) -> GroupEvent:
-    """As if the group had been durable from its founding on."""
+def durable(event: GroupEvent, group: GroupId, copies: int = 1) -> GroupEvent:
+    """As if the group had been durable from its founding on, with so many copies of everything."""
     if not isinstance(event, SawView):
         return event
-    groups = tuple(replace(g, spec=replace(g.spec, durable=True)) if g.id == group else g for g in event.view.groups)
+    groups = tuple(
+        replace(g, spec=replace(g.spec, durable=True, min_copies=copies)) if g.id == group else g
+        for g in event.view.groups
+    )
     return event._replace(view=replace(event.view, groups=groups))

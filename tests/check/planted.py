@@ -374,6 +374,15 @@ def a_durable_group_forgets_a_message(history: History, rng: Random) -> History 
     return [durable(e, message.group) for e in alone] if len(others) > 1 else None
 
 
+def a_message_has_too_few_copies(history: History, rng: Random) -> History | None:
+    """It is delivered in a view where fewer hosts have it than the group asks for."""
+    hosts = {(e.view.id, g.id): len(g.hosts) for e in history if isinstance(e, SawView) for g in e.view.groups}
+    message = message_at(history, i) if (i := one_of(rng, list(deliveries(history)))) is not None else None
+    if message is None or (message.view, message.group) not in hosts:
+        return None
+    return [durable(e, message.group, hosts[message.view, message.group] + 1) for e in history]
+
+
 # --- progress ---
 
 

@@ -51,6 +51,7 @@ SAFETY: list[tuple[str, Plant]] = [
     ("state_transfer", planted.a_state_is_ahead_of_all_deliveries),
     ("state_transfer", planted.a_learner_is_promoted_without_a_state),
     ("durability", planted.a_durable_group_forgets_a_message),
+    ("copies", planted.a_message_has_too_few_copies),
 ]
 
 PROGRESS: list[tuple[str, Plant]] = [

@@ -10,6 +10,7 @@ import pytest
 from bench.guidance import NestedRecovery
 from phalanx.lab.durable import DurableScenario
 from phalanx.lab.groups import GroupScenario
+from phalanx.lab.losses import LossScenario
 from phalanx.lab.service import ServiceScenario
 from phalanx.lab.store import StoreScenario
 from phalanx.model.clock import MILLISECOND, SECOND
@@ -26,7 +27,15 @@ from tests.sim.toys import GossipScenario, HastyStoreScenario
 
 SWARMS = {
     each.__name__: each.swarm
-    for each in (GroupScenario, DurableScenario, ServiceScenario, StoreScenario, GossipScenario, HastyStoreScenario)
+    for each in (
+        GroupScenario,
+        DurableScenario,
+        LossScenario,
+        ServiceScenario,
+        StoreScenario,
+        GossipScenario,
+        HastyStoreScenario,
+    )
 }
 
 
@@ -56,6 +65,11 @@ def dead(node: int) -> Crash:
         (Swarm(deaths=True), plan_of(dead(0), dead(1)), "2 nodes killed for good"),
         (Swarm(faults=("DiskLost",)), plan_of(DiskLost(0, 0, 0), DiskLost(0, 2, 0)), "2 nodes that lose"),
         (Swarm(faults=("DiskLost",), disks_lost_max=0), plan_of(DiskLost(0, 0, 0)), "1 nodes that lose"),
+        (
+            Swarm(deaths=True, faults=("DiskLost",)),
+            plan_of(dead(1), DiskLost(0, 2, 0)),
+            "disks or are killed",
+        ),
         (Swarm(bad_disks=1), plan_of(BitRot(0, 0, 0.5), BitRot(0, 1, 0.5)), "2 nodes with disks"),
         (Swarm(), plan_of(BitRot(0, 0, 0.5)), "kind BitRot"),
         (Swarm(), plan_of(FullDisk(0, 1, 0, 1, True)), "kind FullDisk"),
@@ -67,7 +81,7 @@ def test_what_no_swarm_draws_is_refused(swarm: Swarm, plan: Plan, why: str) -> N
 
 def test_minorities_may_be_struck() -> None:
     swarm = Swarm(deaths=True, bad_disks=1, full_disks=1, faults=("DiskLost",))
-    faults = (dead(1), BitRot(0, 0, 0.5), BitRot(9, 0, 0.5), DiskLost(0, 2, 0), FullDisk(0, 1, 0, 1, True))
+    faults = (dead(1), BitRot(0, 0, 0.5), BitRot(9, 0, 0.5), DiskLost(0, 1, 0), FullDisk(0, 1, 0, 1, True))
     assert swarm.refusal(plan_of(*faults)) is None
 
 

@@ -39,6 +39,7 @@ PROPERTIES: tuple[Property, ...] = (
     states.founding,
     states.state_transfer,
     states.durability,
+    states.copies,
 )
 """What `check_groups` demands, besides `views.primary_chain`."""
 

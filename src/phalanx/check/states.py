@@ -130,6 +130,21 @@ def durability(run: Observed) -> Iterator[Violation]:
             yield Violation("durability", text, (missing[0].position, installation.position))
 
 
+def copies(run: Observed) -> Iterator[Violation]:
+    """In a durable group: if any process delivers m in V, then the group has `min_copies` full hosts or more in V.  Each
+    of them holds m on its disk (DESIGN section 8)."""
+    for delivery in run.first_deliveries.values():
+        event = delivery.event
+        installation = run.views.get(event.view)
+        group = installation.view.group(event.group) if installation is not None else None
+        if group is not None and group.spec.durable and len(group.hosts) < group.spec.min_copies:
+            text = (
+                f"{event.process} delivered {event.payload!r} of durable group {event.group} in view {event.view}, where "
+                f"{len(group.hosts)} hold it, not {group.spec.min_copies}"
+            )
+            yield Violation("copies", text, (delivery.position,))
+
+
 def _without_state(run: Observed) -> Iterator[Violation]:
     held = {(s.installation.process, s.log.group, s.installation.view.id) for s in run.stretches}
     complete = {(s.installation.process, s.log.group, s.installation.view.id) for s in run.stretches if s.complete}

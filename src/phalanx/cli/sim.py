@@ -15,6 +15,7 @@ from phalanx.errors import ConfigurationError
 from phalanx.lab.depict import depict, look
 from phalanx.lab.durable import DurableScenario
 from phalanx.lab.groups import GroupScenario
+from phalanx.lab.losses import LossScenario
 from phalanx.lab.mutants import MUTANTS, planted
 from phalanx.lab.omission import OmissionScenario
 from phalanx.lab.service import ServiceScenario
@@ -32,6 +33,7 @@ from phalanx.sim.swarm import draw
 SCENARIOS: dict[str, type[Scenario]] = {
     "groups": GroupScenario,
     "durable": DurableScenario,
+    "losses": LossScenario,
     "omission": OmissionScenario,
     "service": ServiceScenario,
     "store": StoreScenario,

@@ -43,8 +43,7 @@ class DurableScenario(GroupScenario):
         self._over = False
         names = self.plan.names
         self.unhosted: set[str] = set()
-        self._bad = {names[f.node] for f in self.plan.faults if isinstance(f, Spoiling) and f.node < len(names)}
-        silent = any(isinstance(f, LostSync) for f in self.plan.faults)
+        self._bad = self.bad()
         for name in names:
             self.wanted[name] = []
         for name in list(self.specs):
@@ -52,15 +51,21 @@ class DurableScenario(GroupScenario):
             durable = rng.random() < 0.8
             copies = rng.choice((1, 1, min(2, len(hosts)))) if durable else 1
             if durable and self._bad:
-                hosts, copies = self._with_enough_good_disks(hosts, copies, silent=silent)
+                hosts, copies = self.with_enough_good_disks(hosts, copies)
             spec = GroupSpec(name, rng.choice(_ORDERS), rng.random() < 0.3, 0, "", durable, copies)
             self.specs[name] = spec
             for host in hosts:
                 self.wanted[host].append(spec)
 
-    def _with_enough_good_disks(self, hosts: list[Name], copies: int, *, silent: bool) -> tuple[list[Name], int]:
-        """silent: what is lost may be lost without a trace, so any quorum of the members must have a good disk."""
-        if silent:
+    def bad(self) -> set[Name]:
+        """Those whose disks lose what was durable."""
+        names = self.plan.names
+        return {names[f.node] for f in self.plan.faults if isinstance(f, Spoiling) and f.node < len(names)}
+
+    def with_enough_good_disks(self, hosts: list[Name], copies: int) -> tuple[list[Name], int]:
+        """What is lost may be lost without a trace, if a disk lies: then any quorum of the members must have a good
+        one."""
+        if any(isinstance(f, LostSync) for f in self.plan.faults):
             hosts = list(self.plan.names)
         bad = [name for name in hosts if name in self._bad]
         if 2 * len(bad) >= len(hosts):

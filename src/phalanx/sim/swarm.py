@@ -62,7 +62,7 @@ class Swarm(msgspec.Struct, frozen=True):
     faults_max: int = 24
     """Most faults in one storm."""
     deaths: bool = False
-    """Some nodes, fewer than half, are killed for good."""
+    """Some nodes, fewer than half, are killed for good: of those that may lose their disks, if some may."""
     disks_lost_max: int | None = None
     """Nodes that may lose their disks, if `DiskLost` is among the kinds; None: fewer than half."""
     bad_disks: float = 0.0
@@ -94,8 +94,11 @@ class Swarm(msgspec.Struct, frozen=True):
         if len(dead) > (minority if self.deaths else 0):
             return f"{len(dead)} nodes killed for good"
         lost = {fault.node for fault in plan.faults if isinstance(fault, DiskLost)}
-        if len(lost) > (minority if self.disks_lost_max is None else min(plan.nodes, self.disks_lost_max)):
+        most_lost = minority if self.disks_lost_max is None else min(plan.nodes, self.disks_lost_max)
+        if len(lost) > most_lost:
             return f"{len(lost)} nodes that lose their disks"
+        if lost and len(lost | dead) > max(minority, most_lost):
+            return f"{len(lost | dead)} nodes that lose their disks or are killed for good"
         spoiled = {fault.node for fault in plan.faults if isinstance(fault, Spoiling)}
         if len(spoiled) > minority:
             return f"{len(spoiled)} nodes with disks that spoil what was durable"
@@ -125,17 +128,20 @@ def draw(seed: int, swarm: Swarm) -> Plan:
     storm_ns = int(swarm.storm_ns * rng.uniform(0.3, 1.0))
     kinds = [kind for kind in swarm.faults if rng.random() < 0.4]
     faults: list[Fault] = []
+    doomed = None
     if kinds:
         weights = [rng.random() for _ in kinds]
         lasts_ns = int(storm_ns * rng.choice((0.02, 0.1, 0.4)))
         disaster = _Disaster(rng, swarm, nodes, lasts_ns)
+        doomed = disaster.losers if DiskLost.__name__ in kinds else None
         for _ in range(rng.randint(1, swarm.faults_max)):
             [kind] = rng.choices(kinds, weights)
             fault = disaster.draw(kind, begin_ns + rng.randrange(storm_ns))
             if fault is not None:
                 faults.append(fault)
     if swarm.deaths and nodes > 2 and rng.random() < 0.3:
-        for node in rng.sample(range(nodes), rng.randint(1, (nodes - 1) // 2)):
+        dying = rng.randint(1, (nodes - 1) // 2)
+        for node in rng.sample(doomed, min(dying, len(doomed))) if doomed else rng.sample(range(nodes), dying):
             faults.append(Crash(begin_ns + rng.randrange(storm_ns), node, None, rng.random() < 0.5, for_good=True))
     faults += _bad_disks(seed, swarm, nodes, storm_ns)
     faults += _full_disks(seed, swarm, nodes, storm_ns)
@@ -265,12 +271,13 @@ class _Disaster:
         self._nodes = nodes
         self._lasts_ns = lasts_ns
         fewest = (nodes - 1) // 2 if swarm.disks_lost_max is None else min(nodes, swarm.disks_lost_max)
-        self._losers = rng.sample(range(nodes), fewest)
+        self.losers = rng.sample(range(nodes), fewest)
+        """Whose disks may be lost."""
         self._kinds: dict[str, Callable[[int], Fault | None]] = {
             "Crash": self._crash,
             "CrashInWrite": lambda at: CrashInWrite(at, self._node(), self._short()),
             "CrashAll": lambda at: CrashAll(at, self._short(), self._short()),
-            "DiskLost": lambda at: DiskLost(at, rng.choice(self._losers), self._short()) if self._losers else None,
+            "DiskLost": lambda at: DiskLost(at, rng.choice(self.losers), self._short()) if self.losers else None,
             "Pause": lambda at: Pause(at, self._node(), self._short()),
             "Partition": lambda at: Partition(at, self._short(), self._groups()),
             "OneWay": self._one_way,

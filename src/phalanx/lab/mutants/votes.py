@@ -103,6 +103,13 @@ mutant("an acceptance is not written down", 12, (Core, "persist", _forget("promi
 mutant("a promise is not written down", 12, (Core, "persist", _forget("promised")))
 
 
+def _persist_for_all_lives(self: Core, **changes: Any) -> None:
+    _persist(self, **(changes | {"first": 1} if "first" in changes else changes))
+
+
+mutant("a new disk speaks for the lives before it", 0, (Core, "persist", _persist_for_all_lives))
+
+
 def _refuse_old_ballots(self: Acceptor, view: View, sender: Name, message: Prepare) -> str | None:  # noqa: ARG001  the rule's arguments
     flush = self.core.flush
     assert flush is not None
