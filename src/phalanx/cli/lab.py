@@ -106,7 +106,8 @@ def _print(console: Console, experiment: Experiment, result: Result, files: list
         console.print(Text("\n".join(f"  {line}" for line in story.lines) + "\n"))
     for claim in result.claims:
         mark, style = ("holds", "green") if claim.holds else ("FAILS", "bold red")
-        console.print(Text.assemble((mark, style), f"  {claim.text} [{claim.source}]"))
+        measured = f": {claim.found} ({claim.expected})" if claim.holds and "±" in claim.expected else ""
+        console.print(Text.assemble((mark, style), f"  {claim.text} [{claim.source}]{measured}"))
         if not claim.holds:
             console.print(Text(f"       expected {claim.expected}\n       found    {claim.found}"))
     for file in files:
@@ -119,7 +120,9 @@ def _printed(table: Table) -> Printed:
     printed = Printed(title=table.title, title_justify="left", title_style="bold")
     for index, column in enumerate(table.columns):
         numbers = all(isinstance(row[index], int | float) for row in table.rows)
-        printed.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        words = " ".join((column, *(cell_text(row[index]) for row in table.rows))).split()
+        wide = max(map(len, words), default=0)
+        printed.add_column(column, justify="right" if numbers else "left", overflow="fold", min_width=wide)
     for row in table.rows:
         printed.add_row(*map(cell_text, row))
     return printed
