@@ -87,13 +87,13 @@ def test_every_plan_meets_every_treatment() -> None:
 
 def test_kills_that_are_not_passed_on_leave_grand_orphans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Callers, "kill", lambda *_: None)
-    assert "a comes back, extermination: seconds of orphans" in claims_that_fail()
+    assert "a comes back, extermination: 6 seconds of orphans" in claims_that_fail()
 
 
 def test_a_log_that_is_not_kept_exterminates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Callers, "_log", lambda *_: None)
     wrong = claims_that_fail()
-    assert "a comes back, extermination: seconds of orphans" in wrong
+    assert "a comes back, extermination: 6 seconds of orphans" in wrong
     assert "extermination: one write for each call, and one for each answer" in wrong
     assert not any("expiration" in text for text in wrong)
 
@@ -120,7 +120,7 @@ def test_an_owner_that_claims_what_an_earlier_life_called_keeps_its_orphans(monk
         return out
 
     monkeypatch.setattr(Client, "step", greedy)
-    assert "a comes back, gentle reincarnation: seconds of orphans" in claims_that_fail()
+    assert "a comes back, gentle reincarnation: 6 seconds of orphans" in claims_that_fail()
 
 
 def test_computations_that_go_on_unasked_outlive_their_client(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_computations_that_go_on_unasked_outlive_their_client(monkeypatch: pytes
 
     monkeypatch.setattr(Server, "_start", endless)
     wrong = claims_that_fail()
-    assert "a stays away, expiration: seconds of orphans" in wrong
+    assert "a stays away, expiration: 1.5 seconds of orphans" in wrong
     assert "only expiration sends messages while nothing happens" in wrong
 
 

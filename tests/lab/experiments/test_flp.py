@@ -26,6 +26,7 @@ from phalanx.lab.textbook.watchful import Watchful, in_network
 from phalanx.model.clock import MILLISECOND, Instant
 from phalanx.model.machine import Output, Received
 from phalanx.model.view import Name
+from tests.lab.experiments.runs import short
 
 NOW = Instant(0, 0)
 
@@ -246,3 +247,18 @@ def test_a_run_by_chance_ends_with_one_decision_of_all() -> None:
     first, values = by_chance(start(THREE, DIVIDED), random.Random(1))
     assert first >= 1 and len(values) == 1
     assert Oracle(ANYTHING).outcomes(start(THREE, (1, 1, 1))) == {1}
+
+
+def test_the_adversary_is_drawn_as_far_as_it_ran() -> None:
+    """What was not executed is not in the figure."""
+    runs = [(30, frozenset({0})), (1, frozenset({1}))]
+    for asked, rounds in ((10, 3), (20, 5)):
+        (reached, *_) = delay(THREE, DIVIDED, asked)
+        _, adversary = flp.chance_figure(runs, [reached]).series
+        assert reached.rounds == rounds and len(adversary.points) == rounds
+
+
+def test_from_all_mixed_proposals_both_decisions_are_reached() -> None:
+    """Two of three that agree do not settle it: whoever differs may be heard first by the next coordinator."""
+    table = short("flp").tables[0]
+    assert all(row[-1] == (row[0] if len(set(row[:3])) == 1 else "0 or 1") for row in table.rows)

@@ -291,10 +291,12 @@ def vector_table(found: list[Strengths]) -> Table:
 def vector_claims(found: list[Strengths]) -> Iterator[Claim]:
     """The slides' two statements."""
     for s in found:
+        enough = s.n > 3
         yield equal(
-            f"four phases, {s.n} processes, 1 traitor: all learn the true values of correct processes",
+            f"four phases, {s.n} processes, 1 traitor: correct processes {'' if enough else 'do not always '}learn each "
+            "other's true values",
             f"{SLIDES} 4; figure 8-5",
-            s.n > 3,
+            enough,
             not s.wrong,
         )
     yield equal(
@@ -360,7 +362,7 @@ def count_claims(counts: list[Count]) -> Iterator[Claim]:
     for algorithm, formula in formulas.items():
         mine = [c for c in counts if c.algorithm == algorithm]
         yield equal(
-            f"{algorithm} sends {formula} messages",
+            f"{algorithm} {'send' if algorithm.endswith('s') else 'sends'} {formula} messages",
             SLIDES if algorithm == "four phases" else f"{PAPER}, sections 3, 4 and 6",
             [c.formula for c in mine],
             [c.sent for c in mine],

@@ -22,7 +22,7 @@ work is done when it is not, and always when it was; a poll says it too soon.
 from collections.abc import Iterator
 from typing import Any
 
-from phalanx.lab.experiments.result import Claim, Result, Table, equal
+from phalanx.lab.experiments.result import Cell, Claim, Result, Table, equal
 from phalanx.lab.figures.model import Arrow, Lines, Messages, Remark, Series, Tone
 from phalanx.lab.textbook.banking import START, Audit, Payment, Spoiled, audit, spoil
 from phalanx.lab.textbook.working import Detection, detect
@@ -78,7 +78,7 @@ def audit_table(audits: list[Audit]) -> Table:
     rows = []
     for each in audits:
         money = [cut.money for cut in each.cuts]
-        moving = sum(cut.moving for cut in each.cuts) / len(money)
+        moving: Cell = "not asked" if each.polls else sum(cut.moving for cut in each.cuts) / len(money)
         orphans = sum(cut.orphans for cut in each.cuts)
         rows.append((each.spec.order.value, _way(each.polls), len(money), min(money), max(money), moving, orphans))
     return Table(f"{MONEY} in a bank of three branches: what is found while it moves", columns, tuple(rows))
@@ -177,7 +177,7 @@ def spoiled_table(runs: list[Spoiled]) -> Table:
         rows.setdefault(row, []).append(each.after_ns // MILLISECOND)
     columns = ("P3 crashes after (ms)", "the snapshot", "money in it", "money in the next")
     told = tuple((f"{min(at)} to {max(at)}", *row) for row, at in rows.items())
-    return Table("P3, which holds 100, crashes while a snapshot is taken", columns, told)
+    return Table(f"P3, which holds {START}, crashes while a snapshot is taken", columns, told)
 
 
 def spoiled_claims(runs: list[Spoiled]) -> Iterator[Claim]:
@@ -185,7 +185,7 @@ def spoiled_claims(runs: list[Spoiled]) -> Iterator[Claim]:
     whole = [each for each in runs if each.whole]
     yield equal(
         "whenever P3 crashes, there is a whole snapshot or none",
-        "DESIGN section 6",
+        "docs/protocols/view-change.md",
         [MONEY * each.whole for each in runs],
         [each.money for each in runs],
     )

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from phalanx.lab.experiments.result import Cell, Claim, Result, Table, equal
 from phalanx.lab.figures.model import Matrix, Tone
 from phalanx.lab.textbook.failing import AT, CASES, GROUPS, LASTS, OBJECT, Audited, Case, Outcome, audit, suffer
-from phalanx.sim.failures import Collusion, Equivocation, StateTransitionFailure, ValueFailure
+from phalanx.sim.failures import Collusion, Conducted, Equivocation, StateTransitionFailure, ValueFailure
 from phalanx.sim.faults import Fault
 
 CLASSES = "Cristian 1991; Hadzilacos and Toueg 1994"
@@ -76,10 +76,18 @@ def broken_text(outcome: Outcome) -> str:
 
 def class_table(found: list[Found]) -> Table:
     """One row for each class."""
-    columns = ("failure of one process", "promised", "runs", "messages or steps", "broken in groups", "of the object")
+    columns = (
+        "failure of one process",
+        "promised",
+        "runs",
+        "messages or steps struck",
+        "broken in groups",
+        "of the object",
+    )
     rows: list[tuple[Cell, ...]] = []
     for case, groups, obj in found:
-        struck = groups.struck + obj.struck
+        counted = any(isinstance(fault, Conducted | StateTransitionFailure) for fault in case.faults)
+        struck: Cell = groups.struck + obj.struck if counted else "not counted"
         runs = groups.runs + obj.runs
         rows.append((case.name, case.promised, runs, struck, broken_text(groups), broken_text(obj)))
     return Table("Properties that some run broke", columns, tuple(rows))

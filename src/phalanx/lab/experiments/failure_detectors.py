@@ -9,7 +9,8 @@ are mistakes (suspicions of a live process), the share of time that they last, a
 would stay unnoticed at most. Phi accrual is also given gaps from a normal distribution, for which it is made.
 
 Source: Chen, Toueg, Aguilera, "On the Quality of Service of Failure Detectors" (2002) for what is measured; Hayashibara
-et al. 2004 for phi; Chandra and Toueg 1996 for completeness and accuracy; DESIGN section 7 for the product's.
+et al. 2004 for phi; Chandra and Toueg 1996 for completeness and accuracy;
+docs/protocols/failure-detection.md for the product's.
 
 Expected: all suspect a crash for ever (completeness). With a limit between m and m+1 intervals and losses of
 probability p, a fixed timeout errs where m heartbeats in a row or more are lost: (1-p) p^m times for each. The adaptive
@@ -37,6 +38,7 @@ INTERVAL_NS = 100 * MILLISECOND
 LIMITS_MS = (150, 250, 350, 550, 850)
 THRESHOLDS = (1.0, 2.0, 4.0, 8.0, 12.0)
 NORMAL_THRESHOLDS = (1.0, 2.0, 3.0)
+PRODUCT = "docs/protocols/failure-detection.md"
 QOS = "Chen, Toueg, Aguilera 2002"
 PHI = "Hayashibara et al. 2004, section IV"
 
@@ -247,23 +249,21 @@ def adaptive_claims(runs: list[Run]) -> Iterator[Claim]:
         for limit in LIMITS_MS
         if not limit <= (r := observed.records[f"adaptive {limit} ms"]).bounds_ms[0] <= r.bounds_ms[1] <= 2 * limit
     ]
-    yield equal(
-        "the adaptive detector waits for its limit at least and twice that at most", "DESIGN section 7", [], outside
-    )
+    yield equal("the adaptive detector waits for its limit at least and twice that at most", PRODUCT, [], outside)
     alone = [
         f"{observed.weather.name}, {limit} ms"
         for observed in runs
         for limit in LIMITS_MS
         if observed.records[f"adaptive {limit} ms"].mistakes > observed.records[f"fixed {limit} ms"].mistakes
     ]
-    yield equal("the adaptive detector errs no more often than a fixed one of its limit", "DESIGN section 7", [], alone)
+    yield equal("the adaptive detector errs no more often than a fixed one of its limit", PRODUCT, [], alone)
     stormy = [observed for observed in runs if observed.weather != WEATHERS[0]]
     fewer = sum(
         observed.records[f"adaptive {limit} ms"].mistakes < observed.records[f"fixed {limit} ms"].mistakes
         for observed in stormy
         for limit in LIMITS_MS[:3]
     )
-    yield equal("and less often where mistakes are frequent", "DESIGN section 7", 3 * len(stormy), fewer)
+    yield equal("and less often where mistakes are frequent", PRODUCT, 3 * len(stormy), fewer)
 
 
 def normal_table(normal: list[Normal]) -> Table:

@@ -208,7 +208,9 @@ def reliability_claims(surveys: list[Survey]) -> Iterator[Claim]:
         found = [s.reliability(r) for r in TENTHS]
         formula = "3r^2 - 2r^3" if n == 3 else "M(r)"
         expected = [3 * r**2 - 2 * r**3 if n == 3 else most_of(n, r) for r in TENTHS]
-        yield _same(f"{n} modules and a perfect voter have the reliability {formula}", PAPER, expected, found)
+        yield _same(
+            f"{n} module{'s' * (n > 1)} and a perfect voter: the reliability is {formula}", PAPER, expected, found
+        )
     one, three = (next(s for s in surveys if s.design.n == n) for n in (1, 3))
     better = [r for r in TENTHS if three.reliability(r) > one.reliability(r)]
     expected_better = [r for r in TENTHS if Fraction(1, 2) < r < 1]

@@ -54,6 +54,8 @@ FIVE = (*THREE, "P4", "P5")
 DIVIDED = (0, 1, 1)
 OPEN_STAGES = 24
 STAGES_MAX = 1_000
+SURE = 150
+"""Runs by chance after which a decision that has not come is taken for impossible: each comes in one of twenty."""
 LAME = "accurate, incomplete"
 
 LIMIT_MS = 50
@@ -105,7 +107,7 @@ def run(full: bool) -> Result:
     timed = timeouts()
     return Result(
         tables=(reached_table(reached), stage_table(stages), detector_table(found), timed_table(timed)),
-        figures={"flp-stages": stage_figure(told), "flp-chance": chance_figure(runs)},
+        figures={"flp-stages": stage_figure(told), "flp-chance": chance_figure(runs, stages)},
         claims=(
             *reached_claims(reached),
             *stage_claims(stages),
@@ -126,8 +128,13 @@ def start(names: tuple[str, ...], proposals: tuple[int, ...]) -> Configuration:
 
 
 def outcomes(proposals: tuple[int, ...]) -> frozenset[int]:
-    """Decisions that can be reached."""
-    return Oracle(ANYTHING).outcomes(start(THREE, proposals))
+    """Decisions that were reached: on the oracle's ways, which are few, and by chance."""
+    begun = start(THREE, proposals)
+    found = set(Oracle(ANYTHING).outcomes(begun))
+    for number in range(SURE):
+        if len(found) < 2:
+            found |= by_chance(begun, random.Random(f"from {proposals}, {number}"))[1]
+    return frozenset(found)
 
 
 def delay(
@@ -245,12 +252,16 @@ def stage_text(stage: Stage) -> str:
 def stage_figure(told: list[Stage]) -> Messages:
     """The first two rounds or so, as they ran."""
     events: list[Arrow | Remark] = []
-    for event in itertools.chain.from_iterable(stage.events for stage in told[:12]):
+    shown = told[:12]
+    for event in itertools.chain.from_iterable(stage.events for stage in shown):
         if isinstance(event, Doubt):
             events.append(Remark(event.at, f"suspects {event.of}", Tone.DOUBTFUL))
         else:
             events.append(Arrow(event.source, event.target, str(event.message)))
-    events.append(Remark(THREE[1], "0 and 1 are still possible", Tone.BAD))
+    possible = Oracle(ANYTHING).outcomes(shown[-1].after) if shown else frozenset()
+    events.append(
+        Remark(THREE[1], f"{' and '.join(map(str, sorted(possible))) or 'nothing'} are still possible", Tone.BAD)
+    )
     return Messages("The adversary keeps it open: arrivals in the order of their times", THREE, tuple(events))
 
 
@@ -309,11 +320,11 @@ def undecided(runs: list[tuple[int, frozenset[int]]], after: int) -> float:
     return sum(number > after for number, _ in runs) / len(runs)
 
 
-def chance_figure(runs: list[tuple[int, frozenset[int]]]) -> Lines:
-    """By chance, and by the adversary."""
+def chance_figure(runs: list[tuple[int, frozenset[int]]], stages: list[Delayed]) -> Lines:
+    """By chance, and by the adversary, as far as its longest run went."""
     most = max(number for number, _ in runs)
     share = tuple((float(r), undecided(runs, r)) for r in range(most))
-    adversary = tuple((float(r), 1.0) for r in range(most))
+    adversary = tuple((float(r), 1.0) for r in range(min(most, max(each.rounds for each in stages))))
     series = (Series("by chance", share, True, 0), Series("the adversary", adversary, False, 1))
     return Lines("Still undecided after so many rounds", "rounds", "probability", series, log_y=True)
 

@@ -9,7 +9,7 @@ number of messages that it receives. Then one client calls five servers, of whic
 given the call. Then every set of five servers lies. Last, the product's group calls alone, with up to 1,000 hosts.
 
 Source: Cooper, "Replicated Distributed Programs" (1985), Circus; Birman and Joseph 1987 for replies; Birman, Isis2, for
-aggregation up a tree; Lyons and Vanderkulk 1962 for votes; DESIGN sections 5 and 7.
+aggregation up a tree; Lyons and Vanderkulk 1962 for votes; docs/troupes.md.
 
 Expected: N copies come to the servers, each of which executes once, and N M answers go back, so each client that lives
 is answered by each server that lives. All answers take as long as it takes to detect a failure; k, a majority and the
@@ -167,10 +167,18 @@ def fall_table(falls: Sequence[Joint]) -> Table:
     for j in falls:
         assert j.fall is not None
         answers = _range(count for _, count in j.told.values())
-        row = (j.fall.name, j.fall.after, _range(j.executions.values()), len(j.told), answers)
+        row = (j.clients, j.servers, j.fall.name, j.fall.after, _range(j.executions.values()), len(j.told), answers)
         rows.append(row)
-    columns = ("crashes", "after messages", "executions at each server left", "clients answered", "answers to each")
-    return Table("2 clients, 3 servers, and one of them crashes", columns, tuple(rows))
+    columns = (
+        "N",
+        "M",
+        "crashes",
+        "after messages",
+        "executions at each server left",
+        "clients answered",
+        "answers to each",
+    )
+    return Table("N clients make the same call of M servers, and one of all these crashes", columns, tuple(rows))
 
 
 def _range(numbers: Iterable[int]) -> str:
@@ -245,14 +253,14 @@ def time_claims(timed: Sequence[Timed]) -> Iterator[Claim]:
     late = [t for t in timed if (t.when, t.want) == ("after", "all")]
     yield equal(
         "a server fails that has the call: all answers wait until it is suspected",
-        "DESIGN section 7",
+        "docs/protocols/failure-detection.md",
         [],
         [t for t in late if not TIMING.suspect_after - HEARD_NS <= t.latency_ns <= 2 * TIMING.suspect_after],
     )
     lags = [t for t in timed if t.when == "before" and (t.order is Order.TOTAL or t.want == "all")]
     yield equal(
         "a server fails before: all answers, and in total order all calls, wait until it is found to hold others up",
-        "DESIGN sections 4 and 5",
+        "docs/protocols/failure-detection.md",
         [],
         [t for t in lags if not TIMING.demote_after <= t.latency_ns <= TIMING.suspect_after],
     )

@@ -35,7 +35,7 @@ CRASHES_MAX = 200
 """Messages after each of which a member crashes: more than this is another protocol."""
 CT = "Chandra and Toueg 1996, section 7"
 ROTATING = "Chandra and Toueg 1996, section 6"
-QUORUM = "Jajodia and Mutchler 1990; DESIGN section 4"
+QUORUM = "Jajodia and Mutchler 1990; docs/protocols/view-change.md"
 
 WAYS = (
     "group: one by one, the youngest first",
@@ -132,13 +132,13 @@ def count_claims(sizes: list[Decision]) -> Iterator[Claim]:
     members = [len(each.alive) for each in sizes]
     yield equal(
         "n - 1 messages carry a proposal",
-        "DESIGN section 5",
+        "docs/protocols/multicast.md",
         [n - 1 for n in members],
         [each.data for each in sizes],
     )
     yield equal(
         "each that got it tells each other that it did: (n - 1)^2",
-        "DESIGN section 5",
+        "docs/protocols/multicast.md",
         [(n - 1) ** 2 for n in members],
         [each.shown for each in sizes],
     )
@@ -169,5 +169,6 @@ def crash_claims(survived: dict[str, list[bool]]) -> Iterator[Claim]:
     """Whoever is left, against the quorums."""
     for way, found in survived.items():
         source = ROTATING if way.startswith("Chandra") else QUORUM
-        text = f"{way}: those that are left decide after {sum(found) - 1} crashes at most"
-        yield equal(text, source, [_goes_on(way, count) for count in range(len(FIVE))], found)
+        expected = [_goes_on(way, count) for count in range(len(FIVE))]
+        text = f"{way}: those that are left decide after {sum(expected) - 1} crashes at most"
+        yield equal(text, source, expected, found)

@@ -193,9 +193,9 @@ def receive(
             after = tuple(sum((other, name) in before for other in others) for others in example.sends)
             queue.append(Message(name, author, number, stamps.index(name) + 1, after))
         queues += [[message] for message in queue] if datagrams else [queue]
-    if datagrams:
-        return tuple(m.name for m in _arrivals(queues, choices)), 0
-    receiver = Receiver(order, len(example.sends))
+    if datagrams:  # a link of its own for each: to the receiver it is the only message of an author
+        queues = [[m._replace(author=place, number=1)] for place, (m,) in enumerate(queues)]
+    receiver = Receiver(order, len(queues))
     for message in _arrivals(queues, choices):
         receiver.arrive(message)
     receiver.finish()
@@ -236,10 +236,12 @@ def expected(found: Found) -> tuple[int, int]:
 def claims(found: list[Found]) -> Iterator[Claim]:
     """The counts; agreement; what false causality costs."""
     for each in found:
+        one, two = expected(each)
         yield equal(
-            f"{each.name}, {each.example.name}: delivery orders at one receiver, and at two",
+            f"{each.name}, {each.example.name}: {one} delivery order{'s' * (one > 1)} at one receiver, {two} "
+            f"pair{'s' * (two > 1)} at two",
             SLIDES,
-            expected(each),
+            (one, two),
             (len(each.one), each.pairs),
         )
     fifo, causal = (

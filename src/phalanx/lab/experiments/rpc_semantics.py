@@ -9,7 +9,7 @@ transmissions that reach the server meets each fate: it arrives, it is lost, its
 before or after executing it. The last remedy is the product's own: a session on a replicated object of three nodes.
 
 Source: slides L-15 Fault Tolerance, Lost Messages, Server Crashes (1) to (6); slides Principles of Reliable
-Communication (Piper), Acks, Idempotency, Sequencing; Birrell and Nelson 1984; DESIGN section 9 for sessions.
+Communication (Piper), Acks, Idempotency, Sequencing; Birrell and Nelson 1984; docs/objects.md for sessions.
 
 Expected: the table of Server Crashes (6), cell by cell, so no pair of strategies is right in all cases. Sending once
 executes at most once; sending until there is a reply, at least once, which is as good as once if the request is
@@ -236,7 +236,7 @@ def remedy_claims(found: Found) -> Iterator[Claim]:
         "... and idempotent": ("1", "done", "Piper, Idempotency"),
         "numbers, in memory": (f"1 to {length + 1}", "done", "Piper, Sequencing: state that a crash must not lose"),
         "numbers, on disk": ("1", "done", "Piper, Sequencing; Birrell and Nelson 1984"),
-        "sessions, replicated": ("1", "done", "DESIGN section 9"),
+        "sessions, replicated": ("1", "done", "docs/objects.md, Exactly once"),
     }
     for remedy, outcomes in found.items():
         effects, told, source = expected[remedy.name]

@@ -9,8 +9,8 @@ is delivered to them in total order. The others answer at once, and find by vers
 conflict; that is settled by taking the state that was written last, or the union. All answers are held against what the
 replicas know in the end.
 
-Source: slides Principles of Reliable Communication (Piper), Consensus and Split Brain; DESIGN sections 4 and 7; Jajodia
-and Mutchler 1990 for the quorum; Parker et al. 1983 for version vectors.
+Source: slides Principles of Reliable Communication (Piper), Consensus and Split Brain; Jajodia and Mutchler 1990
+and docs/protocols/view-change.md for the quorum; Parker et al. 1983 for version vectors.
 
 Expected: with a primary partition the replicas that answer are those of a part that holds more than half of the members,
 or half with the eldest; there is at most one. What was answered stays true, and no more is sold than there is. Requests
@@ -47,7 +47,7 @@ from phalanx.sim.node import Node, Setup
 from phalanx.sim.world import World
 
 PIPER = "Piper, Consensus and Split Brain"
-QUORUM = "Jajodia and Mutchler 1990; DESIGN section 4"
+QUORUM = "Jajodia and Mutchler 1990; docs/protocols/view-change.md"
 
 SEATS = 10
 ASKED = 4
@@ -335,7 +335,7 @@ def primary_claims(sales: list[Sale]) -> Iterator[Claim]:
     rest = [(sale, sale.asked - sale.at_once()) for sale in sales]
     yield equal(
         "a request to the rest is answered once it has healed if nobody went on, else never",
-        "DESIGN section 6",
+        "docs/protocols/view-change.md",
         [(0, count) if any(_may_go_on(sale.parts)) else (count, 0) for sale, count in rest],
         [(sale.later, sale.asked - len(sale.answers)) for sale in sales],
     )

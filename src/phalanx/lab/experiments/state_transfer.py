@@ -8,7 +8,8 @@ and P4 joins. A member multicasts after each single message of the join, one run
 order; what P4 ends with is compared with the others' states, and it is looked up how it came by the first such message.
 Then the donor crashes after each number of chunks that it has given, in silence and under traffic.
 
-Source: slides by Piper, Reliable Multicast and group membership; Birman and Joseph 1987; DESIGN section 8.
+Source: slides by Piper, Reliable Multicast and group membership; Birman and Joseph 1987;
+docs/protocols/state-transfer.md.
 
 Expected: P4 ends with the state of all others, whenever they multicast. There are three ways to it, and no gap between
 them: what was delivered before the snapshot is in the state that P4 is given; what follows P4 has kept as a learner, and
@@ -33,6 +34,7 @@ SIZES = (1, 10, 20, 40, 80)
 PIECE = 64
 LONG = tuple(f"m{number}" for number in range(150))
 """As many chunks of `PIECE` bytes as are not all under way at once."""
+PROTOCOL = "docs/protocols/state-transfer.md"
 ISIS = "Birman and Joseph 1987"
 
 
@@ -92,9 +94,20 @@ def way_table(single: dict[str, list[Join]]) -> Table:
     for kind, runs in single.items():
         for way in WAYS:
             at = [moment for moment, made in enumerate(runs) if made.begun == way]
-            rows.append((kind, way, len(at), f"{min(at)} to {max(at)}" if at else "never"))
+            rows.append((kind, way, len(at), _spans(at) or "never"))
     columns = ("order", "P4 has it", "moments", "messages of the join before")
     return Table("A message that is multicast while P4 joins", columns, tuple(rows))
+
+
+def _spans(numbers: list[int]) -> str:
+    """Numbers that follow each other, together."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def way_figure(single: dict[str, list[Join]]) -> Bars:
@@ -116,7 +129,7 @@ def way_claims(single: dict[str, list[Join]], steady: dict[str, list[Join]]) -> 
         )
         yield equal(
             f"{kind}: there are three ways to it",
-            "DESIGN section 8",
+            PROTOCOL,
             sorted(WAYS),
             sorted({made.begun for made in runs}),
         )
@@ -125,7 +138,7 @@ def way_claims(single: dict[str, list[Join]], steady: dict[str, list[Join]]) -> 
     both = [made for runs in steady.values() for made in runs]
     yield equal(
         "then a part is in the state, a part in the suffix, and a part comes later",
-        "DESIGN section 8",
+        PROTOCOL,
         True,
         all(len(HISTORY) < made.taken < made.taken + len(made.learnt) < len(made.states["P4"]) for made in both),
     )
@@ -158,7 +171,7 @@ def size_claims(sizes: list[Join]) -> Iterator[Claim]:
     """Closed form."""
     rounded = [-(-_bytes(made) // PIECE) for made in sizes]
     yield equal("s bytes take s / c chunks, rounded up", "arithmetic", rounded, [len(made.chunks) for made in sizes])
-    yield equal("each is asked for once", "DESIGN section 8", rounded, [_fetches(made) for made in sizes])
+    yield equal("each is asked for once", PROTOCOL, rounded, [_fetches(made) for made in sizes])
     yield equal(
         "the state that is given is the state that was there",
         ISIS,
@@ -205,16 +218,14 @@ def fallen_claims(fallen: dict[bool, list[Join]]) -> Iterator[Claim]:
     """Whenever it is."""
     runs = [made for each in fallen.values() for made in each]
     yield equal("the donor crashes in every run", "the run", len(runs), sum(made.fallen for made in runs))
-    yield equal("whenever it does, P4 has what all have", "DESIGN section 8", len(runs), sum(map(_agree, runs)))
+    yield equal("whenever it does, P4 has what all have", PROTOCOL, len(runs), sum(map(_agree, runs)))
     yield equal(
         "in silence the next donor has the same snapshot: after its first chunk, which shows that, it goes on",
-        "DESIGN section 8",
+        PROTOCOL,
         [(0, [0])] * len(fallen[False]),
         [(_restarts(made), _again(made)) for made in fallen[False]],
     )
-    yield equal(
-        "under traffic it starts over, at least once", "DESIGN section 8", True, any(map(_restarts, fallen[True]))
-    )
+    yield equal("under traffic it starts over, at least once", PROTOCOL, True, any(map(_restarts, fallen[True])))
 
 
 def step_figure(made: Join) -> Messages:

@@ -8,8 +8,8 @@ turn, in FIFO and in total order (in the full form two messages, of which each m
 order as well). Then P1 falls as well, after each number of messages of the view change that it has received. What all
 delivered is judged by the rules below, and by the oracle that also judges the simulator's campaigns.
 
-Source: slides L-15, Virtual Synchrony Implementation: Example (P5 fails), Atomic Multicast; Birman et al. 1991; DESIGN
-section 6.
+Source: slides L-15, Virtual Synchrony Implementation: Example (P5 fails), Atomic Multicast; Birman et al. 1991;
+docs/protocols/view-change.md and multicast.md.
 
 Expected: those that live deliver the same of P5's messages before they install the view without it. In FIFO and causal
 groups that is all that any of them has received: whoever lacks it gets it first, as in the slides. In total order it is
@@ -31,6 +31,7 @@ from phalanx.model.view import GroupSpec, Name, Order
 
 NAMES = ("P1", "P2", "P3", "P4", "P5")
 SLIDES = "L-15, Virtual Synchrony Implementation: Example"
+VIEWS = "docs/protocols/view-change.md"
 ATOMIC = "L-15, Atomic Multicast"
 
 FALLS_MAX = 100
@@ -141,7 +142,7 @@ def case_claims(cases: list[Case]) -> Iterator[Claim]:
     yield equal("all that live deliver the same before they install the view", ATOMIC, len(cases), agreeing)
     for uniform, text, source in (
         (False, "what one of them received, all deliver", SLIDES),
-        (True, "what not all of them received, nobody delivers", "DESIGN section 6"),
+        (True, "what not all of them received, nobody delivers", VIEWS),
     ):
         some = [case for case in cases if case.spec.is_uniform is uniform]
         kinds = ", ".join(dict.fromkeys(case.kind for case in some))
@@ -152,7 +153,7 @@ def case_claims(cases: list[Case]) -> Iterator[Claim]:
     beyond = sum(
         bool(set(case.course.delivered[NAMES[-1]]) - set(itertools.chain(*case.delivered))) for case in uniform_cases
     )
-    yield equal("total order: not even P5 had delivered more (uniform)", "DESIGN section 5", 0, beyond)
+    yield equal("total order: not even P5 had delivered more (uniform)", "docs/protocols/multicast.md", 0, beyond)
     wrong = [violation.text for case in cases for violation in check_groups(case.course.history)]
     yield equal("the oracle of group histories finds nothing wrong", "Birman et al. 1991", [], wrong)
 
@@ -179,7 +180,7 @@ def second_table(seconds: list[Second]) -> Table:
 def second_claims(seconds: list[Second]) -> Iterator[Claim]:
     """Wherever the leader falls."""
     agreeing = sum(len(s.delivered) == 1 and s.course.alive == NAMES[1:-1] for s in seconds)
-    yield equal("whenever P1 falls as well, the others agree", "DESIGN section 6", len(seconds), agreeing)
+    yield equal("whenever P1 falls as well, the others agree", VIEWS, len(seconds), agreeing)
     wrong = [violation.text for second in seconds for violation in check_groups(second.course.history)]
     yield equal("and the oracle finds nothing wrong", "Birman et al. 1991", [], wrong)
 
@@ -206,7 +207,7 @@ def count_claims(sizes: list[Course]) -> Iterator[Claim]:
     )
     yield equal(
         "before that the leader asks, hears and proposes: 3 (n-1)",
-        "DESIGN section 6",
+        VIEWS,
         [3 * (n - 1) for n in left],
         [sum(course.count(kind) for kind in (Prepare, Promise, Accept)) for course in sizes],
     )
