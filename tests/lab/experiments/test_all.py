@@ -1,10 +1,12 @@
 """Every experiment of the laboratory: its claims hold, its page and its figures in the documents are what it draws."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
@@ -13,10 +15,10 @@ from typer.testing import CliRunner
 
 from phalanx.cli.lab import lab_app
 from phalanx.errors import ConfigurationError
-from phalanx.lab.experiments import EXPERIMENTS, Experiment, Result
-from phalanx.lab.experiments.result import equal
+from phalanx.lab.experiments import EXPERIMENTS, Experiment, Result, Table
+from phalanx.lab.experiments.result import equal, near
 from phalanx.lab.figures.svg import svg
-from tests.lab.experiments.runs import failing, short
+from tests.lab.experiments.runs import BREAKS, breaks, failing, short
 from tests.source import ROOT
 
 each = pytest.mark.parametrize("name", EXPERIMENTS)
@@ -39,6 +41,42 @@ def test_an_experiment_says_what_it_is(name: str) -> None:
 @each
 def test_claims_name_their_sources(name: str) -> None:
     assert all(claim.source for claim in short(name).claims)
+
+
+@each
+def test_every_claim_is_seen_to_fail_if_what_runs_is_changed(name: str, request: pytest.FixtureRequest) -> None:
+    """claims/NAME.txt has, for each claim, its source and the tests that take a rule out of what the experiment runs and
+    see it fail; `--rewrite` writes it."""
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        importlib.import_module(f"{__name__.rpartition('.')[0]}.{path.stem}")
+    broken, claims = BREAKS[name], short(name).claims
+    meant = {pattern: [claim for claim in claims if fnmatchcase(claim.text, pattern)] for pattern in broken}
+    assert [pattern for pattern, some in meant.items() if not some] == [], "there are no such claims"
+    assert [c.text for c in claims if not any(c in some for some in meant.values())] == [], "nobody has seen these fail"
+    lines: list[str] = []
+    for pattern, some in sorted(meant.items(), key=lambda item: claims.index(item[1][0])):
+        sources = dict.fromkeys(claim.source for claim in some)
+        lines += [
+            pattern,
+            *(f"    [{source}]" for source in sources),
+            *(f"    - {test}" for test in broken[pattern]),
+            "",
+        ]
+    golden = Path(__file__).parent / "claims" / f"{name}.txt"
+    if request.config.getoption("--rewrite"):
+        golden.write_text("\n".join(lines), encoding="utf-8")
+    assert golden.read_text(encoding="utf-8") == "\n".join(lines), "out of date: --rewrite"
+
+
+def test_a_test_that_breaks_less_than_it_says_fails() -> None:
+    claims = [equal("one is 1", "the test", 1, 2), equal("two is 2", "the test", 2, 2)]
+
+    def sees() -> None:
+        assert failing(claims) == ["one is 1"]
+
+    breaks("none", "one is *")(sees)()
+    with pytest.raises(AssertionError, match="two is"):
+        breaks("none", "one is *", "two is *")(sees)()
 
 
 @each
@@ -128,6 +166,19 @@ def test_what_does_not_hold_is_shown(tmp_path: Path) -> None:
     assert "FAILS  one is two [the test]" in done.stdout
     assert "expected 1" in done.stdout and "found    2" in done.stdout
     assert "fails: claims=1 hold=0" in done.stdout
+
+
+def test_what_was_measured_is_shown_beside_what_was_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measures(_: bool) -> Result:
+        rows = (("extermination", "gentle reincarnation", "a long text that can be broken at many a place", 1),)
+        table = Table("words", ("treatment", "another", "what there is to say about it", "number"), rows)
+        return Result((table,), {}, (near("two is nearly two", "the test", 2.0, 2.25, 0.5),))
+
+    monkeypatch.setattr("phalanx.cli.lab.EXPERIMENTS", {"m": Experiment("m", "It measures", "Question: ?", measures)})
+    monkeypatch.setenv("COLUMNS", "60")
+    done = CliRunner().invoke(lab_app, ["run", "m", "--out", str(tmp_path)])
+    assert "holds  two is nearly two [the test]: 2.25 (2 ± 0.5)" in done.stdout
+    assert "extermination" in done.stdout and "reincarnation" in done.stdout, "no word is cut in two"
 
 
 @pytest.mark.usefixtures("planted")

@@ -1,11 +1,13 @@
 """Lamport, Shostak, Pease 1982, executed; and with rules taken out, which the tables must show."""
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from phalanx.lab.experiments import byzantine_generals
-from phalanx.lab.experiments.byzantine_generals import Siege, four_phases, lay
+from phalanx.lab.experiments.byzantine_generals import SHORT, Siege, four_phases, lay
 from phalanx.lab.textbook import signatures, signed
 from phalanx.lab.textbook.oral import Oral, OralGeneral, Path, Value, majority, paths
 from phalanx.lab.textbook.signed import Signed, SignedGeneral, choice, is_genuine, signed_by
@@ -16,7 +18,7 @@ from phalanx.model.view import Name
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.world import World
-from tests.lab.experiments.runs import failing, short
+from tests.lab.experiments.runs import breaks, failing, short
 
 A, R = Value.ATTACK, Value.RETREAT
 
@@ -98,6 +100,7 @@ def test_a_behaviour_is_counted_once_for_each_general_that_can_be_told_apart() -
 # --- without a rule, the table changes ----------------------------------------------------------------------------
 
 
+@breaks("byzantine-generals", "OM(*) with * generals, * traitor*: the conditions hold")
 def test_without_majorities_four_generals_fall(monkeypatch: pytest.MonkeyPatch) -> None:
     def believe(self: OralGeneral, path: Path) -> Value:
         return self._heard.get(path, R)
@@ -106,11 +109,13 @@ def test_without_majorities_four_generals_fall(monkeypatch: pytest.MonkeyPatch) 
     assert any("OM(1) with 4 generals" in text for text in claims_that_fail())
 
 
+@breaks("byzantine-generals", "SM(*) with * generals, * traitor*: the conditions hold")
 def test_without_the_check_of_signatures_traitors_forge_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signed, "is_genuine", lambda _: True)
     assert any("SM(1) with 3 generals" in text for text in claims_that_fail())
 
 
+@breaks("byzantine-generals", "SM(*) with * generals, * traitor*: the conditions hold")
 def test_if_late_orders_count_traitors_come_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """One signature in the last round: the receiver would be the only one that knows the order."""
 
@@ -121,6 +126,7 @@ def test_if_late_orders_count_traitors_come_late(monkeypatch: pytest.MonkeyPatch
     assert any("SM(1) with 3 generals" in text for text in claims_that_fail())
 
 
+@breaks("byzantine-generals", "SM(*) with * generals, * traitor*: the conditions hold", "SM sends (n-1)^2 messages")
 def test_if_orders_are_not_passed_on_signed_messages_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     passing_on = SignedGeneral._pass_on
 
@@ -134,6 +140,7 @@ def test_if_orders_are_not_passed_on_signed_messages_fail(monkeypatch: pytest.Mo
     assert any("SM sends" in text for text in wrong)
 
 
+@breaks("byzantine-generals", "OM sends sum of (n-1)...(n-k) for k = 1 ... m+1 messages")
 def test_messages_that_nobody_needs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def to_all(self: OralGeneral, out: Output, path: Path, value: Value) -> None:
         out.sends.append(Send([name for name in self._generals if name != self._me], Oral(path, value)))
@@ -142,6 +149,7 @@ def test_messages_that_nobody_needs_are_noticed(monkeypatch: pytest.MonkeyPatch)
     assert claims_that_fail() == ["OM sends sum of (n-1)...(n-k) for k = 1 ... m+1 messages"]
 
 
+@breaks("byzantine-generals", "four phases, 4 processes, 1 traitor: correct processes learn each other's true values")
 def test_a_vector_believed_without_majority_breaks_the_four_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     def last_word(self: VectorProcess, index: int) -> int:
         vectors: Sequence[tuple[int, ...]] = list(self._vectors.values())
@@ -150,3 +158,83 @@ def test_a_vector_believed_without_majority_breaks_the_four_phases(monkeypatch: 
     monkeypatch.setattr(VectorProcess, "_common", last_word)
     assert four_phases(4).wrong
     assert any("four phases, 4 processes" in text for text in claims_that_fail())
+
+
+def sieges(algorithm: str) -> list[str]:
+    """The claims on the sieges of the short form that do not hold now, for one algorithm."""
+    outcomes = [lay(siege) for siege in SHORT if siege.algorithm == algorithm]
+    return failing(byzantine_generals.siege_claims(outcomes))
+
+
+@breaks("byzantine-generals", "OM(*) with * generals, * traitor*: the conditions can be broken")
+def test_generals_who_believe_nothing_that_is_not_signed_are_not_broken_by_what_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three and six bear one and two traitors that can sign nothing: signatures are what moves the bound."""
+    assert sieges("OM") == []
+    monkeypatch.setitem(byzantine_generals.ALGORITHMS, "OM", SignedGeneral)
+    assert [text.partition(",")[0] for text in sieges("OM")] == ["OM(1) with 3 generals", "OM(2) with 6 generals"]
+
+
+@breaks("byzantine-generals", "SM(*) with * generals, * traitors: the conditions can be broken")
+def test_one_round_more_bears_one_traitor_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = SignedGeneral.__init__
+
+    def longer(self: SignedGeneral, me: Name, generals: Any, commander: Name, m: int, order: Value | None) -> None:
+        make(self, me, generals, commander, m + 1, order)
+
+    monkeypatch.setattr(SignedGeneral, "__init__", longer)
+    assert failing(byzantine_generals.siege_claims([lay(SHORT[-1])])) == [
+        "SM(1) with 4 generals, 2 traitors: the conditions can be broken"
+    ]
+
+
+@breaks("byzantine-generals", "OM(*) with * generals, * traitor*: the conditions hold")
+def test_oral_generals_that_stop_one_round_early_are_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = OralGeneral.__init__
+
+    def shorter(self: OralGeneral, me: Name, generals: Any, commander: Name, m: int, order: Value | None) -> None:
+        make(self, me, generals, commander, m - 1, order)
+
+    monkeypatch.setattr(OralGeneral, "__init__", shorter)
+    assert "OM(1) with 4 generals, 1 traitor: the conditions hold" in sieges("OM")
+
+
+@breaks("byzantine-generals", "four phases, 3 processes, 1 traitor: *")
+def test_processes_that_believe_what_each_says_of_itself_learn_all_true_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes no vectors for that; they are for agreement on a traitor's value, which the slides do not promise."""
+    monkeypatch.setattr(VectorProcess, "_common", lambda self, at: self._told.get(self._processes[at], 0))
+    (wrong,) = failing(byzantine_generals.vector_claims([four_phases(n) for n in (3, 4)]))
+    assert wrong.startswith("four phases, 3 processes")
+
+
+@breaks("byzantine-generals", "four phases, 4 processes: no more than that; on the traitor's own value they may differ")
+def test_a_vote_without_the_word_of_whom_it_is_about_makes_them_agree_on_the_traitor_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each process' value as OM(1) with that process as commander: what it said to each, and not what it says later."""
+
+    def as_oral(self: VectorProcess, index: int) -> int:
+        of = self._processes[index]
+        said = [self._told.get(of, 0)]
+        said += [vector[index] for name, vector in self._vectors.items() if name != of]
+        value, count = Counter(said).most_common(1)[0]
+        return value if 2 * count > len(said) else 0
+
+    monkeypatch.setattr(VectorProcess, "_common", as_oral)
+    (wrong,) = failing(byzantine_generals.vector_claims([four_phases(4)]))
+    assert wrong.endswith("they may differ")
+
+
+@breaks("byzantine-generals", "four phases send 2n(n-1) messages")
+def test_vectors_for_the_first_two_only_change_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    act = VectorProcess.act
+
+    def sparing(self: VectorProcess, out: Output) -> None:
+        act(self, out)
+        out.sends = [Send(list(send.to)[:2], send.message) for send in out.sends]
+
+    monkeypatch.setattr(VectorProcess, "act", sparing)
+    assert failing(byzantine_generals.count_claims([*byzantine_generals.count_messages(4)])) == [
+        "four phases send 2n(n-1) messages"
+    ]

@@ -12,7 +12,7 @@ from phalanx.model.clock import MILLISECOND, Instant
 from phalanx.model.machine import Output, Received
 from phalanx.model.view import Name
 from phalanx.parts.silence import Silence
-from tests.lab.experiments.runs import failing
+from tests.lab.experiments.runs import breaks, failing
 
 MS = MILLISECOND
 
@@ -64,6 +64,7 @@ def test_gaps_are_counted_from_the_first_that_arrived() -> None:
     assert [gaps_of(drawn, least) for least in (1, 2, 3, 4)] == [3, 2, 1, 0]
 
 
+@breaks("failure-detectors", "the adaptive detector waits for its limit at least and twice that at most")
 def test_an_adaptive_detector_without_its_bound_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def unbounded(self: Silence, name: Name) -> int:
         return self._heard[name] + int(max(self.limit, 2 * self._gap[name]))
@@ -72,21 +73,33 @@ def test_an_adaptive_detector_without_its_bound_is_noticed(monkeypatch: pytest.M
     assert claims_that_fail() == ["the adaptive detector waits for its limit at least and twice that at most"]
 
 
+@breaks("failure-detectors", "and less often where mistakes are frequent")
 def test_an_adaptive_detector_that_does_not_adapt_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Silence, "overdue_at", lambda self, name: self._heard[name] + self.limit)
     assert claims_that_fail() == ["and less often where mistakes are frequent"]
 
 
+@breaks(
+    "failure-detectors",
+    "the adaptive detector errs no more often than a fixed one of its limit",
+    "the adaptive detector waits for its limit at least and twice that at most",
+)
 def test_an_adaptive_detector_that_is_hasty_errs_where_the_fixed_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Silence, "overdue_at", lambda self, name: self._heard[name] + self.limit // 2)
     assert "the adaptive detector errs no more often than a fixed one of its limit" in claims_that_fail()
 
 
+@breaks(
+    "failure-detectors",
+    "*: a fixed timeout of * ms errs where * or more in a row are lost",
+    "*: that is (1-p) p^* of the heartbeats",
+)
 def test_a_fixed_timeout_that_counts_otherwise_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Fixed, "overdue_at", lambda self: None if self._last is None else self._last + 2 * self._limit)
     assert any("in a row are lost" in text for text in claims_that_fail())
 
 
+@breaks("failure-detectors", "phi * errs with probability 10^-*")
 def test_phi_without_the_variance_does_not_keep_its_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     heard = PhiAccrual.heard
 
@@ -98,6 +111,7 @@ def test_phi_without_the_variance_does_not_keep_its_promise(monkeypatch: pytest.
     assert any(text.startswith("phi") for text in claims_that_fail())
 
 
+@breaks("failure-detectors", "all suspect a crashed process for ever (completeness)")
 def test_a_monitor_that_takes_suspicions_back_by_itself_is_not_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     step = Monitor.step
 

@@ -1,6 +1,7 @@
 """FLP, executed; and with rules taken out of the protocol and the detectors, which the tables must show."""
 
 import random
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,13 +9,14 @@ import pytest
 
 from phalanx.lab.experiments import flp
 from phalanx.lab.experiments.flp import DIVIDED, THREE, delay, detectors, start
-from phalanx.lab.experiments.result import Claim
 from phalanx.lab.textbook.adversary import (
     ANYTHING,
     Accuracy,
     Adversary,
+    Configuration,
     Doubt,
     Oracle,
+    Survey,
     by_chance,
     follow,
     survey,
@@ -26,17 +28,13 @@ from phalanx.lab.textbook.watchful import Watchful, in_network
 from phalanx.model.clock import MILLISECOND, Instant
 from phalanx.model.machine import Output, Received
 from phalanx.model.view import Name
-from tests.lab.experiments.runs import short
+from tests.lab.experiments.runs import breaks, failing, short
 
 NOW = Instant(0, 0)
 
 
-def wrong(claims: Iterable[Claim]) -> list[str]:
-    return [claim.text for claim in claims if not claim.holds]
-
-
 def agreement() -> list[str]:
-    return wrong(flp.chance_claims(flp.chance(300)))
+    return failing(flp.chance_claims(flp.chance(300)))
 
 
 def told(machine: Rotating, *events: Any) -> list[tuple[tuple[Name, ...], Any]]:
@@ -146,6 +144,11 @@ def test_there_is_no_survey_of_what_never_ends() -> None:
 # --- with rules taken out -----------------------------------------------------------------------------------------
 
 
+@breaks(
+    "flp",
+    "it stays bivalent for as long as asked, without a crash",
+    "with an eventually strong or perfect detector every schedule comes to a decision",
+)
 def test_a_process_that_suspects_nobody_cannot_be_kept_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does it decide if its coordinator crashes: this is what the theorem is about."""
 
@@ -154,15 +157,16 @@ def test_a_process_that_suspects_nobody_cannot_be_kept_undecided(monkeypatch: py
         return False
 
     monkeypatch.setattr(Rotating, "_give_up", never)
-    assert wrong(flp.stage_claims([delay(THREE, DIVIDED, 20)[0]])) == [
+    assert failing(flp.stage_claims([delay(THREE, DIVIDED, 20)[0]])) == [
         "it stays bivalent for as long as asked, without a crash"
     ]
     found = [flp.detect(start(THREE, DIVIDED), each) for each in detectors() if "P1" in each.accuracy.crashed]
-    assert "with an eventually strong or perfect detector every schedule comes to a decision" in wrong(
+    assert "with an eventually strong or perfect detector every schedule comes to a decision" in failing(
         flp.detector_claims(found)
     )
 
 
+@breaks("flp", "no two processes decide differently, whoever is suspected")
 def test_a_coordinator_that_proposes_its_own_estimate_breaks_agreement(monkeypatch: pytest.MonkeyPatch) -> None:
     def own(self: Rotating, estimates: Sequence[Estimate]) -> int:
         del estimates
@@ -172,6 +176,7 @@ def test_a_coordinator_that_proposes_its_own_estimate_breaks_agreement(monkeypat
     assert "no two processes decide differently, whoever is suspected" in agreement()
 
 
+@breaks("flp", "no two processes decide differently, whoever is suspected")
 def test_a_coordinator_that_decides_without_a_majority_breaks_agreement(monkeypatch: pytest.MonkeyPatch) -> None:
     def alone(self: Rotating, out: Output) -> bool:
         self._decide(self._value, out)
@@ -205,13 +210,14 @@ def test_a_coordinator_that_waits_for_all_is_stopped_by_a_crash(monkeypatch: pyt
     assert survey(start(THREE, DIVIDED), everybody_else).stuck > 0
 
 
+@breaks("flp", "timeouts that grow with each mistake are eventually accurate, and all decide")
 def test_timeouts_that_forget_their_mistakes_never_become_accurate(monkeypatch: pytest.MonkeyPatch) -> None:
     def hear(self: Watchful, source: Name, now: int) -> None:
         del now
         self._suspected.discard(source)
 
     monkeypatch.setattr(Watchful, "_hear", hear)
-    assert wrong(flp.timed_claims(flp.timeouts())) == [
+    assert failing(flp.timed_claims(flp.timeouts())) == [
         "timeouts that grow with each mistake are eventually accurate, and all decide"
     ]
 
@@ -247,6 +253,101 @@ def test_a_run_by_chance_ends_with_one_decision_of_all() -> None:
     first, values = by_chance(start(THREE, DIVIDED), random.Random(1))
     assert first >= 1 and len(values) == 1
     assert Oracle(ANYTHING).outcomes(start(THREE, (1, 1, 1))) == {1}
+
+
+@breaks(
+    "flp",
+    "if all propose the same, that is decided",
+    "there are proposals from which both decisions can be reached",
+)
+def test_a_coordinator_that_proposes_what_nobody_told_it_decides_what_nobody_proposed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Rotating, "_select", lambda *_: 0)
+    proposed: list[tuple[int, ...]] = [(0, 0, 0), DIVIDED, (1, 1, 1)]
+    reached = {each: flp.outcomes(each) for each in proposed}
+    assert set(reached.values()) == {frozenset({0})}
+    assert len(failing(flp.reached_claims(reached))) == 2
+
+
+@breaks("flp", "and no message is withheld: the longest wait does not grow with the run")
+def test_an_adversary_that_forgets_one_process_for_long_withholds_its_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Adversary.__init__
+
+    def unfair(self: Adversary, *arguments: Any, **named: Any) -> None:
+        make(self, *arguments, **named)
+        self._turns = deque([*THREE[:2] * 20, THREE[2]])
+
+    def found() -> list[str]:
+        return failing(flp.stage_claims([delay(THREE, DIVIDED, asked)[0] for asked in (10, 50)]))
+
+    assert found() == []
+    monkeypatch.setattr(Adversary, "__init__", unfair)
+    assert "and no message is withheld: the longest wait does not grow with the run" in found()
+
+
+@breaks("flp", "and the adversary comes to its end")
+def test_detectors_that_suspect_whom_they_trust_leave_the_adversary_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    enabled = Configuration.enabled
+
+    def anybody(self: Configuration, accuracy: Accuracy) -> Iterable[Any]:
+        return enabled(self, Accuracy(frozenset(), accuracy.crashed))
+
+    (perfect,) = (each for each in detectors() if each.name == "eventually perfect" and not each.accuracy.crashed)
+
+    def found() -> list[str]:
+        return failing(flp.detector_claims([flp.detect(start(THREE, DIVIDED), perfect)]))
+
+    monkeypatch.setattr(flp, "STAGES_MAX", 20)
+    monkeypatch.setattr(flp, "survey", lambda *_: Survey(0, 0, frozenset(), 0))  # with the change it would not end
+    assert "and the adversary comes to its end" not in found()
+    monkeypatch.setattr(Configuration, "enabled", anybody)
+    assert "and the adversary comes to its end" in found()
+
+
+@breaks("flp", "a detector that does not suspect who crashed does not suffice")
+def test_a_detector_that_suspects_who_crashed_suffices(monkeypatch: pytest.MonkeyPatch) -> None:
+    enabled = Configuration.enabled
+
+    def complete(self: Configuration, accuracy: Accuracy) -> Iterable[Any]:
+        return enabled(self, Accuracy(accuracy.trusted - accuracy.crashed, accuracy.crashed))
+
+    def found() -> list[str]:
+        lame = [each for each in detectors() if each.name == flp.LAME]
+        return failing(flp.detector_claims([flp.detect(start(THREE, DIVIDED), each) for each in lame]))
+
+    assert found() == []
+    monkeypatch.setattr(Configuration, "enabled", complete)
+    assert found() == ["a detector that does not suspect who crashed does not suffice"]
+
+
+@breaks("flp", "by chance, the probability to be undecided is at least halved by every five rounds")
+def test_coordinators_that_decide_late_are_undecided_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = Rotating._judge
+
+    def late(self: Rotating, out: Output) -> bool:
+        if self.round > 10:
+            return judge(self, out)
+        if len(self._replies[self.round]) < self._majority:
+            return False
+        self._begin_round(out)
+        return True
+
+    assert agreement() == []
+    monkeypatch.setattr(Rotating, "_judge", late)
+    assert any(text.startswith("by chance") for text in agreement())
+
+
+@breaks("flp", "where messages take longer than the timeout, nothing is decided in a minute")
+def test_timeouts_that_always_grow_decide_in_any_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Watchful.__init__
+
+    def growing(self: Watchful, process: Rotating, limit: int, *, grows: bool) -> None:
+        del grows
+        make(self, process, limit, grows=True)
+
+    monkeypatch.setattr(Watchful, "__init__", growing)
+    assert failing(flp.timed_claims(flp.timeouts()))
 
 
 def test_the_adversary_is_drawn_as_far_as_it_ran() -> None:

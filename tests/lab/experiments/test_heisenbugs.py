@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
+from phalanx.calls import calling
 from phalanx.calls.requests import Finish
 from phalanx.lab.experiments import heisenbugs
 from phalanx.lab.experiments.heisenbugs import MEAN_S, cases, chance_of_right, kind_of, restart_claims, vote_claims
-from phalanx.lab.textbook.aging import Aged, Vote, age
+from phalanx.lab.textbook.aging import SERVERS, Aged, Vote, _Aging, age
+from phalanx.model.clock import SECOND
 from phalanx.node import rolling
 from phalanx.node.rolling import Rolling
-from tests.lab.experiments.runs import short
+from tests.lab.experiments.runs import breaks, failing, short
 
 LENGTH_S = 10.0
 
@@ -55,10 +57,7 @@ def test_votes_end_in_every_way() -> None:
 # --- without a rule, the table changes ----------------------------------------------------------------------------
 
 
-def failing(claims: Any) -> list[str]:
-    return [claim.text for claim in claims if not claim.holds]
-
-
+@breaks("heisenbugs", "rolling*: one host is away at most, and every call is answered")
 def test_a_rolling_restart_that_does_not_wait_takes_two_away(monkeypatch: pytest.MonkeyPatch) -> None:
     found = observed("rolling", "by the clock, slow", "all at once")
     monkeypatch.setattr(Rolling, "_not_back", staticmethod(lambda *_: ""))
@@ -74,15 +73,19 @@ def test_a_rolling_restart_that_does_not_wait_takes_two_away(monkeypatch: pytest
     assert failing(restart_claims(found)) == ["rolling, slow: one host is away at most, and every call is answered"]
 
 
+@breaks("heisenbugs", "*: a vote is right exactly if more than half of the hosts are sound")
 def test_a_vote_that_counts_wrongly_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phalanx.calls.calling._votes", lambda outcomes: [3] if list(outcomes) else [])
     found = observed("rolling")
     assert "rolling: a vote is right exactly if more than half of the hosts are sound" in failing(vote_claims(found))
 
 
+@breaks(
+    "heisenbugs",
+    "*: servers are spoiled for 1 - (1 - exp(-λT))/λT of the time",
+    "rolling: more votes are right than without restarts",
+)
 def test_restarts_that_bring_the_old_state_back_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    from phalanx.lab.textbook.aging import _Aging
-
     born = _Aging._be_born
 
     def same(self: Any, name: str) -> None:
@@ -100,3 +103,52 @@ def test_kinds_of_ends() -> None:
 
     assert [kind(Finish.DONE, True), kind(Finish.DONE)] == ["right", "wrong"]
     assert [kind(Finish.DIVIDED), kind(Finish.MISSING), kind(Finish.UNKNOWN)] == ["no majority", *["no answer"] * 2]
+
+
+@breaks("heisenbugs", "rolling: votes are right as often as the ages of the hosts say")
+def test_votes_that_need_all_are_right_too_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unanimity is no majority: one spoiled server is enough."""
+    votes = calling._votes
+
+    def unanimous(outcomes: Any) -> list[int]:
+        found = votes(outcomes)
+        return found if len(found) == 1 and found[0] == len(SERVERS) else []
+
+    monkeypatch.setattr(calling, "_votes", unanimous)
+    found = {case.name: age(case.plan) for case in cases(30.0) if case.name == "rolling"}
+    assert "rolling: votes are right as often as the ages of the hosts say" in failing(vote_claims(found))
+
+
+@breaks("heisenbugs", "nobody: once a vote is wrong, none is right again")
+def test_states_that_recover_by_themselves_make_votes_right_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    poll = _Aging._poll
+
+    def heals(self: _Aging, end: int) -> None:
+        for name in SERVERS:
+            if self.world.now >= self._spoils[name] + SECOND:
+                self._be_born(name)
+        poll(self, end)
+
+    monkeypatch.setattr(_Aging, "_poll", heals)
+    found = {case.name: age(case.plan) for case in cases(15.0) if case.name in ("rolling", "by the clock", "nobody")}
+    assert "nobody: once a vote is wrong, none is right again" in failing(heisenbugs.age_claims(found))
+
+
+@breaks(
+    "heisenbugs", "by the clock, slow: more than one host is away at a time", "all at once: calls are left unanswered"
+)
+def test_a_clock_that_looks_takes_one_away_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    restart = _Aging._restart
+
+    latest: dict[_Aging, int] = {}
+
+    def careful(self: _Aging, name: str) -> None:
+        if self._hosts() == len(SERVERS) and self.world.now > latest.get(self, 0) + SECOND // 2:
+            latest[self] = self.world.now
+            restart(self, name)
+
+    found = observed("rolling", "rolling, slow", "by the clock, slow", "all at once")
+    assert failing(restart_claims(found)) == []
+    monkeypatch.setattr(_Aging, "_restart", careful)
+    found |= observed("by the clock, slow", "all at once")
+    assert len(failing(restart_claims(found))) == 2

@@ -1,5 +1,6 @@
 """The semantics of remote calls, executed; and with rules taken out, which the tables must show."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from phalanx.model.machine import LinkUp, Output, Received, Send
 from phalanx.model.view import Address
 from phalanx.replication.calls import End
 from phalanx.replication.sessions import Sessions
-from tests.lab.experiments.runs import failing, short
+from tests.lab.experiments.runs import breaks, failing, short
 
 BY_NAME = {remedy.name: remedy for remedy in REMEDIES}
 NOW = Instant(0, 0)
@@ -74,6 +75,7 @@ def test_the_six_columns_come_from_what_the_server_did() -> None:
 # --- without a rule, the table changes ----------------------------------------------------------------------------
 
 
+@breaks("rpc-semantics", "reissue: Only when ACKed", "reissue: Only when not ACKed")
 def test_a_client_that_forgets_the_completion_message_changes_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     step = PrintClient.step
 
@@ -85,6 +87,9 @@ def test_a_client_that_forgets_the_completion_message_changes_its_rows(monkeypat
     assert claims_that_fail() == ["reissue: Only when ACKed", "reissue: Only when not ACKed"]
 
 
+@breaks(
+    "rpc-semantics", "the six orders of M, P and C", "reissue: *", "no pair of strategies prints once in every case"
+)
 def test_a_server_that_does_both_at_once_has_other_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     act = PrintServer._act
 
@@ -96,6 +101,11 @@ def test_a_server_that_does_both_at_once_has_other_columns(monkeypatch: pytest.M
     assert "the six orders of M, P and C" in claims_that_fail()
 
 
+@breaks(
+    "rpc-semantics",
+    "numbers in memory fail if the server forgets what it has executed, and only then",
+    "numbers, on disk: effects 1, the client is told: done",
+)
 def test_a_server_that_does_not_look_at_numbers_executes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = AccountServer._answer
 
@@ -107,6 +117,11 @@ def test_a_server_that_does_not_look_at_numbers_executes_again(monkeypatch: pyte
     assert any(text.startswith("numbers, on disk") for text in claims_that_fail())
 
 
+@breaks(
+    "rpc-semantics",
+    "numbers, in memory: effects 1 to *, the client is told: done",
+    "numbers, on disk: effects 1, the client is told: done",
+)
 def test_a_server_that_does_not_reply_again_leaves_its_client_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slides: sequence numbers do not resolve lost replies, they must always be sent again."""
     step = AccountServer.step
@@ -122,6 +137,7 @@ def test_a_server_that_does_not_reply_again_leaves_its_client_in_doubt(monkeypat
     assert any(text.startswith("numbers, on disk") for text in wrong)
 
 
+@breaks("rpc-semantics", "sessions, replicated: effects 1, the client is told: done")
 def test_sessions_that_forget_what_they_executed_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = Sessions.begin
 
@@ -133,3 +149,50 @@ def test_sessions_that_forget_what_they_executed_are_noticed(monkeypatch: pytest
 
     monkeypatch.setattr(Sessions, "begin", anew)
     assert any(text.startswith("sessions, replicated") for text in claims_that_fail())
+
+
+def remedies() -> list[str]:
+    """The claims on remedies that do not hold now, but for the product's."""
+    fates = list(itertools.product(Fate, repeat=2))
+    found = {each: {some: call(each, some) for some in fates} for each in REMEDIES if each.memory is not None}
+    return failing(rpc_semantics.remedy_claims(found))
+
+
+@breaks("rpc-semantics", "send once: effects 0 to 1, the client is told: done, unknown")
+def test_a_client_that_reissues_after_every_timeout_executes_more_than_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = CallClient.__init__
+    assert remedies() == []
+    monkeypatch.setattr(CallClient, "__init__", lambda self, server, request, _: make(self, server, request, 10))
+    assert remedies() == ["send once: effects 0 to 1, the client is told: done, unknown"]
+
+
+@breaks("rpc-semantics", "send until replied: effects 1 to *, the client is told: done", "... and idempotent: *")
+def test_a_client_that_gives_up_executes_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = CallClient.__init__
+    monkeypatch.setattr(CallClient, "__init__", lambda self, server, request, _: make(self, server, request, 1))
+    assert not any(text.startswith("send once") for text in remedies())
+
+
+@breaks("rpc-semantics", "... and idempotent: effects 1, the client is told: done")
+def test_a_server_that_adds_what_it_should_set_is_not_idempotent(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = AccountServer._answer
+
+    def adds(self: AccountServer, client: Address, request: Request, out: Output) -> Reply:
+        return answer(self, client, Request(request.number, request.amount, False), out)
+
+    monkeypatch.setattr(AccountServer, "_answer", adds)
+    assert remedies() == ["... and idempotent: effects 1, the client is told: done"]
+
+
+@breaks("rpc-semantics", "no server: nothing has happened, and the client is told so")
+def test_a_client_that_does_not_look_at_its_connection_does_not_know_that_nothing_happened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = CallClient.step
+
+    def blind(self: CallClient, events: Any, now: Instant) -> Output:
+        self._connected = True
+        return step(self, events, now)
+
+    monkeypatch.setattr(CallClient, "step", blind)
+    assert failing([rpc_semantics.absent_claim({each: call(each, None) for each in REMEDIES[:2]})])

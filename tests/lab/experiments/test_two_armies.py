@@ -11,7 +11,7 @@ from phalanx.lab.experiments.two_armies import alone, enemy, runs_of, sure_hands
 from phalanx.lab.textbook.armies import Copies, Handshake, Level, Levels
 from phalanx.model.machine import Output
 from phalanx.model.view import Name
-from tests.lab.experiments.runs import failing
+from tests.lab.experiments.runs import breaks, failing
 
 
 def claims_that_fail() -> list[str]:
@@ -33,6 +33,11 @@ def test_a_random_key_can_be_met_by_no_pattern_of_loss() -> None:
     assert (found.patterns, found.worst, found.sure) == (64, Fraction(1, 3), Fraction(1))
 
 
+@breaks(
+    "two-armies",
+    "under two rules only, always and never, the generals do the same in every run",
+    "no number of acknowledgements suffices",
+)
 def test_generals_whose_messages_are_never_lost_can_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     """The losses are what makes it impossible."""
     monkeypatch.setattr(Choices, "pick", lambda _, options: options[0])
@@ -40,6 +45,7 @@ def test_generals_whose_messages_are_never_lost_can_agree(monkeypatch: pytest.Mo
     assert any("no number of acknowledgements" in text for text in claims_that_fail())
 
 
+@breaks("two-armies", "a handshake of k messages: one attacks alone with probability p (1-p)^(k-1)")
 def test_acknowledging_unasked_changes_the_probabilities(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handshake that goes on without an answer is no handshake."""
     act = Handshake.act
@@ -53,6 +59,7 @@ def test_acknowledging_unasked_changes_the_probabilities(monkeypatch: pytest.Mon
     assert any("a handshake of k messages" in text for text in claims_that_fail())
 
 
+@breaks("two-armies", "n copies of the order: one attacks alone with probability p^n")
 def test_one_copy_only_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     make = Copies.__init__
 
@@ -64,6 +71,7 @@ def test_one_copy_only_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("n copies of the order" in text for text in claims_that_fail())
 
 
+@breaks("two-armies", "r rounds and a random key: at worst one attacks alone with probability 1/r")
 def test_levels_that_do_not_wait_for_the_other_give_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """To count rounds instead of what the other is known to know."""
 
@@ -75,3 +83,15 @@ def test_levels_that_do_not_wait_for_the_other_give_no_bound(monkeypatch: pytest
 
     monkeypatch.setattr(Levels, "absorb", absorb)
     assert any("at worst one attacks alone" in text for text in claims_that_fail())
+
+
+@breaks("two-armies", "and if nothing is lost they attack")
+def test_levels_that_must_go_beyond_the_key_do_not_attack_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    act = Levels.act
+
+    def hesitant(self: Levels, out: Output) -> None:
+        self._level -= self.round == self.rounds
+        act(self, out)
+
+    monkeypatch.setattr(Levels, "act", hesitant)
+    assert failing(two_armies.enemy_claims([enemy(2), enemy(3)]))

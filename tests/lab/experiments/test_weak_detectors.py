@@ -6,22 +6,18 @@ from typing import Any
 
 import pytest
 
-from phalanx.lab.experiments.result import Claim
 from phalanx.lab.experiments.weak_detectors import THREE, ring_claims, rings
 from phalanx.lab.textbook.consensus import Rotating
 from phalanx.lab.textbook.weak import Here, Poll, Reduction, Ring, Suspected, WeaklyWatchful
 from phalanx.model.clock import MILLISECOND, Instant
 from phalanx.model.machine import Received
+from tests.lab.experiments.runs import breaks, failing
 
 COMPLETE = "the reduction makes it strongly complete: all that live suspect whoever crashed"
 ACCURATE = "and keeps its accuracy: nobody who lives is suspected in the end"
 DECIDES = "with the reduction all decide, and alike"
 STOPS = "without it the crash of the first coordinator stops those that do not watch it"
 WEAK = "in a ring whoever crashed is suspected by some, not by all"
-
-
-def wrong(claims: Iterable[Claim]) -> list[str]:
-    return [claim.text for claim in claims if not claim.holds]
 
 
 # --- the parts ----------------------------------------------------------------------------------------------------
@@ -101,21 +97,32 @@ def test_a_process_answers_polls_reports_and_believes_reports() -> None:
 # --- without a rule, the table changes ----------------------------------------------------------------------------
 
 
+@breaks(
+    "weak-detectors",
+    "the reduction makes it strongly complete: all that live suspect whoever crashed",
+    "with the reduction all decide, and alike",
+)
 def test_a_reduction_that_tells_nobody_is_as_weak_as_its_detectors(monkeypatch: pytest.MonkeyPatch) -> None:
     told = Reduction.told
     monkeypatch.setattr(Reduction, "told", lambda self, source, _: told(self, source, ()))
-    assert {COMPLETE, DECIDES} <= set(wrong(ring_claims(rings((5, 100)))))
+    assert {COMPLETE, DECIDES} <= set(failing(ring_claims(rings((5, 100)))))
 
 
+@breaks("weak-detectors", "and keeps its accuracy: nobody who lives is suspected in the end")
 def test_a_reduction_that_takes_nobody_out_is_never_accurate(monkeypatch: pytest.MonkeyPatch) -> None:
     def told(self: Reduction, source: str, suspects: Iterable[str]) -> None:
         del source
         self.output |= frozenset(suspects)
 
     monkeypatch.setattr(Reduction, "told", told)
-    assert ACCURATE in wrong(ring_claims(rings((5, 100))))
+    assert ACCURATE in failing(ring_claims(rings((5, 100))))
 
 
+@breaks(
+    "weak-detectors",
+    "in a ring whoever crashed is suspected by some, not by all",
+    "without it the crash of the first coordinator stops those that do not watch it",
+)
 def test_a_ring_in_which_all_watch_all_is_not_weak(monkeypatch: pytest.MonkeyPatch) -> None:
     """It needs no reduction, then."""
     look = Ring.look
@@ -126,9 +133,14 @@ def test_a_ring_in_which_all_watch_all_is_not_weak(monkeypatch: pytest.MonkeyPat
             self.suspected |= {"P1"} & set(self._successors)
 
     monkeypatch.setattr(Ring, "look", every)
-    assert {WEAK, STOPS} <= set(wrong(ring_claims(rings((5,)))))
+    assert {WEAK, STOPS} <= set(failing(ring_claims(rings((5,)))))
 
 
+@breaks(
+    "weak-detectors",
+    "and keeps its accuracy: nobody who lives is suspected in the end",
+    "though there were mistakes where messages are slow",
+)
 def test_a_ring_that_takes_no_mistake_back_is_never_accurate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ring, "hear", lambda *_: None)
-    assert ACCURATE in wrong(ring_claims(rings((100,))))
+    assert ACCURATE in failing(ring_claims(rings((100,))))
