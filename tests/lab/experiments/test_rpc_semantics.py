@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import msgspec
 import pytest
 
 from phalanx.lab.experiments import rpc_semantics
@@ -13,7 +14,8 @@ from phalanx.lab.textbook.remedies import REMEDIES, Fate, Outcome, call
 from phalanx.model.clock import Instant
 from phalanx.model.machine import LinkUp, Output, Received, Send
 from phalanx.model.view import Address
-from phalanx.replication.calls import End
+from phalanx.replication.calls import Completed, End
+from phalanx.replication.client import ClientMachine
 from phalanx.replication.sessions import Sessions
 from tests.lab.experiments.runs import breaks, failing, short
 
@@ -196,3 +198,21 @@ def test_a_client_that_does_not_look_at_its_connection_does_not_know_that_nothin
 
     monkeypatch.setattr(CallClient, "step", blind)
     assert failing([rpc_semantics.absent_claim({each: call(each, None) for each in REMEDIES[:2]})])
+
+
+@breaks("rpc-semantics", "sessions are lost if all three nodes crash at once, not if two do, *")
+def test_a_client_that_takes_no_answer_for_a_no_says_what_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    complete = ClientMachine._complete
+
+    def sure(self: ClientMachine, lane: Any, work: Any, out: Output, completed: Completed) -> None:
+        if completed.end is End.UNKNOWN:
+            completed = msgspec.structs.replace(completed, end=End.NOT_HAPPENED)
+        complete(self, lane, work, out, completed)
+
+    def found() -> list[str]:
+        total = {nodes: call(REMEDIES[-1], (Fate.CRASH_AFTER,) * nodes) for nodes in (1, 2, 3)}
+        return failing([rpc_semantics.loss_claim(total)])
+
+    assert found() == []
+    monkeypatch.setattr(ClientMachine, "_complete", sure)
+    assert found()

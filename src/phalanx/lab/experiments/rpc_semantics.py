@@ -14,7 +14,8 @@ Communication (Piper), Acks, Idempotency, Sequencing; Birrell and Nelson 1984; d
 Expected: the table of Server Crashes (6), cell by cell, so no pair of strategies is right in all cases. Sending once
 executes at most once; sending until there is a reply, at least once, which is as good as once if the request is
 idempotent. Numbers execute once as long as the server remembers them: in memory not across a crash, on its disk always.
-Sessions always. A server that was never there has not done anything, and the client knows it.
+Sessions always, unless all nodes crash at once. A server that was never there has not done anything, and the client
+knows it.
 """
 
 import itertools
@@ -68,10 +69,11 @@ def run(full: bool) -> Result:
         remedy: {fates: call(remedy, fates) for fates in itertools.product(Fate, repeat=length)} for remedy in REMEDIES
     }
     absent = {remedy: call(remedy, None) for remedy in REMEDIES}
+    total = {nodes: call(REMEDIES[-1], (Fate.CRASH_AFTER,) * nodes) for nodes in (1, 2, 3)}
     return Result(
         tables=(crash_table(cells), fate_table(found, absent), bounds_table(found)),
         figures={"rpc-crashes": crash_figure(cells), "rpc-remedies": fate_figure(found, absent)},
-        claims=(*crash_claims(cells), *remedy_claims(found), absent_claim(absent)),
+        claims=(*crash_claims(cells), *remedy_claims(found), absent_claim(absent), loss_claim(total)),
     )
 
 
@@ -238,7 +240,8 @@ def remedy_claims(found: Found) -> Iterator[Claim]:
         "numbers, on disk": ("1", "done", "Piper, Sequencing; Birrell and Nelson 1984"),
         "sessions, replicated": ("1", "done", "docs/objects.md, Exactly once"),
     }
-    for remedy, outcomes in found.items():
+    for remedy, all_outcomes in found.items():
+        outcomes = {fates: outcome for fates, outcome in all_outcomes.items() if not outcome.lost}
         effects, told, source = expected[remedy.name]
         yield equal(
             f"{remedy.name}: effects {effects}, the client is told: {told}",
@@ -266,6 +269,16 @@ def _forgets(fates: Fates) -> bool:
             return False
         executed = executed or fate is Fate.REPLY_LOST
     return False
+
+
+def loss_claim(total: dict[int, Outcome]) -> Claim:
+    """Sessions are in the memories of the nodes: what all of them have forgotten at once, nobody knows."""
+    return equal(
+        "sessions are lost if all three nodes crash at once, not if two do, and the client is told that it is unknown",
+        "docs/objects.md, Exactly once",
+        [(False, End.DONE), (False, End.DONE), (True, End.UNKNOWN)],
+        [(outcome.lost, outcome.told) for outcome in total.values()],
+    )
 
 
 def absent_claim(absent: dict[Remedy, Outcome]) -> Claim:

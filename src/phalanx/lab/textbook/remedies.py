@@ -16,7 +16,7 @@ from phalanx.lab.textbook.interposed import Interposed
 from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.machine import Machine
 from phalanx.model.replicated import command
-from phalanx.model.view import GroupSpec, Name
+from phalanx.model.view import GroupId, GroupSpec, Name
 from phalanx.node.node import Node as Machinery
 from phalanx.replication.calls import Call, Completed, End
 from phalanx.replication.client import ClientMachine
@@ -59,6 +59,8 @@ class Outcome(NamedTuple):
     balance: int
     told: End | None
     """None: nothing, in all that time."""
+    lost: bool = False
+    """All nodes had crashed before one of them was back: what is there in the end is another group, and empty."""
 
     @property
     def effects(self) -> float:
@@ -200,6 +202,7 @@ def _session_call(fates: Fates | None) -> Outcome:
         assert world.run_while(lambda: full() < len(names), PATIENCE_NS), "the three nodes form a group"
     else:
         world.run_for(SECOND)
+    founded = _groups(world)
     operation = LEDGER.operations["add@1"]
     deadline = client.clocks.mono(world.now) + PATIENCE_NS // 2
     arguments = operation.encode((AMOUNT,), {})
@@ -212,7 +215,12 @@ def _session_call(fates: Fates | None) -> Outcome:
     replicas = [replica for m in _machineries(world) if (replica := m.gateway.replica("ledger")) is not None]
     states = {(replica.object.executed, replica.object.balance) for replica in replicas} or {(0, 0)}
     ((executed, balance),) = states
-    return Outcome(executed, balance, told[0] if told else None)
+    return Outcome(executed, balance, told[0] if told else None, _groups(world) != founded)
+
+
+def _groups(world: World) -> set[GroupId]:
+    views = [m.group.view for m in _machineries(world) if m.group.view is not None]
+    return {group.id for view in views if (group := view.group_named("ledger")) is not None}
 
 
 def _machineries(world: World) -> list[Machinery]:
