@@ -98,15 +98,12 @@ class GroupRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Row(msgspec.Struct, frozen=True, array_like=True, tag="row", gc=False):
     """A member's row of the view's matrix; also its heartbeat.  Shown only while the member is not frozen.
 
-    number: grows with each row of this member in this view.
-    clock: all that the member sends from now on is stamped later.
-    wall: its physical clock, milliseconds.
-    echo: for each member of the view the highest row number heard.
-    hears, suspects, grounds: bit masks.  others: of each member that the sender hears, whom that one last said to hear;
-    else 0.  grounds: those of the suspects that are not suspected merely because others do.
-    busy: state transfers that it serves.
+    number: grows with each row of this member in this view.  echo: the highest number heard of each member.
+    clock: all that the member sends from now on is stamped later.  wall: its physical clock, milliseconds.
+    hears, suspects: bit masks.  others: of each member that the sender hears, whom that one last said to hear; else 0.
+    grounds: those of the suspects that it would suspect if nobody else did.
+    busy: state transfers that it serves.  space: how much room its disk has, as a `Space`.
     ask: answer with a row at once (a linearizable read waits for the echo).
-    space: how much room the sender's disk has, as a `Space`.
     """
 
     view: int
