@@ -20,7 +20,7 @@ from phalanx.api import recipes
 from phalanx.api.backup.format import Backup
 from phalanx.api.channel import Channel, Heard, channel
 from phalanx.api.client import Client, Replicated, connect
-from phalanx.api.groups import Changed, Excluded, Founded, Group, Lost, Message, Restored
+from phalanx.api.groups import Changed, Excluded, Founded, Group, Lost, Message, Recovered, Restored
 from phalanx.api.hosted import Hosted
 from phalanx.api.joining import join
 from phalanx.api.lease import Lease
@@ -32,6 +32,7 @@ from phalanx.api.tls import TLS
 from phalanx.api.troupes import Replies, Troupe
 from phalanx.api.watch import Watch
 from phalanx.errors import (
+    ClusterRecovered,
     ClusterSuperseded,
     Compacted,
     ConfigurationError,
@@ -81,6 +82,7 @@ __all__ = [
     "ChannelTiming",
     "Client",
     "Cluster",
+    "ClusterRecovered",
     "ClusterSuperseded",
     "CommandFailed",
     "Compacted",
@@ -111,6 +113,7 @@ __all__ = [
     "PhalanxError",
     "Process",
     "Quota",
+    "Recovered",
     "Refused",
     "Replicated",
     "Replies",

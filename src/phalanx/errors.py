@@ -35,6 +35,13 @@ class WrongCluster(NotHappened):
     anew."""
 
 
+class ClusterRecovered(NotHappened):
+    """An operator had the cluster go on with what one of its nodes knew (`phalanx recover`): what this client did or was
+    told before may be lost, and its session is.  Nothing has happened by this call.  It is raised once, of all calls that
+    were under way; later ones are served by the recovered cluster.  Read the state anew: revisions of before are
+    `Compacted`, and leases and locks of before are lost."""
+
+
 class TooLarge(NotHappened):
     """A message, value or key, or the result of a query, exceeds a named limit."""
 

@@ -25,6 +25,7 @@ from phalanx.errors import (
 from phalanx.runtime.loop import run
 from phalanx.services.store.index import Index
 from phalanx.services.store.kv import KV
+from phalanx.services.store.limits import REVISIONS_AHEAD
 from phalanx.services.store.values import Begin, Finish, LoadKeys, Put, Versioned
 from tests.api.cluster import PATIENCE_S, TIMING
 from tests.api.test_backup_file import HEAD, KEYS, MORE, made
@@ -74,7 +75,7 @@ def test_a_backup_taken_under_load_is_one_revision_and_its_restoration_goes_on_f
         expected = await items_of(store, taken.revision)
         assert (taken.keys, taken.leases, taken.store) == (len(expected), 1, "KV") and verify(path) == taken
 
-        assert await client.restore(path, "New") == taken
+        assert await client.restore(path, "New", same_revision=True) == taken
         assert await items_of(new) == expected and await items_of(new, taken.revision) == expected
         assert [info.id for info in await new.leases()] == [lease.id]
         kept = await new.keep_alive(lease.id)
@@ -88,6 +89,31 @@ def test_a_backup_taken_under_load_is_one_revision_and_its_restoration_goes_on_f
             await client.backup(path)
         again = await client.backup(path, "New", overwrite=True)
         assert again.revision == taken.revision + 2 and again.store == "New"
+
+    in_clusters(story)
+
+
+def test_no_revision_of_what_was_written_after_the_backup_is_given_out_again(path: Path) -> None:
+    """Whoever knows one is told: see `etcdutl snapshot restore --bump-revision --mark-compacted`."""
+
+    async def story(_: Cluster, client: Client) -> None:
+        store, new = client.kv(), client.kv("New")
+        await fill(store, 3)
+        taken = await client.backup(path)
+        lost = await store.transact((), (Put(b"key", b"lost"),))
+        assert await client.restore(path, "New") == taken
+        oldest = taken.revision + REVISIONS_AHEAD
+        found = await new.get(b"key 00000", at=oldest)
+        assert found is not None and found.modified <= taken.revision, "what is in the backup is as it was"
+        for asked in (taken.revision, lost.revision):
+            with pytest.raises(Compacted) as told:
+                await new.get(b"key", at=asked)
+            assert told.value.oldest == oldest
+            async with new.watch(b"", b"\xff", after=asked) as changes:
+                with pytest.raises(Compacted):
+                    await anext(changes)
+        again = await new.transact((), (Put(b"key", b"new"),))
+        assert again.revision == oldest + 1 > lost.revision and again.token > lost.token
 
     in_clusters(story)
 

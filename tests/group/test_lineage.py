@@ -8,31 +8,33 @@ import pytest
 
 from phalanx.errors import ClusterSuperseded, ConfigurationError
 from phalanx.group.config import Config
-from phalanx.group.lineage import VIEWS_AHEAD, Rescue, rescue
+from phalanx.group.lineage import CLOCK_BEHIND, FENCE_AHEAD, VIEWS_AHEAD, Rescue, rescue
 from phalanx.group.machine import GroupMachine
-from phalanx.group.messages import Data, Row, Votes
-from phalanx.model.clock import Instant
-from phalanx.model.events import Excluded, Founded
+from phalanx.group.messages import Ceiling, Data, Row, Votes
+from phalanx.model.clock import COUNTER_BITS, Instant, Stamp
+from phalanx.model.events import Delivered, Excluded, Founded, Rescued
 from phalanx.model.machine import Journal
 from phalanx.model.view import GroupSpec
 from tests.group.cluster import Cluster
 from tests.group.durables import D, cluster_of, cut_log, power_cut, sent
 
 CLUSTER = 77
+NOW = 1_800_000_000_000 << COUNTER_BITS
+"""By the clock of the operator."""
 
 
-def planned(cluster: Cluster, name: str) -> Rescue:
+def planned(cluster: Cluster, name: str, now: Stamp = NOW, cluster_id: int = CLUSTER) -> Rescue:
     node = cluster.world.nodes[name]
     votes = node.durable
     assert isinstance(votes, Votes)
-    return rescue(name, votes, Journal(tuple(node.log), tuple(node.cuts), node.log_lost), CLUSTER)
+    return rescue(name, votes, Journal(tuple(node.log), tuple(node.cuts), node.log_lost), cluster_id, now)
 
 
-def recover(cluster: Cluster, name: str, *, interrupted: bool = False) -> Rescue:
+def recover(cluster: Cluster, name: str, *, interrupted: bool = False, cluster_id: int = CLUSTER) -> Rescue:
     """What the command does to a node that is down."""
     cluster.check()
     node = cluster.world.nodes[name]
-    plan = planned(cluster, name)
+    plan = planned(cluster, name, cluster_id=cluster_id)
     if plan.record is not None:
         node.log.append(plan.record)
     if not interrupted:
@@ -163,12 +165,62 @@ def test_a_torn_log_is_taken_as_it_is_and_said_to_be_torn() -> None:
         assert cluster.deliveries("c") in (["one"], ["one", "two"])
 
 
+def test_groups_are_told_where_what_is_certain_ends_once_and_before_anything_new() -> None:
+    """All that the log holds comes first: clients hold ids that it gave out (of sessions and leases), and use them."""
+    with recovered(Cluster("abc", D)) as cluster:
+        cluster.until_members("abc")
+        sent(cluster, "a", "one", "two")
+        power_cut(cluster, "abc")
+        recover(cluster, "c")
+        cluster.restart("c")
+        cluster.until_members("c")
+        sent(cluster, "c", "three")
+        heard = [
+            b"".join(d.payloads) if isinstance(d, Delivered) else type(d)
+            for d in cluster.app("c").log
+            if isinstance(d, Founded | Delivered | Rescued)
+        ]
+        assert heard == [Founded, b"onetwo", Rescued, b"three"]
+        [rescued] = cluster.log("c", Rescued)
+        assert rescued.fence == NOW + FENCE_AHEAD
+        power_cut(cluster, "c")
+        cluster.restart("c")
+        cluster.until_members("c")
+        assert cluster.log("c", Rescued)[-1] == rescued
+        view = cluster.view("c")
+        assert view is not None and view.fence == rescued.fence, "it goes from view to view"
+
+
+def test_the_fence_is_above_the_last_one_whatever_the_clocks_say() -> None:
+    with recovered(Cluster("abc", D)) as cluster:
+        cluster.until_members("abc")
+        power_cut(cluster, "abc")
+        first = recover(cluster, "c").votes.view
+        cluster.restart("c")
+        cluster.until_members("c")
+        power_cut(cluster, "c")
+        second = recover(cluster, "c", cluster_id=CLUSTER + 1).votes.view
+        assert first is not None and second is not None
+        assert second.fence == first.fence + FENCE_AHEAD
+
+
+def test_a_clock_that_is_behind_the_log_tells_nothing() -> None:
+    """The fence has to be above what others gave out since, and only the operator's clock says how long that was."""
+    with recovered(Cluster("abc", D)) as cluster:
+        cluster.until_members("abc")
+        power_cut(cluster, "abc")
+        cluster.world.nodes["c"].log.append(Ceiling(NOW))
+        assert planned(cluster, "c", now=NOW - CLOCK_BEHIND)
+        with pytest.raises(ConfigurationError, match=r"clock of this machine is \d+ s behind .* set it first"):
+            planned(cluster, "c", now=NOW - CLOCK_BEHIND - 1)
+
+
 def test_there_must_be_something_to_recover() -> None:
     with pytest.raises(ConfigurationError, match="never in a view"):
-        rescue("a", Votes(5), Journal(), CLUSTER)
+        rescue("a", Votes(5), Journal(), CLUSTER, NOW)
     with recovered(Cluster("abc", D)) as cluster:
         cluster.until_members("abc")
         votes = cluster.world.nodes["a"].durable
         assert isinstance(votes, Votes)
         with pytest.raises(ConfigurationError, match="named x; this is the data of one of a, b, c"):
-            rescue("x", votes, Journal(), CLUSTER)
+            rescue("x", votes, Journal(), CLUSTER, NOW)

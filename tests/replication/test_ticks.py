@@ -95,7 +95,7 @@ def test_what_a_command_undoes_keeps_the_ticks_before_it() -> None:
 def test_a_tick_that_raises_is_undone_and_reported() -> None:
     replica, session = fuse()
     replica.deliver(delivered(2_000, entry(session, 1, 1, FUSE.invoke(Fuse.light, 100, True))))
-    assert TickFailed("RuntimeError: damp") in replica.deliver(delivered(2_100, TICK))
+    assert TickFailed("Fuse.tick: RuntimeError: damp") in replica.deliver(delivered(2_100, TICK))
     assert (replica.object.burnt, replica.due_ms) == (0, 2_100)
 
 

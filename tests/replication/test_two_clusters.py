@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from phalanx.errors import OutcomeUnknown, WrongCluster
+from phalanx.errors import ClusterRecovered, OutcomeUnknown, WrongCluster
 from phalanx.group.config import Config
 from phalanx.lab.groups import LIMITS, TIMING
 from phalanx.lab.objects import CALL_S_MAX
@@ -21,7 +21,16 @@ from phalanx.replication.allegiance import Allegiance
 from phalanx.replication.calls import End, error_of
 from phalanx.replication.client import ClientMachine
 from phalanx.replication.following import Ended, Follow
-from phalanx.replication.messages import Batch, Declined, Opened, Reason, Reply, Unwatch
+from phalanx.replication.messages import (
+    Batch,
+    Declined,
+    Opened,
+    OpenSession,
+    Reason,
+    Reply,
+    SessionKeepAlive,
+    Unwatch,
+)
 from phalanx.replication.outcome import Returned
 from phalanx.replication.standing import Place
 from phalanx.sim.conditions import Conditions
@@ -211,6 +220,53 @@ def test_a_client_goes_with_its_cluster_when_that_is_recovered_and_never_back() 
     assert {message.cluster for _, message in program.take()} == {RECOVERED}
 
 
+def recovered(program: Program, endpoint: str, message: Any) -> None:
+    program.step(Received(endpoint, Declined(message.request, Reason.LOST, "a is recovered", (), RECOVERED)))
+
+
+def test_whoever_waits_when_the_cluster_was_recovered_is_told_and_later_calls_are_served() -> None:
+    program = served_by_the_first("a:1")
+    program.call(1)
+    program.read(2)
+    (_, command), (_, query) = program.take()
+    recovered(program, "a:1", query)
+    program.call(3)
+    ((_, opening),) = program.take()
+    assert isinstance(opening, OpenSession) and opening.cluster == RECOVERED, "no session of before is known there"
+    program.step(Received("a:1", Opened(opening.request, 9, 600_000, ())))
+    recovered(program, "a:1", command)
+    ((_, again),) = program.take()
+    assert (again.session, again.cluster) == (9, RECOVERED)
+    program.call(4)
+    ((_, next_one),) = program.take()
+    assert (next_one.session, next_one.number) == (9, 2), "the late news is of the former one"
+    program.answer("a:1", again)
+    assert [(each.token, each.end) for each in program.completed[1:]] == [
+        (2, End.NOT_HAPPENED),
+        (1, End.NOT_HAPPENED),
+        (3, End.DONE),
+    ]
+    assert isinstance(error_of(program.completed[1]), ClusterRecovered)
+
+
+def test_a_session_that_is_kept_alive_for_nobody_does_not_hide_the_news() -> None:
+    program = served_by_the_first("a:1")
+    program.step(ms=200_001)
+    ((_, sign),) = program.take()
+    assert isinstance(sign, SessionKeepAlive)
+    recovered(program, "a:1", sign)
+    program.step(ms=200_001)
+    program.call(1)
+    ((_, opening),) = program.take()
+    assert isinstance(opening, OpenSession) and opening.cluster == FIRST
+    recovered(program, "a:1", opening)
+    assert [(each.token, each.reason) for each in program.completed[1:]] == [(1, Reason.LOST)]
+    program.call(2)
+    program.step(ms=10_000)
+    ((_, opening),) = program.take()
+    assert opening.cluster == RECOVERED
+
+
 # --- watches ------------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +292,25 @@ def test_of_two_clusters_that_feed_watches_at_first_only_one_is_believed() -> No
     assert [each.data for each in program.completed] == [b"x"]
     again = program.registered()
     assert (again.group, again.cluster, again.position) == ("shop", FIRST, 7)
+
+
+def test_a_watch_says_of_which_cluster_its_position_is() -> None:
+    """A call may have brought the client to the recovered one; what the watch was told is of the former."""
+    program = Watching("a:1")
+    bank = program.begin("bank")
+    program.step(Received("a:1", Batch(bank.request, 65536, 7, 8, b"x", FIRST)))
+    program.read(5)
+    ((_, query),) = program.take()
+    recovered(program, "a:1", query)
+    program.step(LinkDown("a:1"), ms=1)
+    program.step(ms=1_000)
+    again = program.registered()
+    assert (again.cluster, again.position) == (FIRST, 8)
+    recovered(program, "a:1", again)
+    ended: Any = program.completed[-1]
+    assert (type(ended), ended.reason) == (Ended, Reason.LOST)
+    fresh = program.begin("shop")
+    assert fresh.cluster == RECOVERED
 
 
 def test_a_watch_ends_where_all_endpoints_are_of_another_cluster() -> None:

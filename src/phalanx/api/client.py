@@ -112,17 +112,20 @@ class Client:
         status = await self.status()
         return await take(self.object(KV, name), status.cluster, Path(path), overwrite)
 
-    async def restore(self, path: str | Path, name: str = "KV") -> Backup:
+    async def restore(self, path: str | Path, name: str = "KV", *, same_revision: bool = False) -> Backup:
         """Load a backup into the store of that name, in which nothing was ever written, in this or another cluster.
 
         All of the file is checked first.  Nobody sees anything of it until all is loaded: the store then has the keys,
-        revisions, versions and leases of the backup, each lease with its whole length; its history begins there.
+        revisions, versions and leases of the backup, each lease with its whole length.  Its own revision is far beyond
+        that of the backup, where its history begins: whatever was written after the backup was taken, none of its
+        revisions is given out again, and what is asked of them raises `Compacted`.  `same_revision`: nothing was written,
+        so it goes on from the backup's.
 
         Raises `DamagedBackup`, `Refused` if the store is not empty or something was written to it meanwhile, another
         `NotHappened`, or OSError: nothing was restored then, and it can be begun again.  Raises `OutcomeUnknown` if the
         answer to the last step was lost: the store has all of it, or nothing.
         """
-        return await restore(self.object(KV, name), Path(path))
+        return await restore(self.object(KV, name), Path(path), same_revision=same_revision)
 
     async def close(self) -> None:
         """Close sessions and connections.  Calls under way raise as at their deadline, later ones `Unavailable`."""

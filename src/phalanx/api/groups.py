@@ -53,6 +53,13 @@ class Founded(NamedTuple):
     id: GroupId
 
 
+class Recovered(NamedTuple):
+    """An operator has had the cluster go on with what one node's log held (`phalanx recover`): all of that has been
+    delivered before this.  Something that others were delivered may be missing, and some of it no other was delivered."""
+
+    id: GroupId
+
+
 class Restored(NamedTuple):
     """The group's state is now this snapshot: `restore`, if there is one, has just been called with it."""
 
@@ -72,7 +79,7 @@ class Lost(NamedTuple):
     id: GroupId
 
 
-Event = Message | Changed | Founded | Restored | Excluded | Lost
+Event = Message | Changed | Founded | Recovered | Restored | Excluded | Lost
 
 
 def order_of(order: Order | str) -> Order:
@@ -260,7 +267,7 @@ class Group:
         """Messages, views and what becomes of the state, in order, until the process leaves.  One iteration at a time.
         Raises `Unavailable` if the node has stopped because something broke (`Process.wait` raises what did).
 
-        `Changed`, `Founded`, `Restored`, `Excluded` and `Lost` come between the messages before and those after.
+        What is no `Message` comes between the messages before and those after.
         """
         if self._reader is not None:
             raise RuntimeError(f"group {self.name} is iterated already: its messages have one order and one reader")
@@ -317,10 +324,10 @@ class Group:
                 if self._restore is not None:
                     self._restore(b"")
                 return Restored(b"")
-        event: Changed | Founded | Excluded | Lost = item
+        event: Changed | Founded | Recovered | Excluded | Lost = item
         if self._snapshots is not None and isinstance(event, Changed):
             self._snapshots.installed(event.view)
-        elif self._snapshots is not None and not isinstance(event, Founded):
+        elif self._snapshots is not None and not isinstance(event, Founded | Recovered):
             self._snapshots.out(event.reason if isinstance(event, Excluded) else "the group was lost")
         return event
 

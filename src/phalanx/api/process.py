@@ -28,6 +28,7 @@ from phalanx.model.events import (
     Installed,
     Leave,
     Refusal,
+    Rescued,
     Restored,
     SnapshotTaken,
     SnapshotUnwanted,
@@ -321,6 +322,9 @@ class Process:
                 self._install(view)
             case Excluded(_, reason):
                 self._out(reason)
+            case Rescued(group_id):
+                if (group := self._group(group_id)) is not None:
+                    group.take(groups.Recovered(group_id), self.me)
             case GroupLost() | GroupSuspended() | Founded():
                 self._take_fate(delivery)
             case HostRefused(spec, reason):

@@ -1,11 +1,13 @@
 """What an operator who accepts loss does to the data of a node that is not running (`group.lineage`)."""
 
 import random
+import time
 from pathlib import Path
 
 from phalanx.api.storage import RECORDS, VOTES
 from phalanx.errors import ConfigurationError
 from phalanx.group.lineage import Rescue, rescue
+from phalanx.model.clock import stamp_of
 from phalanx.model.machine import Journal
 from phalanx.model.view import Name
 from phalanx.runtime.disk import VoteFile
@@ -30,7 +32,7 @@ def recover(data: Path, name: Name, *, really: bool) -> Rescue:
         found = look(PosixFiles(data / "log", make=False))
         journal = Journal(map(RECORDS.decode, found.records), found.cuts, found.lost)
         cluster = random.SystemRandom().getrandbits(56) | 1
-        plan = rescue(name, VOTES.decode(record), journal, cluster)
+        plan = rescue(name, VOTES.decode(record), journal, cluster, stamp_of(time.time_ns()))
         if really:
             if plan.record is not None:
                 log = Log(PosixFiles(data / "log"))

@@ -49,6 +49,12 @@ def backup(
 def restore(
     file: _File,
     store: _Store = "KV",
+    same_revision: Annotated[
+        bool,
+        typer.Option(
+            "--same-revision", help="Go on from the revision of the backup: nothing was written after it was taken."
+        ),
+    ] = False,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
     timeout: Timeout = 10.0,
@@ -58,9 +64,14 @@ def restore(
 
     Exit status 0: done; 1: the file is damaged or cut short; 2: it cannot be read; 3: not done, begin again; 4: unknown:
     the store has all of it or nothing.  Nothing is seen of it until all is loaded.
+
+    What was written after the backup was taken is lost, and somebody may know of it: so the store goes on at a revision
+    far beyond, and what is asked of revisions before is said to be compacted.
     """
     checked(file)  # before any node is asked
-    tell(run(endpoints, tls, timeout, lambda c: c.restore(file, store)), as_json, "restored")
+    tell(
+        run(endpoints, tls, timeout, lambda c: c.restore(file, store, same_revision=same_revision)), as_json, "restored"
+    )
 
 
 def checked(file: Path) -> Backup:

@@ -130,10 +130,10 @@ class Ledger:
             case Turned(value) if self.decision is not None and self.decision.view == value.view:
                 pass  # said again, for a log whose beginning is forgotten
             case Turned(value):
-                self.decision = value
+                before, self.decision = self.decision, value
                 self.stamped = max(self.stamped, value.clock)
                 self.ceiling = max(self.ceiling, value.clock)
-                self.turn(value)
+                self.turn(value, rescued=before is not None and before.view.cluster in value.view.lineage)
             case Ceiling(stamp):
                 self.ceiling = max(self.ceiling, stamp)
             case Chunk():
@@ -173,12 +173,13 @@ class Ledger:
 
     # --- from view to view
 
-    def turn(self, value: Decision) -> None:
+    def turn(self, value: Decision, *, rescued: bool = False) -> None:
         """A view was decided: groups whose open view it ends go on into the new one; of those that went on elsewhere the
-        log holds nothing of use any more; those that are suspended stay as they are."""
+        log holds nothing of use any more; those that are suspended stay as they are.  `rescued`: it was an operator who
+        decided it, for another cluster (`lineage`)."""
         new = value.view
         for suspended in new.suspended:
-            self._catch_up(suspended)
+            self._catch_up(suspended, new.fence)
         for group_id, recovered in list(self.groups.items()):
             if new.suspended_group(group_id) is not None:
                 continue
@@ -188,11 +189,14 @@ class Ledger:
                 continue
             if not recovered.conclude(cut.upto):
                 recovered.seat.lose_state(Tag(new.id, (0,) * len(place.hosts)))
+            elif rescued:
+                recovered.rescued(new.fence)
             recovered.begin(new.id, place, _hosts(new, place), _learners(new, place))
         for group in new.groups:
             if group.spec.durable and self._me in group.everyone and group.id not in self.groups:
                 others = _learners(new, group)
-                self.groups[group.id] = Recovered(self._me, new.id, group, _hosts(new, group), self._limits, others)
+                hosts = _hosts(new, group)
+                self.groups[group.id] = Recovered(self._me, new.id, group, hosts, self._limits, others, new.fence)
         known = {group.id for group in (*new.groups, *(suspended.group for suspended in new.suspended))}
         self.former = {group_id: former for group_id, former in self.former.items() if group_id in known}
         self._doubted = False
@@ -207,7 +211,7 @@ class Ledger:
                 channel.settle(data)  # it is in the log before anything that will rely on it
         self.former[group_id] = recovered
 
-    def _catch_up(self, suspended: Suspended) -> None:
+    def _catch_up(self, suspended: Suspended, fence: Stamp) -> None:
         """A suspended group stays here if the log has its last view.  So it is if this node was to be a host in that, and
         crashed before it had installed it: then it received nothing in it."""
         group, recovered = suspended.group, self.groups.get(suspended.group.id)
@@ -216,7 +220,7 @@ class Ledger:
             founded = suspended.view == group.id >> 16
             if founded and former is not None and former.incarnation >= self.first > 0 and not self._lacks_beginning:
                 fresh = self.groups[group.id] = Recovered(
-                    self._me, suspended.view, group, suspended.members, self._limits
+                    self._me, suspended.view, group, suspended.members, self._limits, fence=fence
                 )
                 fresh.whole = not self._doubted
         elif former is None:

@@ -10,6 +10,12 @@ told (`Superseded`), writes that down and stops: its view must not decide anythi
 Members of the last view that turn up later speak to this node at once, for it is a member of that view, too.  Those that
 have gone on without it have no reason to: no protocol stops a majority that is alive when its operator says it is not.
 
+What the log holds and what was delivered may differ at both ends: something may be missing, and what it holds of its last
+view may have been delivered to nobody.  Groups are told where that is (`Rescued`), after all that the log holds, so that
+nothing is taken for what others saw.  Fencing tokens go on from the new view's *fence* (`View.fence`), which is above all
+that can have been given out: those are made of clocks, so it is a day beyond the operator's clock, the log's, and the
+last fence.
+
 The ids of views jump, so no view, group or suffix of the new lineage can be taken for one that others may have decided in
 the old one after this node had lost sight of it.
 """
@@ -23,11 +29,19 @@ from phalanx.group.config import Limits
 from phalanx.group.ledger import Ledger
 from phalanx.group.messages import Cut, Decision, Turned, Votes
 from phalanx.group.recovered import Recovered
+from phalanx.model.clock import COUNTER_BITS, Stamp, wall_ms
 from phalanx.model.machine import Journal
 from phalanx.model.view import LINEAGE_MAX, Group, Member, Name, View
 
 VIEWS_AHEAD = 1 << 20
 """More views than the others can have decided since: one each second for twelve days."""
+
+FENCE_AHEAD: Stamp = 86_400_000 << COUNTER_BITS
+"""A day: the clocks of those who are gone were less ahead of the operator's.  (Where many groups' tokens run ahead of the
+clock since an earlier recovery, it is also more commands than there can have been.)"""
+
+CLOCK_BEHIND: Stamp = 60_000 << COUNTER_BITS
+"""So far the operator's clock may be behind what the log has reserved, which is some seconds ahead of what was shown."""
 
 
 class Kept(NamedTuple):
@@ -59,10 +73,11 @@ class Rescue(NamedTuple):
     """To be written to the log before the votes; None: an interrupted recovery has written it."""
 
 
-def rescue(name: Name, votes: Votes, journal: Journal, cluster: int) -> Rescue:
-    """How the node of that name, with these votes and this log, goes on alone as a new cluster with that id.
+def rescue(name: Name, votes: Votes, journal: Journal, cluster: int, now: Stamp) -> Rescue:
+    """How the node of that name, with these votes and this log, goes on alone as a new cluster with that id.  `now`: by
+    the operator's clock.
 
-    Raises ConfigurationError if it was in no view, or under another name.
+    Raises ConfigurationError if it was in no view, or under another name, or if the clock is behind the log.
     """
     ledger = Ledger(name, Limits(), journal, votes.first)
     begun = ledger.decision
@@ -83,6 +98,13 @@ def rescue(name: Name, votes: Votes, journal: Journal, cluster: int) -> Rescue:
     kept = tuple(_kept(recovered) for _, recovered in sorted(held.items()))
     lost = tuple(group for group in known if group.id not in held)
     went_on = votes.decided is not None and votes.decided.view.id > view.id
+    clock = max(ledger.ceiling, votes.made_by.clock if votes.made_by is not None else 0)
+    if now + CLOCK_BEHIND < clock:
+        behind = (wall_ms(clock) - wall_ms(now)) // 1_000
+        raise ConfigurationError(
+            f"the clock of this machine is {behind} s behind what the log of {name} has seen: set it first, for what has "
+            "been given out since by others is told by clocks"
+        )
     newest = max(view.id, votes.decided.view.id if votes.decided is not None else 0)
     survivor = Member(name, me.address, max(votes.incarnation, me.incarnation))
     missing = tuple(m for m in view.everyone if m.name != name)
@@ -93,9 +115,9 @@ def rescue(name: Name, votes: Votes, journal: Journal, cluster: int) -> Rescue:
         groups=tuple(Group(k.group.id, k.group.spec, (name,)) for k in kept),
         departed=(*(d for d in view.departed if view.named(d[0]) is None), *((m.name, m.incarnation) for m in missing)),
         lineage=(*view.lineage, view.cluster)[-LINEAGE_MAX:],
+        fence=max(view.fence, clock, now) + FENCE_AHEAD,
     )
     cuts = tuple(Cut(k.group.id, k.received, k.view) for k in kept)
-    clock = max(ledger.ceiling, votes.made_by.clock if votes.made_by is not None else 0)
     decision = Decision(successor.id - 1, successor, cuts, clock)
     return Rescue(view, kept, lost, missing, went_on, _votes(votes, decision), Turned(decision))
 

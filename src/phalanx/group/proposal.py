@@ -89,7 +89,7 @@ def plan(old: View, grounds: Grounds) -> Plan | None:
     groups += found_groups(old.id + 1, [*groups, *(s.group for s in suspended)], census)
     departed = _departed(old, everyone)
     places = tuple(members), tuple(learners), tuple(groups), departed, tuple(suspended)
-    view = View(grounds.cluster, old.id + 1, *places, lineage=old.lineage)
+    view = View(grounds.cluster, old.id + 1, *places, lineage=old.lineage, fence=old.fence)
     clock = max(p.clock for p in promises.values())
     left = tuple(n for n, w in sorted(grounds.wishes.items()) if w.leave and w.member not in everyone)
     return Plan(Decision(old.id, view, tuple(cuts), clock, left), needs, holders)

@@ -15,7 +15,8 @@ from phalanx.group.config import Limits
 from phalanx.group.contents import Suffix
 from phalanx.group.messages import Base, Data
 from phalanx.group.seat import Seat, Tag
-from phalanx.model.events import Founded
+from phalanx.model.clock import NEVER, Stamp
+from phalanx.model.events import Founded, Rescued
 from phalanx.model.view import Group, Member, Name
 
 
@@ -30,12 +31,13 @@ class Recovered:
         members: Sequence[Member],
         limits: Limits,
         others: Sequence[Member] = (),
+        fence: Stamp = NEVER,
     ) -> None:
-        """`members`: the hosts in that view; `others`: its learners."""
+        """`members`: the hosts in that view; `others`: its learners; `fence`: the view's."""
         self.whole = True
         founded = me in group.hosts and group.id >> 16 == view
         self.seat = Seat(group.id, group.spec, limits, synced=founded)
-        self.seat.replay = [Founded(group.id, group.spec, replayed=True)] if founded else []
+        self.seat.replay = [Founded(group.id, group.spec, replayed=True, fence=fence)] if founded else []
         if not founded:
             self.seat.lose_state(Tag(view, (0,) * len(group.hosts)))
         self._me = me
@@ -62,6 +64,11 @@ class Recovered:
         self.seat.ended(self.view, upto)
         self.whole = True
         return True
+
+    def rescued(self, fence: Stamp) -> None:
+        """It was an operator who ended its view, with all that is here."""
+        assert self.seat.replay is not None
+        self.seat.replay.append(Rescued(self.group.id, fence))
 
     def receive(self, data: Data) -> None:
         """A batch that is in the log."""

@@ -39,6 +39,8 @@ def _fault_in_members(view: View) -> str | None:
         return "a view without members, with too many, or with one twice"
     if len(view.lineage) > LINEAGE_MAX or not all(0 < cluster < 1 << 64 for cluster in view.lineage):
         return "a lineage that cannot be"
+    if not 0 <= view.fence < STAMP_MAX:
+        return "a fence that cannot be"
     former = [name for name, _ in view.departed]
     if len(former) > DEPARTED_MAX or not are_unique(former) or not all(map(is_name, former)):
         return "departed members that cannot be"

@@ -188,7 +188,7 @@ class Succession:
         seat = Seat(group.id, group.spec, core.config.limits, synced=founded)
         if founded:
             assert old is None or old.group(group.id) is None, "only founders host without a transfer"
-            core.out.deliveries.append(Founded(group.id, group.spec))
+            core.out.deliveries.append(Founded(group.id, group.spec, fence=new.fence))
         else:
             seat.lose_state(self._beginning(new, group.id))
         return seat

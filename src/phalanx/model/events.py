@@ -84,11 +84,21 @@ class Installed(msgspec.Struct, frozen=True, gc=False):
 
 class Founded(msgspec.Struct, frozen=True, gc=False):
     """This node hosts a group whose state is empty: a new one, or, if `replayed`, a durable one whose log goes back to
-    its founding.  What the log holds follows as `Delivered`."""
+    its founding.  What the log holds follows as `Delivered`.  Fencing tokens begin above `fence`."""
 
     group: GroupId
     spec: GroupSpec
     replayed: bool = False
+    fence: Stamp = 0
+
+
+class Rescued(msgspec.Struct, frozen=True, gc=False):
+    """An operator has had the cluster go on with what one node's log held (`group.lineage`): that was delivered before
+    this.  Something that others had delivered may be missing, and some of it may have been delivered to nobody else.
+    All fencing tokens that can have been given out are below `fence`."""
+
+    group: GroupId
+    fence: Stamp
 
 
 class Delivered(msgspec.Struct, frozen=True, gc=False):
@@ -196,6 +206,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
 Delivery = (
     Installed
     | Founded
+    | Rescued
     | Delivered
     | SnapshotWanted
     | SnapshotUnwanted

@@ -39,6 +39,15 @@ never sees what should have ended before it; and when nothing else is ordered, a
 time has come.  After a tick, `due_ms` must be later than the tick's `time_ms`.  `tick` should not raise: then it is
 undone, as a command is.
 
+A class that gives out numbers, or whose callers remember something of it, can have one more method, without a mark:
+
+        def recovered(self, context: Context) -> None: ...
+
+It is called, like `tick`, when an operator has had the group go on with what one node's log held (`phalanx recover`):
+something that others had acknowledged may be missing from the state, and something that is in it may have been told to
+nobody, or something else in its place.  `context.token` is above every one of before, as all later ones are.  What was
+given out must not be given out again.
+
 A class whose changes can be followed has a method marked `@feed`, and two hooks:
 
         @feed()

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import msgspec
 
+from phalanx.model.clock import NEVER, Stamp
+
 Name = str
 """The name of a node.  Unique among the live members of a cluster."""
 
@@ -121,6 +123,8 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     lineage: tuple[int, ...] = ()
     """The clusters that this one was recovered from by an operator, the last one last (`group.lineage`).  The latest
     `LINEAGE_MAX`."""
+    fence: Stamp = NEVER
+    """Above every fencing token that those may have given out: groups of this cluster begin there (`group.lineage`)."""
 
     @property
     def everyone(self) -> tuple[Member, ...]:

@@ -58,7 +58,7 @@ class Ticked(msgspec.Struct, frozen=True, gc=False):
 
 
 class TickFailed(msgspec.Struct, frozen=True, gc=False):
-    """The object's `tick` raised, at every replica, and was undone."""
+    """The object's `tick`, or `recovered`, raised, at every replica, and was undone."""
 
     text: str
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from phalanx.errors import (
+    ClusterRecovered,
     NotHappened,
     OutcomeUnknown,
     PhalanxError,
@@ -97,5 +98,6 @@ def error_of(completed: Completed) -> PhalanxError:
         Reason.TOO_LARGE: TooLarge,
         Reason.FULL: StorageFull,
         Reason.FOREIGN: WrongCluster,
+        Reason.LOST: ClusterRecovered,
     }
     return kinds.get(completed.reason or Reason.ELSEWHERE, Unavailable)(completed.text)

@@ -31,16 +31,13 @@ from phalanx.replication.messages import (
     CloseSession,
     Command,
     Declined,
-    Describe,
     Opened,
     OpenSession,
-    Query,
     Reason,
     Reply,
     SessionKeepAlive,
 )
 from phalanx.replication.route import PATIENCE_NS_LEAST, Patience, Route
-from phalanx.replication.session import WINDOW
 
 CALLS_MAX = 65_536
 """Calls not completed.  At the limit a call completes at once as not happened."""
@@ -185,10 +182,7 @@ class ClientMachine:
         match message:
             case Declined():
                 lane.blame(known.endpoint, message.text)
-                if message.reason is Reason.EXPIRED:
-                    self._expired(lane, errand, session, out)
-                else:
-                    self._declined(lane, errand, message, current, now, out)
+                self._declined(known, message, current, now, out)
                 return
             case Answer(_, data) if isinstance(errand, Work):
                 self._complete(lane, errand, out, Completed(errand.call.token, End.DONE, data=data))
@@ -214,8 +208,16 @@ class ClientMachine:
         else:
             lane.route.worked()
 
-    def _declined(self, lane: Lane, errand: Errand, message: Declined, current: bool, now: int, out: Output) -> None:
+    def _declined(self, known: Request, message: Declined, current: bool, now: int, out: Output) -> None:
         """`current`: by the endpoint that is in use; what an earlier one declines has been sent again already."""
+        if message.reason is Reason.EXPIRED:
+            self._expired(known.lane, known.errand, known.session, out)
+        elif message.reason is Reason.LOST:
+            self._recovered(known, message, now, out)
+        else:
+            self._refused(known.lane, known.errand, message, current, now, out)
+
+    def _refused(self, lane: Lane, errand: Errand, message: Declined, current: bool, now: int, out: Output) -> None:
         reason = message.reason
         if isinstance(errand, Work):
             if reason is Reason.UNKNOWN:
@@ -248,7 +250,7 @@ class ClientMachine:
         """The group does not know the session.  What cannot have happened goes into the next one, under a new number;
         what was sent more than once waits for its other answers, if any can come."""
         if lane.session == session:
-            lane.session, lane.unsettled = 0, {}
+            lane.forget_session()
             out.note("client.session_expired", lane.group)
         if not isinstance(errand, Work):
             return
@@ -260,6 +262,26 @@ class ClientMachine:
             self._complete(
                 lane, errand, out, Completed(errand.call.token, End.UNKNOWN, reason=Reason.EXPIRED, text=text)
             )
+
+    def _recovered(self, known: Request, declined: Declined, now: int, out: Output) -> None:
+        """The cluster that the request named goes on as another one, which knows no session of it.  Who waits for a call
+        is told, and only then do we belong to the other."""
+        lane, errand, ours = known.lane, known.errand, self._allegiance
+        if isinstance(errand, Work):
+            told = [errand]
+        else:
+            told = [work for work in lane.waiting if isinstance(work.call, Call)] if errand is OpenSession else []
+            lane.route.hold(now)
+        before = ours.cluster
+        if told and ours.accepts(known.cluster, declined.cluster) and ours.cluster != before:
+            out.note("client.recovered", lane.group, ours.cluster)
+            for each in self._lanes.values():
+                each.forget_session()
+        elif errand is SessionKeepAlive and known.session == lane.session:
+            lane.forget_session()
+        for work in told:
+            end = End.UNKNOWN if isinstance(work.call, Call) and work.live else End.NOT_HAPPENED
+            self._complete(lane, work, out, Completed(work.call.token, end, reason=Reason.LOST, text=declined.text))
 
     # --- rules ----------------------------------------------------------------------------------------------------
 
@@ -303,7 +325,7 @@ class ClientMachine:
         held: deque[Work] = deque()
         while lane.waiting:
             work = lane.waiting.popleft()
-            message = self._message(lane, work)
+            message = lane.message(work, self._next, self._allegiance.cluster)
             if message is None:
                 held.append(work)
             else:
@@ -313,25 +335,6 @@ class ClientMachine:
         if lane.session and keep_at <= now and not lane.errands(SessionKeepAlive):
             sign = SessionKeepAlive(self._next(), lane.group, lane.session, lane.low, self._allegiance.cluster)
             self._send(lane, SessionKeepAlive, sign, now, out)
-
-    def _message(self, lane: Lane, work: Work) -> Command | Query | Describe | None:
-        """The work's next transmission; None if it has to wait for a session or for room in its window."""
-        cluster = self._allegiance.cluster
-        match work.call:
-            case Ask(_, what, _):
-                return Describe(self._next(), what)
-            case Read(_, group, operation, types, arguments, _, stale):
-                return Query(self._next(), group, operation, types, arguments, stale, cluster)
-            case Call(_, group, operation, types, arguments, _):
-                if work.number == 0:
-                    if lane.session == 0 or lane.number - lane.low >= WINDOW:
-                        return None
-                    work.session, work.number = lane.session, lane.number
-                    lane.unsettled[work.number] = work
-                    lane.number += 1
-                low = lane.low if work.session == lane.session else 1
-                number, session = work.number, work.session
-                return Command(self._next(), group, session, number, low, operation, types, arguments, cluster)
 
     def _send(self, lane: Lane, errand: Errand, message: Any, now: int, out: Output) -> None:
         kind = type(message)

@@ -125,9 +125,6 @@ class Feeds:
             return Refusal(Reason.ELSEWHERE, "this node knows only a predecessor of the group")
         if 0 < asked.identity < group:
             return Refusal(Reason.LOST, f"all hosts of group {asked.group} failed, and it was founded anew")
-        if cluster and asked.cluster and asked.position >= 0:
-            text = "an operator recovered the cluster, accepting loss: what was told may be lost"
-            return Refusal(Reason.LOST, text)
         if len(self._watches) >= WATCHES_MAX or len(self._of_client.get(source, ())) >= WATCHES_PER_CLIENT:
             return Refusal(Reason.BUSY, "too many watches")
         found = replica.feed(asked.operation, asked.types, asked.arguments)

@@ -81,7 +81,18 @@ class Ended(NamedTuple):
 class _Followed:
     """One watch.  `request`: its registration at the current endpoint, 0 if it waits; `held`: batches not taken yet."""
 
-    __slots__ = ("cluster", "credit", "follow", "heard_at", "held", "identity", "position", "progress_at", "request")
+    __slots__ = (
+        "cluster",
+        "credit",
+        "follow",
+        "heard_at",
+        "held",
+        "identity",
+        "of",
+        "position",
+        "progress_at",
+        "request",
+    )
 
     def __init__(self, follow: Follow, now: int) -> None:
         self.follow = follow
@@ -90,6 +101,8 @@ class _Followed:
         self.request = 0
         self.cluster = 0
         """Which that registration named."""
+        self.of = 0
+        """Which its position is of; 0: the program gave it."""
         self.held = 0
         self.credit = 0
         """To be given back: batches taken, and signs of life."""
@@ -187,6 +200,7 @@ class Following:
             self._deregister(followed, out)
             return
         self._routes[followed.follow.group].worked()
+        followed.of = batch.cluster or followed.cluster
         followed.position, followed.identity = batch.position, batch.identity
         if batch.data:
             followed.held += 1
@@ -196,6 +210,8 @@ class Following:
 
     def _declined(self, followed: _Followed, declined: Declined, now: int, out: Output) -> None:
         if declined.reason in FINAL:
+            if declined.cluster:
+                self._allegiance.accepts(followed.cluster, declined.cluster)
             self._end(followed, None, declined.reason, declined.text, out)
             return
         group = followed.follow.group
@@ -253,7 +269,7 @@ class Following:
     def _register(self, followed: _Followed, route: Route, now: int, out: Output) -> None:
         follow = followed.follow
         followed.request = self._next()
-        followed.cluster = self._allegiance.cluster
+        followed.cluster = followed.of or self._allegiance.cluster
         followed.credit = 0
         followed.heard_at = now
         self._by_request[followed.request] = followed

@@ -27,6 +27,7 @@ from phalanx.model.events import (
     GroupSuspended,
     Installed,
     Request,
+    Rescued,
     Restored,
     Unhost,
 )
@@ -170,13 +171,11 @@ class Gateway:
 
     def _take(self, source: Address, message: Asked) -> None:
         size = len(message.arguments) if isinstance(message, (Command, Query, Watch)) else 0
-        view, cluster = self._place.view, 0
-        if view is not None and view.cluster != message.cluster:
-            cluster = view.cluster
+        cluster = self._place.other_than(message.cluster)
         waiter = Waiter(source, message.request, size, cluster)
-        if cluster and self._place.is_foreign(message.cluster):
+        if cluster and (news := self._place.news(message.cluster)) is not None:
             waiter.at_once = True
-            self._out.decline(waiter, Reason.FOREIGN, self._place.stranger(message.cluster), ())
+            self._out.decline(waiter, *news, ())
             return
         hosted = self._hosting.serving(message.group)
         holds = self._place.holds
@@ -255,10 +254,13 @@ class Gateway:
         match delivery:
             case Delivered():
                 return self._apply(delivery)
-            case Founded(group, spec) if spec.name in self._hosting.kinds:
-                self._hosting.found(group, spec, self._place.view, self._now)
+            case Founded(group, spec, fence=fence) if spec.name in self._hosting.kinds:
+                self._hosting.found(group, spec, self._place.view, self._now, fence)
                 self._rounds.touch(group)
                 self._out.note("gateway.founded", spec.name)
+            case Rescued(group, fence) if group in self._hosted:
+                self._rounds.touch(group)
+                self._act(self._hosted[group], self._hosted[group].replica.rescued(fence))
             case Restored(group) if self._hosting.kind(group, self._place.view) is not None:
                 self._restore(delivery)
             case BarrierReached(group, token) if group in self._hosted:

@@ -5,6 +5,7 @@ States that are given and taken in slices pass through here (`slicing`): the gat
 
 from typing import Any
 
+from phalanx.model.clock import Stamp
 from phalanx.model.events import (
     Delivery,
     Founded,
@@ -93,10 +94,10 @@ class Hosting:
             case _:
                 return False
 
-    def found(self, group_id: GroupId, spec: GroupSpec, view: View | None, now: int) -> None:
-        """A replica of a new group."""
+    def found(self, group_id: GroupId, spec: GroupSpec, view: View | None, now: int, fence: Stamp) -> None:
+        """A replica of a new group, whose fencing tokens begin above `fence`."""
         known = view.group(group_id) if view else None
-        self._host(known or Group(group_id, spec, (self._me.name,)), now)
+        self._host(known or Group(group_id, spec, (self._me.name,)), now).replica.fence(fence)
 
     def restore(self, last: Restored, view: View | None, now: int) -> tuple[Replica[Any], Exception | None]:
         """A new replica with the state of which the last slice has come, and what was wrong with that, if anything: then

@@ -1,11 +1,13 @@
 """What a client machine knows of one group: its route, its session, and what is under way there (see `client`)."""
 
 from collections import deque
+from collections.abc import Callable
 
 from phalanx.model.view import Address
 from phalanx.replication.calls import Ask, Call, Read
-from phalanx.replication.messages import OpenSession, SessionKeepAlive
+from phalanx.replication.messages import Command, Describe, OpenSession, Query, SessionKeepAlive
 from phalanx.replication.route import ENDPOINTS_MAX, Patience, Route
+from phalanx.replication.session import WINDOW
 
 
 class Work:
@@ -74,6 +76,29 @@ class Lane:
     def why(self) -> str:
         """What there is to say of why nothing was done."""
         return "".join(f"; {each}: {self.said[each]}" for each in self.route.endpoints if each in self.said)
+
+    def forget_session(self) -> None:
+        """The group does not know it any more."""
+        self.session, self.unsettled = 0, {}
+
+    def message(self, work: Work, number: Callable[[], int], cluster: int) -> Command | Query | Describe | None:
+        """The work's next transmission, for a client of that cluster; None if it has to wait for a session or for room in
+        its window.  `number` gives that of the request."""
+        match work.call:
+            case Ask(_, what, _):
+                return Describe(number(), what)
+            case Read(_, group, operation, types, arguments, _, stale):
+                return Query(number(), group, operation, types, arguments, stale, cluster)
+            case Call(_, group, operation, types, arguments, _):
+                if work.number == 0:
+                    if self.session == 0 or self.number - self.low >= WINDOW:
+                        return None
+                    work.session, work.number = self.session, self.number
+                    self.unsettled[work.number] = work
+                    self.number += 1
+                low = self.low if work.session == self.session else 1
+                session, count = work.session, work.number
+                return Command(number(), group, session, count, low, operation, types, arguments, cluster)
 
     def errands(self, kind: Errand) -> bool:
         """An errand of its own of that kind is under way."""

@@ -194,7 +194,8 @@ class Reason(StrEnum):
     TOO_LARGE = "too large"
     """The arguments exceed the limit of a command.  Final."""
     LOST = "state lost"
-    """The group was lost and founded anew, or its cluster recovered: what is to be followed does not go on.  Final."""
+    """The group was lost and founded anew, so what is to be followed does not go on; or an operator recovered the
+    client's cluster as this one, to which it belongs from then on, and what it was told may be lost.  Final."""
     DIVERGED = "diverged"
     """The replicas disagree and none is right by majority: writes are stopped.  Final, until people act."""
     FOREIGN = "another cluster"
@@ -211,12 +212,14 @@ class Declined(msgspec.Struct, frozen=True, array_like=True, tag="c.declined"):
     """The transmission had no effect and never will have one; only after `Reason.UNKNOWN` it may.
 
     endpoints: who may do it instead, if anybody is known.
+    cluster: after `Reason.LOST`, the one that the client's was recovered as, if that is why.
     """
 
     request: int
     reason: Reason
     text: str
     endpoints: tuple[Address, ...] = ()
+    cluster: int = 0
 
 
 Asked = OpenSession | SessionKeepAlive | CloseSession | Command | Query | Watch

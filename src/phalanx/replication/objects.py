@@ -186,9 +186,11 @@ class Operation:
 
 
 class TickHook:
-    """A class's `tick` in the shape of an operation, for whoever runs operations again."""
+    """A class's `tick` or `recovered` in the shape of an operation, for whoever runs operations again."""
 
-    def __init__(self) -> None:
+    def __init__(self, cls: type, name: str) -> None:
+        self.where = f"{cls.__name__}.{name}"
+        self._name = name
         self.watcher: Watcher | None = None
         """As `Operation.watcher`."""
 
@@ -205,7 +207,7 @@ class TickHook:
 
     def perform(self, instance: Any, arguments: tuple[Any, ...], context: Context) -> Returned:
         """As `run`, unwatched."""
-        instance.tick(context, *arguments)
+        getattr(instance, self._name)(context, *arguments)
         return Returned(b"")
 
 
@@ -247,6 +249,8 @@ class ObjectType(Generic[T]):
         self.state.prove()
         self.tick = _tick_of(cls)
         """How to let time pass for an instance that has a `due_ms`; None: the class has no such hooks."""
+        self.recovered = TickHook(cls, "recovered") if callable(getattr(cls, "recovered", None)) else None
+        """How to tell an instance that something may be lost; None: the class has no such hook."""
         _check_feeds(cls, self.operations.values())
         self.contract = contract.contract(
             f"state {self.state.spelled}{' ticks' if self.tick else ''}",
@@ -288,7 +292,7 @@ def _tick_of(cls: type) -> TickHook | None:
     hooks = [hook for hook in ("due_ms", "tick") if callable(getattr(cls, hook, None))]
     if len(hooks) == 1:
         raise ConfigurationError(f"{cls.__name__} has {hooks[0]}() but not its counterpart")
-    return TickHook() if hooks else None
+    return TickHook(cls, "tick") if hooks else None
 
 
 def _marked(cls: type) -> Iterator[tuple[Callable[..., Any], Mark]]:

@@ -41,7 +41,8 @@ class Outbox:
 
     def decline(self, waiter: Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...]) -> None:
         """Tell whoever waits that it is not done here."""
-        self.answer(waiter, Declined(waiter.request, reason, text, endpoints))
+        cluster = waiter.cluster if reason is Reason.LOST else 0
+        self.answer(waiter, Declined(waiter.request, reason, text, endpoints, cluster))
 
     def note(self, what: str, *detail: Any) -> None:
         """Something happened."""

@@ -39,7 +39,7 @@ from phalanx.replication.actions import (
 from phalanx.replication.audit import AUDIT_INTERVAL, Audit
 from phalanx.replication.entries import UNREADABLE, Close, Open, Report, Run, Tick, Touch
 from phalanx.replication.messages import Reason
-from phalanx.replication.objects import ObjectType, Operation, OversizedResult, UnencodableResult
+from phalanx.replication.objects import ObjectType, Operation, OversizedResult, TickHook, UnencodableResult
 from phalanx.replication.outcome import Outcome, Returned, raised
 from phalanx.replication.saving import Counters, Restoration
 from phalanx.replication.session import LIMITS, Limits
@@ -223,9 +223,12 @@ class Replica(Generic[T]):
         return due
 
     def _tick(self) -> list[Action]:
-        hook = self.kind.tick
-        assert hook is not None
+        assert self.kind.tick is not None
         self._token = max(self._token + 1, self.stamp)
+        return self._hook(self.kind.tick)
+
+    def _hook(self, hook: TickHook) -> list[Action]:
+        """Call it; if it raises, the state is as before."""
         context = self._context("")
         try:
             hook.run(self._object, (), context)
@@ -234,10 +237,25 @@ class Replica(Generic[T]):
         except (Exception, SystemExit) as error:
             if self._undo is not None:
                 self._object = self._undo.before()
-            return [TickFailed(f"{type(error).__name__}: {error}")]
+            return [TickFailed(f"{hook.where}: {type(error).__name__}: {error}")]
         if self._undo is not None:
             self._undo.succeeded(hook, b"", context, self._object)
         return []
+
+    # --- recoveries ------------------------------------------------------------------------------------------------
+
+    def fence(self, at: Stamp) -> None:
+        """Fencing tokens that come are above that."""
+        self._token = max(self._token, at)
+
+    def rescued(self, fence: Stamp) -> list[Action]:
+        """What was applied so far is what one node's log held when an operator had the cluster go on with that.  Others
+        may have acknowledged something else, so what is given out from here on (tokens, ids of sessions) is above all
+        that they can have given out, and nobody goes on with a session of before."""
+        self.fence(fence)
+        self._token += 1
+        self._sessions.forget()
+        return self._hook(self.kind.recovered) if self.kind.recovered is not None else []
 
     # --- reads ----------------------------------------------------------------------------------------------------
 

@@ -132,6 +132,10 @@ class Sessions:
         self._by_id[session_id] = Session(session_id, self._time_ms, 1, 0, {})
         return True
 
+    def forget(self) -> None:
+        """None of them is known any more."""
+        self._by_id.clear()
+
     def close(self, session_id: int) -> bool:
         """Forget a session; False if it is unknown."""
         return self._by_id.pop(session_id, None) is not None

@@ -19,6 +19,7 @@ from phalanx.model.events import (
     GroupLost,
     GroupSuspended,
     Installed,
+    Rescued,
     Restored,
     Restoring,
     SnapshotTaken,
@@ -134,7 +135,9 @@ class Taking:
         match delivery:
             case Restoring(group) | Restored(group) | Founded(group, _, True) if begins or group in self._queues:
                 self._queues.setdefault(group, deque()).append(delivery)
-            case Delivered(group) | SnapshotWanted(group) | BarrierReached(group) if group in self._queues:
+            case Delivered(group) | Rescued(group) if group in self._queues:
+                self._queues[group].append(delivery)
+            case SnapshotWanted(group) | BarrierReached(group) if group in self._queues:
                 self._queues[group].append(delivery)
             case Installed():
                 for queue in self._queues.values():

@@ -99,6 +99,21 @@ class Place:
         assert self.view is not None, "only one in a cluster declines them"
         return f"{self._me} is of cluster {self.view.cluster:x}, and this client was served by cluster {cluster:x}"
 
+    def other_than(self, cluster: int) -> int:
+        """This node's cluster, if it is another; else 0."""
+        view = self.view
+        return view.cluster if view is not None and view.cluster != cluster else 0
+
+    def news(self, cluster: int) -> tuple[Reason, str] | None:
+        """Why a client of that cluster, which is not this node's, is declined; None: it is of none yet.  One of a cluster
+        that this node's comes from belongs to this one from then on."""
+        if self.is_foreign(cluster):
+            return Reason.FOREIGN, self.stranger(cluster)
+        if not cluster or self.view is None:
+            return None
+        went = f"cluster {cluster:x} was recovered by its operator as {self.view.cluster:x}"
+        return Reason.LOST, f"{went}, accepting loss: what was told of it may be lost"
+
     def why_not(self, name: str) -> str:
         """Why it does not serve that group."""
         if self.excluded:

@@ -3,6 +3,10 @@
 What is loaded is seen by nobody until the last step shows all of it (`services.store.loading`).  So a restoration that
 fails before has not happened, and can be begun again; and if the answer to the last step is lost, the store has all or
 nothing.
+
+What was written after the backup was taken, and is lost, may still be known to somebody: so the store goes on at a
+revision beyond all that can have been given out, and what was before is compacted.  A client that asks for a revision of
+the lost time is told, and none is given out twice.
 """
 
 from collections.abc import Iterator
@@ -14,6 +18,7 @@ from phalanx.api.backup.files import in_thread
 from phalanx.api.backup.format import Backup, Head, Keys, Leases, Record, Tail, backup_of, read, verify
 from phalanx.errors import DamagedBackup, NotHappened, OutcomeUnknown, PhalanxError, Unavailable
 from phalanx.services.store.kv import KV
+from phalanx.services.store.limits import REVISIONS_AHEAD
 from phalanx.services.store.values import Abandon, Begin, Finish, LoadKeys, LoadLeases
 
 if TYPE_CHECKING:
@@ -23,14 +28,14 @@ ABANDON_S = 2.0
 """How long to try to have a load that failed forgotten.  If that fails, the next one takes its place."""
 
 
-async def restore(store: "Replicated[KV]", path: Path) -> Backup:
+async def restore(store: "Replicated[KV]", path: Path, *, same_revision: bool) -> Backup:
     """Load the backup; see `Client.restore`."""
     expected = await in_thread(verify, path)
     records = read(path)
     try:
         head = await in_thread(next, records)
         assert isinstance(head, Head), "the first record is checked to be one"
-        load, tail = await _load(store, head, records)
+        load, tail = await _load(store, head, records, 0 if same_revision else REVISIONS_AHEAD)
         if backup_of(head, tail) != expected:
             await _abandon(store, load)
             raise DamagedBackup(f"{path} has changed while it was read; nothing was restored")
@@ -40,11 +45,12 @@ async def restore(store: "Replicated[KV]", path: Path) -> Backup:
     return expected
 
 
-async def _load(store: "Replicated[KV]", head: Head, records: Iterator[Record]) -> tuple[int, Tail]:
-    """Load everything, to be shown by `Finish`; the load's id, and what should be there."""
+async def _load(store: "Replicated[KV]", head: Head, records: Iterator[Record], ahead: int) -> tuple[int, Tail]:
+    """Load everything, to be shown by `Finish`, at a revision that is so much larger; the load's id, and what should be
+    there."""
     load = 0
     try:
-        load = await store.call(KV.load, Begin(head.revision, head.origin, head.retain_ms))
+        load = await store.call(KV.load, Begin(head.revision + ahead, head.origin, head.retain_ms))
         while True:
             match await in_thread(next, records):
                 case Leases(leases):

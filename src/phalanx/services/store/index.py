@@ -176,6 +176,17 @@ class Index:
         """The retained changes of a key, oldest first."""
         return [event for event in self._history.of(key) if event.revision >= self.compacted]
 
+    def latest(self, key: bytes, limit: int) -> list[Event]:
+        """The last of them, oldest first: at most `limit`, and as many bytes as a range may have."""
+        events: list[Event] = []
+        size = 0
+        for event in reversed(self.history(key)):
+            size += sum(len(item.value) for item in (event.item, event.previous) if item is not None)
+            if len(events) >= min(limit, limits.RANGE_ITEMS_MAX) or (events and size > limits.RANGE_BYTES_MAX):
+                break
+            events.append(event)
+        return events[::-1]
+
     def revision_at(self, time_ms: int) -> int:
         """The last revision whose changes were not ordered after that time.  The retained changes are the map from times
         to revisions, and are compacted with the history: raises `Compacted` for a time before the least revision."""
@@ -266,6 +277,19 @@ class Index:
             live[key] = item
             self.bytes += len(key) + len(item.value)
             self._live_sum = (self._live_sum + _item_mark(mark_of(key), item)) & MARK_MAX
+
+    def moved(self, ahead: int, leases: dict[int, int]) -> "Index":
+        """The same keys at revisions that are so much larger, with these leases in place of theirs, and without a
+        history: no revision of before means anything in it."""
+        moved = Index()
+        revision = self.revision + ahead
+        moved.begin_restoring(revision, revision, revision)
+        found: list[tuple[bytes, Versioned]] = []
+        for key, item in self._live.items(b"", None):
+            created, modified = item.created + ahead, item.modified + ahead
+            found.append((key, Versioned(item.value, created, modified, item.version, leases.get(item.lease, 0))))
+        moved.restore_live(found)
+        return moved
 
     def restore_log(self, changes: list[Change]) -> None:
         """Retained changes, oldest first.  Each is taken for the last of its key until another comes, which says what

@@ -213,7 +213,7 @@ class KV:
         if loading is None or loading.id != step.load:
             raise Refused(f"load {step.load} is over: another has begun, or something was written; begin again")
         if loading.take(step, context):
-            self._index, self._leases, self._origin = loading.index, loading.leases, context.token
+            self._index, self._leases, self._origin = loading.index, loading.leases, loading.origin(context.token)
             self._retain_ms = loading.begin.retain_ms
         if loading.is_over:
             self._loading = None
@@ -250,14 +250,7 @@ class KV:
     def history(self, key: bytes, limit: int = limits.RANGE_ITEMS_MAX) -> list[Event]:
         """The latest changes of a key that are remembered, oldest first: at most `limit`, and as many bytes as a
         range may have."""
-        events: list[Event] = []
-        size = 0
-        for event in reversed(self._index.history(key)):
-            size += sum(len(item.value) for item in (event.item, event.previous) if item is not None)
-            if len(events) >= min(limit, limits.RANGE_ITEMS_MAX) or (events and size > limits.RANGE_BYTES_MAX):
-                break
-            events.append(event)
-        return events[::-1]
+        return self._index.latest(key, limit)
 
     @query
     def revision(self) -> int:
@@ -346,6 +339,17 @@ class KV:
         for key in self._leases.drop(lease):
             self._index.remove(key)
         self._end(context)
+
+    # --- recoveries -----------------------------------------------------------------------------------------------
+
+    def recovered(self, context: Context) -> None:
+        """See `model.replicated`.  Every revision is moved beyond all that can have been given out, and the history is
+        forgotten: what a client remembers of before is `Compacted`, and compares with it fail.  Leases end, each after
+        its whole length, and nobody can keep one alive: what they protect is free when every holder has given up."""
+        self._loading = None
+        self._leases, ids = self._leases.orphaned()
+        self._index = self._index.moved(limits.REVISIONS_AHEAD, ids)
+        self._origin = context.token
 
     # --- state ----------------------------------------------------------------------------------------------------
 

@@ -159,6 +159,18 @@ class Leases:
             self._insert(lease)
             self._keys[lease.id] = set()
 
+    def orphaned(self) -> tuple["Leases", dict[int, int]]:
+        """The same leases and keys under ids that nobody knows, so that nobody can keep them alive, each with its whole
+        length to go; and which id each has now."""
+        orphans = Leases()
+        orphans.begin_restoring(*self.clock)
+        ids = {lease: number for number, lease in enumerate(self.ids(), 1)}
+        for lease, number in ids.items():
+            ttl_ms = self._by_id[lease].ttl_ms
+            orphans._insert(Lease(number, ttl_ms, self._now_ms + ttl_ms))
+            orphans._keys[number] = self._keys[lease].copy()
+        return orphans, ids
+
     def digest(self) -> bytes:
         """Equal for equal tables.  O(1)."""
         return b"".join(n.to_bytes(24, "big") for n in (*self.clock, self._sum))

@@ -58,5 +58,9 @@ LOAD_BYTES_MAX = 256 << 10
 """One step of loading a backup has no more than so many leases, or keys, and bytes (but at least one key): it is a
 command, and takes a few milliseconds of every host's time."""
 
-REVISION_MAX = 1 << 40
+REVISIONS_AHEAD = 1 << 36
+"""After a recovery or a restoration by which changes may be lost, more revisions than these can have made: so many that
+none is given out twice (65,536 a second for twelve days)."""
+
+REVISION_MAX = 1 << 42
 """Of a backup.  No store comes so far, and positions beyond would not fit into an integer that travels."""

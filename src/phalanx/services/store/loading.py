@@ -8,8 +8,10 @@ meanwhile ends the load, for its writes were acknowledged.
 
 What is kept: keys, values, revisions, versions, leases with their ids and keys.  The history begins at the revision of
 the backup.  Leases get their whole length anew when the load is finished, since nobody could keep them alive meanwhile
-(see `leases`).  Fencing tokens go on from the clock of the new group, so they are greater than all before the backup,
-and than those that the store that was backed up gave out since, as those of a group that was lost and founded anew are.
+(see `leases`).  Fencing tokens go on from the clock of the new group, or from the last one of the backup if that is ahead
+of it, so they are greater than all before the backup, and than those that the store that was backed up gave out since,
+as those of a group that was lost and founded anew are.  (Its revisions do: the client has the backup begin at one that is
+ahead by `limits.REVISIONS_AHEAD`, unless it is told that nothing was written since.)
 
 Every step is checked against the rules that commands keep, since a file comes from outside.  Passive.
 """
@@ -30,19 +32,21 @@ _encode = msgspec.msgpack.Encoder().encode
 
 class Loading:
     """See the module's text.  `id` is a fencing token: that of the command that began it.  Raises `Refused` if `begin` is
-    nothing that a store could have been, or if this group's clock is behind its fencing tokens."""
+    nothing that a store could have been."""
 
     def __init__(self, number: int, begin: Begin) -> None:
         if not (0 <= begin.revision <= limits.REVISION_MAX and begin.origin >= 0 and begin.retain_ms >= 0):
             raise Refused("no store was ever at such a revision, or had such settings")
-        if begin.origin + begin.revision >= number:
-            raise Refused("the clock of this group is behind what was backed up: fencing tokens would go back")
         self.id = number
         self.begin = begin
         self.is_over = False
         self.index = Index()
         self.index.begin_restoring(begin.revision, begin.revision, begin.revision)
         self.leases = Leases()
+
+    def origin(self, token: int) -> int:
+        """Of the fencing tokens of the store, for one that is shown by a command with that token."""
+        return max(token, self.begin.origin + 1)
 
     def take(self, step: LoadLeases | LoadKeys | Finish | Abandon, context: Context) -> bool:
         """The next step; whether the store is whole now.  Raises `Refused`, `TooLarge` and `Quota`, and has changed
@@ -76,7 +80,7 @@ class Loading:
         last = known[-1].id if known else 0
         for lease in leases:
             if not last < lease.id < self.id:
-                raise Refused(f"lease {lease.id} is out of order, or beyond the clock of this group")
+                raise Refused(f"lease {lease.id} is out of order, or beyond the clock of this group: try again later")
             if not limits.TTL_MS_LEAST <= lease.ttl_ms <= limits.TTL_MS_MOST:
                 raise Refused(f"no lease lasts {lease.ttl_ms} ms")
             last = lease.id
