@@ -231,6 +231,13 @@ def test_a_diverged_minority_is_named_with_the_positions_and_replaced() -> None:
     assert not replicas[1].diverged and roll(replicas, 20) == []
 
 
+def test_a_replica_whose_digest_raises_where_those_of_others_do_not_has_diverged() -> None:
+    replicas = dice(DICE, "abc")
+    replicas[1]._object.rolls.append(object())  # type: ignore[arg-type]  # no number: it cannot be encoded
+    judged, *_ = roll(replicas, 8)
+    assert judged.finding.diverged == ("b",)
+
+
 def test_without_a_majority_writes_stop_until_the_rest_agree() -> None:
     """SCENARIOS 35."""
     replicas = dice(DICE, "ab")

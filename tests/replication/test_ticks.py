@@ -11,8 +11,9 @@ from phalanx.lab.store import KEYS, StoreScenario
 from phalanx.model.clock import SECOND
 from phalanx.model.replicated import OUTSIDE, Context, command, query
 from phalanx.replication import entries
-from phalanx.replication.actions import SessionOpened, Ticked, TickFailed
+from phalanx.replication.actions import SessionOpened, Ticked
 from phalanx.replication.hosted import Hosted
+from phalanx.replication.inflight import HookFailed
 from phalanx.replication.objects import describe
 from phalanx.replication.replica import Replica
 from phalanx.sim.conditions import Conditions
@@ -94,9 +95,13 @@ def test_what_a_command_undoes_keeps_the_ticks_before_it() -> None:
 
 def test_a_tick_that_raises_is_undone_and_reported() -> None:
     replica, session = fuse()
+    told: list[HookFailed] = []
+    replica.told = told.append
     replica.deliver(delivered(2_000, entry(session, 1, 1, FUSE.invoke(Fuse.light, 100, True))))
-    assert TickFailed("Fuse.tick: RuntimeError: damp") in replica.deliver(delivered(2_100, TICK))
+    replica.deliver(delivered(2_100, TICK))
+    replica.deliver(delivered(2_200, TICK))
     assert (replica.object.burnt, replica.due_ms) == (0, 2_100)
+    assert told == [HookFailed("bank", "Fuse, tick()", "RuntimeError: damp", "it was undone")], "once"
 
 
 def test_both_hooks_or_none() -> None:

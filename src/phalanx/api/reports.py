@@ -14,7 +14,7 @@ from typing import Any
 from phalanx.group.config import Config
 from phalanx.model.machine import Note
 from phalanx.model.view import Group, Member, Name, View
-from phalanx.replication.inflight import ReplicaDiverged, SnapshotUnfaithful
+from phalanx.replication.inflight import HookFailed, ReplicaDiverged, SnapshotUnfaithful
 
 log = logging.getLogger("phalanx")
 
@@ -156,6 +156,8 @@ class Reports:
                 log.warning("%s the replicas had diverged; a majority agrees again, and writes go on", where)
             else:
                 log.error("%s the replicas diverged, and no majority agrees: its writes are stopped", where)
+        elif isinstance(what, HookFailed):
+            log.error("%s: group %s: %s raised %s; %s", self._name, what.group, what.where, what.error, what.effect)
         elif isinstance(what, SnapshotUnfaithful):
             text = "%s does not serve group %s: its state changes when it is saved and restored: %s"
             log.error(text, self._name, what.group, what.reason)

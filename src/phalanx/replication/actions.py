@@ -57,10 +57,4 @@ class Ticked(msgspec.Struct, frozen=True, gc=False):
     """This node's `entries.Tick` was ordered."""
 
 
-class TickFailed(msgspec.Struct, frozen=True, gc=False):
-    """The object's `tick`, or `recovered`, raised, at every replica, and was undone."""
-
-    text: str
-
-
-Action = Answered | Say | Judged | NotUnderstood | Ticked | TickFailed
+Action = Answered | Say | Judged | NotUnderstood | Ticked

@@ -40,7 +40,6 @@ from phalanx.replication.actions import (
     NotUnderstood,
     Say,
     Ticked,
-    TickFailed,
 )
 from phalanx.replication.feeds import Feeds
 from phalanx.replication.hosted import Hosted, Rounds, withdraw
@@ -83,15 +82,15 @@ class Gateway:
         self._me = me
         self._limits = limits
         self._session_limits = sessions
-        self._hosting = Hosting(me, sessions, audit_interval, limits.slice_bytes)
-        self._hosted = self._hosting.groups
         self._intake = Intake(limits)
+        self._out = Outbox(self._intake)
+        self._hosting = Hosting(me, sessions, audit_interval, limits.slice_bytes, self._out.failed)
+        self._hosted = self._hosting.groups
         self._feeds = Feeds()
         self._place = Place(me)
         self._rounds = Rounds(me.name, self._hosted)
         self._held: list[tuple[Waiter, Asked]] = []
         self._now = 0
-        self._out = Outbox(self._intake)
         self._taking = self._hosting.taking
 
     # --- what the node tells --------------------------------------------------------------------------------------
@@ -260,7 +259,7 @@ class Gateway:
                 self._out.note("gateway.founded", spec.name)
             case Rescued(group, fence) if group in self._hosted:
                 self._rounds.touch(group)
-                self._act(self._hosted[group], self._hosted[group].replica.rescued(fence))
+                self._hosted[group].replica.rescued(fence)
             case Restored(group) if self._hosting.kind(group, self._place.view) is not None:
                 self._restore(delivery)
             case BarrierReached(group, token) if group in self._hosted:
@@ -356,8 +355,6 @@ class Gateway:
                     self._judged(hosted, finding.since, finding.position, finding.diverged, bool(finding.agreed))
                 case Ticked():
                     hosted.ticking = False
-                case TickFailed(text):
-                    self._out.note("gateway.tick_failed", hosted.replica.group.spec.name, text)
                 case NotUnderstood(sender):
                     self._out.note("gateway.not_understood", str(sender))
 

@@ -3,6 +3,7 @@
 States that are given and taken in slices pass through here (`slicing`): the gateway deals with what waits in each turn.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from phalanx.model.clock import Stamp
@@ -18,6 +19,7 @@ from phalanx.model.events import (
 )
 from phalanx.model.view import Group, GroupId, GroupSpec, Member, View
 from phalanx.replication.hosted import Hosted
+from phalanx.replication.inflight import HookFailed
 from phalanx.replication.objects import ObjectType
 from phalanx.replication.outbox import Outbox
 from phalanx.replication.replica import Replica
@@ -26,10 +28,19 @@ from phalanx.replication.slicing import Giving, Taking
 
 
 class Hosting:
-    """See the module's text.  `audit_interval` 0: the usual one.  `slice_bytes`: of a state, in one turn."""
+    """See the module's text.  `audit_interval` 0: the usual one.  `slice_bytes`: of a state, in one turn.  `failed`: is
+    told of hooks that raise."""
 
-    def __init__(self, me: Member, limits: Limits, audit_interval: int, slice_bytes: int) -> None:
+    def __init__(
+        self,
+        me: Member,
+        limits: Limits,
+        audit_interval: int,
+        slice_bytes: int,
+        failed: Callable[[HookFailed], None],
+    ) -> None:
         self._me = me
+        self._failed = failed
         self._limits = limits
         self._audit: dict[str, int] = {"audit_interval": audit_interval} if audit_interval else {}
         self.kinds: dict[str, ObjectType[Any]] = {}
@@ -115,6 +126,7 @@ class Hosting:
     def _host(self, group: Group, now: int) -> Hosted:
         """A new replica takes the place of the one that there was, if any."""
         replica = Replica(self.kinds[group.spec.name], group, self._me, self._limits, **self._audit)
+        replica.told = self._failed
         hosted = self.groups[group.id] = Hosted(replica, now)
         self._ids[group.spec.name] = group.id
         return hosted

@@ -52,6 +52,19 @@ class ReplicaDiverged(NamedTuple):
     resumed: bool
 
 
+class HookFailed(NamedTuple):
+    """A delivery to the application: a hook of an object's class raised, which no caller waits for.  It is told once,
+    until the hook works again or raises something else.
+
+    where: class and hook.  error: what it raised.  effect: what is not done for it.
+    """
+
+    group: str
+    where: str
+    error: str
+    effect: str
+
+
 class SnapshotUnfaithful(NamedTuple):
     """A delivery to the application: the state that this node got by transfer changes when it is saved and restored,
     so its class cannot be replicated.  The node does not serve the group."""

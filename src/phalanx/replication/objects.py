@@ -190,7 +190,7 @@ class TickHook:
 
     def __init__(self, cls: type, name: str) -> None:
         self.where = f"{cls.__name__}.{name}"
-        self._name = name
+        self.name = name
         self.watcher: Watcher | None = None
         """As `Operation.watcher`."""
 
@@ -207,7 +207,7 @@ class TickHook:
 
     def perform(self, instance: Any, arguments: tuple[Any, ...], context: Context) -> Returned:
         """As `run`, unwatched."""
-        getattr(instance, self._name)(context, *arguments)
+        getattr(instance, self.name)(context, *arguments)
         return Returned(b"")
 
 

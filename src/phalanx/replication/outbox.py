@@ -6,7 +6,7 @@ from phalanx.model.events import Request
 from phalanx.model.machine import Output, Send
 from phalanx.model.view import Address
 from phalanx.replication.actions import Refusal, SessionOpened, Touched
-from phalanx.replication.inflight import Intake, Waiter
+from phalanx.replication.inflight import HookFailed, Intake, Waiter
 from phalanx.replication.messages import Acknowledged, Declined, Opened, Reason
 
 Settled: TypeAlias = SessionOpened | Touched | Refusal
@@ -43,6 +43,11 @@ class Outbox:
         """Tell whoever waits that it is not done here."""
         cluster = waiter.cluster if reason is Reason.LOST else 0
         self.answer(waiter, Declined(waiter.request, reason, text, endpoints, cluster))
+
+    def failed(self, fault: HookFailed) -> None:
+        """A hook of a class raised: whoever looks after the node is told."""
+        self.deliveries.append(fault)
+        self.note("gateway.hook_failed", fault.group, fault.where, fault.error)
 
     def note(self, what: str, *detail: Any) -> None:
         """Something happened."""

@@ -13,7 +13,7 @@ operation, types and arguments are understood; each of these is judged alike by 
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from msgspec.structs import astuple
@@ -33,23 +33,27 @@ from phalanx.replication.actions import (
     Say,
     SessionOpened,
     Ticked,
-    TickFailed,
     Touched,
 )
 from phalanx.replication.audit import AUDIT_INTERVAL, Audit
 from phalanx.replication.entries import UNREADABLE, Close, Open, Report, Run, Tick, Touch
+from phalanx.replication.inflight import HookFailed
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import ObjectType, Operation, OversizedResult, TickHook, UnencodableResult
 from phalanx.replication.outcome import Outcome, Returned, raised
 from phalanx.replication.saving import Counters, Restoration
 from phalanx.replication.session import LIMITS, Limits
 from phalanx.replication.sessions import FRESH, Sessions, Verdict
-from phalanx.replication.state import DIGEST_BYTES
+from phalanx.replication.state import DIGEST_BYTES, Digest, HookError
 from phalanx.replication.undo import Undo
 
 T = TypeVar("T")
 
 _REASONS = {Verdict.UNKNOWN: Reason.EXPIRED, Verdict.SETTLED: Reason.SETTLED, Verdict.WINDOW: Reason.WINDOW}
+
+
+def _told_nobody(_: HookFailed) -> None:
+    """Nobody looks after it."""
 
 
 class Replica(Generic[T]):
@@ -71,7 +75,11 @@ class Replica(Generic[T]):
         self._limits = limits
         self._audit_interval = audit_interval
         self._object = kind.state.create()
-        self._undo = Undo(kind, self._object) if kind.undoes else None
+        self.told: Callable[[HookFailed], None] = _told_nobody
+        """Is told of hooks that raise."""
+        self._failing: dict[str, str] = {}
+        """Those that do, and what they raise."""
+        self._undo = Undo(kind, self._object, self._saving_failed) if kind.undoes else None
         self._sessions = Sessions(limits)
         self._audit = Audit(interval=audit_interval, due=audit_interval)
         self.position = 0
@@ -122,7 +130,7 @@ class Replica(Generic[T]):
         audit = self._audit
         due_ms = self.due_ms
         if due_ms is not None and due_ms <= wall_ms(self.stamp):
-            actions += self._tick()
+            self._tick()
         for payload in delivered.payloads:
             self.position += 1
             self._token = max(self._token + 1, self.stamp)
@@ -219,15 +227,27 @@ class Replica(Generic[T]):
     @property
     def due_ms(self) -> int | None:
         """The ordered time from which on the object wants to be ticked, in milliseconds since the epoch; None: never."""
-        due: int | None = self._object.due_ms() if self.kind.tick else None  # type: ignore[attr-defined]  # it has both hooks
+        if self.kind.tick is None:
+            return None
+        try:
+            due: int | None = self._object.due_ms()  # type: ignore[attr-defined]  # it has both hooks
+            if due is not None and not isinstance(due, int):
+                raise TypeError(f"it must return an int or None, not {type(due).__name__}")
+        except MemoryError:
+            raise
+        except (Exception, SystemExit) as error:
+            self._failed("due_ms()", error, "time does not pass for it")
+            return None
+        if self._failing:
+            self._failing.pop("due_ms()", None)
         return due
 
-    def _tick(self) -> list[Action]:
+    def _tick(self) -> None:
         assert self.kind.tick is not None
         self._token = max(self._token + 1, self.stamp)
-        return self._hook(self.kind.tick)
+        self._hook(self.kind.tick)
 
-    def _hook(self, hook: TickHook) -> list[Action]:
+    def _hook(self, hook: TickHook) -> None:
         """Call it; if it raises, the state is as before."""
         context = self._context("")
         try:
@@ -237,10 +257,11 @@ class Replica(Generic[T]):
         except (Exception, SystemExit) as error:
             if self._undo is not None:
                 self._object = self._undo.before()
-            return [TickFailed(f"{hook.where}: {type(error).__name__}: {error}")]
+            self._failed(f"{hook.name}()", error, "it was undone")
+            return
+        self._failing.pop(f"{hook.name}()", None)
         if self._undo is not None:
             self._undo.succeeded(hook, b"", context, self._object)
-        return []
 
     # --- recoveries ------------------------------------------------------------------------------------------------
 
@@ -248,14 +269,15 @@ class Replica(Generic[T]):
         """Fencing tokens that come are above that."""
         self._token = max(self._token, at)
 
-    def rescued(self, fence: Stamp) -> list[Action]:
+    def rescued(self, fence: Stamp) -> None:
         """What was applied so far is what one node's log held when an operator had the cluster go on with that.  Others
         may have acknowledged something else, so what is given out from here on (tokens, ids of sessions) is above all
         that they can have given out, and nobody goes on with a session of before."""
         self.fence(fence)
         self._token += 1
         self._sessions.forget()
-        return self._hook(self.kind.recovered) if self.kind.recovered is not None else []
+        if self.kind.recovered is not None:
+            self._hook(self.kind.recovered)
 
     # --- reads ----------------------------------------------------------------------------------------------------
 
@@ -293,7 +315,13 @@ class Replica(Generic[T]):
         """An audit begins here.  Learners' multicasts wait for their promotion, and one host has nobody to ask."""
         if self._me.name not in self.group.hosts or len(self.group.hosts) < 2:
             return []
-        state = self.kind.state.digest(self._object)
+        try:
+            state = self.kind.state.digest(self._object)
+        except HookError as error:
+            self._failed(error.hook, error.error, "audits do not compare its state")
+            state = Digest(type(error.error).__name__.encode(), 0)  # who has none where others do has diverged
+        else:
+            self._failing.pop(self.kind.state.digester, None)
         parts = state.value + self._replies.to_bytes(4, "big")
         digest = hashlib.blake2b(parts, digest_size=DIGEST_BYTES).digest()
         return [Say(entries.encode(Report(self.position, digest, state.cost)))]
@@ -309,9 +337,23 @@ class Replica(Generic[T]):
 
     def slices(self, size: int) -> Iterator[bytes]:
         """All that the next entries depend on, as it is when the first slice is taken, in slices of about `size` bytes
-        (see `saving`).  To be closed if the rest is not wanted."""
+        (see `saving`).  To be closed if the rest is not wanted.  Raises `HookError`."""
         counters = Counters(self.position, self.stamp, self._token, self._replies, self._view, self._between_ms)
-        return saving.slices(self.kind, self._object, self._sessions, counters, self._audit, size)
+        try:
+            yield from saving.slices(self.kind, self._object, self._sessions, counters, self._audit, size)
+        except HookError as error:
+            self._saving_failed(error)
+            raise
+        self._failing.pop(self.kind.state.saver, None)
+
+    def _saving_failed(self, error: HookError) -> None:
+        self._failed(error.hook, error.error, "its state cannot be saved: nobody can learn it, and no log is shortened")
+
+    def _failed(self, hook: str, error: BaseException, effect: str) -> None:
+        text = f"{type(error).__name__}: {error}"
+        if self._failing.get(hook) != text:
+            self._failing[hook] = text
+            self.told(HookFailed(self.group.spec.name, f"{self.kind.name}, {hook}", text, effect))
 
     def restoration(self) -> Restoration[T]:
         """What takes the slices of another replica, for `restore`.  Meanwhile this one goes on as it is."""
@@ -323,5 +365,5 @@ class Replica(Generic[T]):
         counters, self._audit = restoration.finish()
         self.position, self.stamp, self._token, self._replies, self._view, self._between_ms = counters
         self._object, self._sessions = restoration.object, restoration.sessions
-        self._undo = Undo(self.kind, self._object) if self.kind.undoes else None
+        self._undo = Undo(self.kind, self._object, self._saving_failed) if self.kind.undoes else None
         self._diverged = False

@@ -30,6 +30,7 @@ from phalanx.replication.objects import ObjectType
 from phalanx.replication.replica import Replica
 from phalanx.replication.saving import Restoration
 from phalanx.replication.session import Limits
+from phalanx.replication.state import HookError
 
 GIVE_GAP_NS = 4 * MILLISECOND
 """From one slice that is given to the next at least, so that what else there is to do has the larger part of the time."""
@@ -62,7 +63,10 @@ class Giving:
         if replica is None:
             return SnapshotTaken(asked.group, asked.token, None)
         slices = replica.slices(self._size)
-        self._given[asked.token] = asked.group, next(slices), slices
+        try:
+            self._given[asked.token] = asked.group, next(slices), slices
+        except HookError:  # which the replica has told
+            return SnapshotTaken(asked.group, asked.token, None)
         return self._next(asked, now)
 
     def act(self, now: int) -> list[SnapshotTaken]:
@@ -77,7 +81,11 @@ class Giving:
         if found is None:
             return SnapshotTaken(asked.group, asked.token, None)
         group, data, slices = found
-        following = next(slices, None)
+        try:
+            following = next(slices, None)
+        except HookError:
+            del self._given[asked.token]
+            return SnapshotTaken(group, asked.token, None)
         if following is None:
             del self._given[asked.token]
         else:

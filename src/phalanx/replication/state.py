@@ -11,7 +11,7 @@ equal.  A class with hooks can add `digest(self) -> bytes` if its snapshots are 
 """
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, get_origin, get_type_hints
 
 import msgspec
@@ -23,8 +23,20 @@ T = TypeVar("T")
 
 DIGEST_BYTES = 16
 
+ENCODING = "the encoding of its fields"
+"""What saves a class without hooks."""
+
 SLICE_BYTES = 256 << 10
 """Of a state that is saved whole though its class has slices."""
+
+
+class HookError(Exception):
+    """What saves or digests a state raised: `__cause__` has what.  hook: the name of the class's method, or in words."""
+
+    def __init__(self, hook: str, error: BaseException) -> None:
+        super().__init__(f"{hook} raised {type(error).__name__}: {error}")
+        self.hook = hook
+        self.error = error
 
 
 class Digest(NamedTuple):
@@ -42,10 +54,12 @@ class StateCodec(Generic[T]):
         self._hooked = _has_both(cls, "snapshot", "restore")
         self._sliced = _has_both(cls, "snapshot_slices", "restore_slice")
         self._own_digest: Callable[[T], bytes] | None = getattr(cls, "digest", None)
+        self.saver = "snapshot()" if self._hooked else "snapshot_slices()" if self._sliced else ENCODING
         if self._hooked and self._sliced:
             raise ConfigurationError(f"{cls.__name__} has both snapshot() and snapshot_slices(): it needs one of them")
         if self._sliced and self._own_digest is None:
             raise ConfigurationError(f"{cls.__name__} has snapshot_slices(), so it needs a digest() that is cheap")
+        self.digester = "digest()" if self._own_digest is not None else self.saver
         self._fields = () if self._hooked or self._sliced else _fields(cls)
         fields = ", ".join(f"{name}: {kind}" for name, kind in self._spellings())
         self.spelled = "hooks" if self._hooked else "slices" if self._sliced else fields
@@ -64,17 +78,19 @@ class StateCodec(Generic[T]):
 
     def slices(self, instance: T, size: int) -> Generator[bytes, None, None]:
         """The state as it is when the first slice is taken: for a class with slices those, of about `size` bytes each,
-        while commands go on; for any other the whole state, in one."""
+        while commands go on; for any other the whole state, in one.  Raises `HookError`."""
         if not self._sliced:
             yield self.snapshot(instance)
             return
-        found = iter(instance.snapshot_slices(size))  # type: ignore[attr-defined]  # it has the hook: see __init__
+        found: Iterator[bytes] | None = None
         try:
+            found = iter(instance.snapshot_slices(size))  # type: ignore[attr-defined]  # it has the hook: see __init__
             for data in found:
-                assert isinstance(data, bytes), f"{self._cls.__name__}.snapshot_slices() must yield bytes"
-                yield data
+                yield self._bytes(data)
+        except Exception as error:
+            raise self._failed(self.saver, error) from error
         finally:
-            if hasattr(found, "close"):
+            if found is not None and hasattr(found, "close"):
                 found.close()
 
     def restore_slice(self, instance: T, data: bytes) -> None:
@@ -89,14 +105,15 @@ class StateCodec(Generic[T]):
                 setattr(instance, name, getattr(state, name))
 
     def snapshot(self, instance: T) -> bytes:
-        """The whole state."""
-        if self._sliced:
-            return self._encoder.encode(list(self.slices(instance, SLICE_BYTES)))
-        if self._hooked:
-            data = instance.snapshot()  # type: ignore[attr-defined]  # it has the hook: see __init__
-            assert isinstance(data, bytes), f"{self._cls.__name__}.snapshot() must return bytes"
-            return data
-        return self._encoder.encode(self._values(instance))
+        """The whole state.  Raises `HookError`."""
+        try:
+            if self._sliced:
+                return self._encoder.encode(list(self.slices(instance, SLICE_BYTES)))
+            if self._hooked:
+                return self._bytes(instance.snapshot())  # type: ignore[attr-defined]  # it has the hook: see __init__
+            return self._encoder.encode(self._values(instance))
+        except (Exception, SystemExit) as error:
+            raise self._failed(self.saver, error) from error
 
     def restore(self, data: bytes) -> T:
         """A new instance with the state of a `snapshot`.  Raises `msgspec.DecodeError` if the bytes are no such state."""
@@ -106,7 +123,13 @@ class StateCodec(Generic[T]):
         return instance
 
     def digest(self, instance: T) -> Digest:
-        """A fingerprint of the state, equal for equal states."""
+        """A fingerprint of the state, equal for equal states.  Raises `HookError`."""
+        try:
+            return self._digest(instance)
+        except (Exception, SystemExit) as error:
+            raise self._failed(self.digester, error) from error
+
+    def _digest(self, instance: T) -> Digest:
         if self._own_digest is not None:
             data = self._own_digest(instance)
             return Digest(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest(), len(data))
@@ -128,15 +151,31 @@ class StateCodec(Generic[T]):
             twin = self.restore(self.snapshot(instance))
             same = self.digest(twin).value == self.digest(instance).value
         except Exception as error:
-            raise ConfigurationError(f"{name}: the initial state cannot be saved and restored: {error!r}") from error
+            raise ConfigurationError(
+                f"{name}: the initial state cannot be saved and restored: {_shown(error)}"
+            ) from error
         if not same:
             raise ConfigurationError(f"{name}: the initial state changes when it is saved and restored")
+
+    def _bytes(self, data: object) -> bytes:
+        if not isinstance(data, bytes):
+            raise TypeError(f"it must give bytes, not {type(data).__name__}")
+        return data
+
+    @staticmethod
+    def _failed(hook: str, error: BaseException) -> BaseException:
+        """What to raise for it: if there is no memory, it is this process that failed, and not the hook."""
+        return error if isinstance(error, HookError | MemoryError) else HookError(hook, error)
 
     def _values(self, instance: T) -> msgspec.Struct:
         return self._struct(*[getattr(instance, name) for name, _ in self._fields])
 
     def _spellings(self) -> list[tuple[str, str]]:
         return [(name, contract.spell(kind, f"{self._cls.__name__}.{name}")) for name, kind in self._fields]
+
+
+def _shown(error: Exception) -> str:
+    return str(error) if isinstance(error, HookError) else repr(error)
 
 
 def _has_both(cls: type, save: str, restore: str) -> bool:

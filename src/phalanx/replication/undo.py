@@ -6,14 +6,17 @@ commands that succeeded since; the state before the failed command is the checkp
 success costs appending its arguments; a new checkpoint is due once the journal has cost about as much as one, so it is
 paid off in advance; a failure costs one decoding of the state, the journal's commands, and one encoding.
 
-Running commands again is right because they are deterministic; those that are not are what audits find.  Arguments are
-kept encoded, since a command may put the decoded ones into the state.
+Running commands again is right because they are deterministic; those that are not are what audits find.  Where a state
+cannot be saved any more, the last checkpoint stands, and the journal grows until it can.  Arguments are kept encoded,
+since a command may put the decoded ones into the state.
 """
 
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from phalanx.model.replicated import Context
 from phalanx.replication.objects import ObjectType, Operation, TickHook, UnencodableResult
+from phalanx.replication.state import HookError
 
 T = TypeVar("T")
 
@@ -27,8 +30,12 @@ JOURNAL_BYTES = 1 << 20
 class Undo(Generic[T]):
     """A checkpoint and what happened since."""
 
-    def __init__(self, kind: ObjectType[T], instance: T) -> None:
+    def __init__(self, kind: ObjectType[T], instance: T, failed: Callable[[HookError], None]) -> None:
+        """`failed`: is told if no checkpoint can be made.  Raises `HookError` if that is so now."""
         self._kind = kind
+        self._failed = failed
+        self._patience = 1
+        """How much longer than usual it is until the next checkpoint, since the last one failed."""
         self._journal: list[tuple[Operation | TickHook, bytes, Context]] = []
         self._bytes = 0
         self._checkpoint = kind.state.snapshot(instance)
@@ -37,7 +44,7 @@ class Undo(Generic[T]):
         """The command was run and left `instance` as it is."""
         self._journal.append((operation, arguments, context))
         self._bytes += len(arguments)
-        scale = max(1, len(self._checkpoint) // JOURNAL_BYTES)
+        scale = max(1, len(self._checkpoint) // JOURNAL_BYTES) * self._patience
         if len(self._journal) >= JOURNAL_COMMANDS * scale or self._bytes >= JOURNAL_BYTES * scale:
             self._take(instance)
 
@@ -53,6 +60,12 @@ class Undo(Generic[T]):
         return instance
 
     def _take(self, instance: T) -> None:
-        self._checkpoint = self._kind.state.snapshot(instance)
+        try:
+            self._checkpoint = self._kind.state.snapshot(instance)
+        except HookError as error:  # the last one and the journal are as good, only longer
+            self._patience *= 2
+            self._failed(error)
+            return
+        self._patience = 1
         self._journal.clear()
         self._bytes = 0
