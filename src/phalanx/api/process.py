@@ -93,7 +93,7 @@ class Process:
         """Classes that have been described: handles may be made for every request."""
         self._client: Client | None = None
         self._refusals = refusals
-        self._reports = Reports(config, storage.votes.view if storage.votes is not None else None, explain)
+        self._reports = Reports(config.name, lambda: self._node.group.waiting.text, explain)
         self.on_notes: Callable[[Note], None] | None = None
         """Called with every note of the machine, for metrics and displays."""
 

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from phalanx.group.config import Config
 from phalanx.model.machine import Note
 from phalanx.model.view import Group, Member, Name, View
 from phalanx.replication.inflight import HookFailed, ReplicaDiverged, SnapshotUnfaithful
@@ -26,12 +25,11 @@ AGAIN_S = 60.0
 
 
 class Reports:
-    """Of one process.  `last`: the view that its vote file has.  `explain`: why others cannot be reached."""
+    """Of the process of that name.  `waits`: what it waits for; `explain`: why others cannot be reached."""
 
-    def __init__(self, config: Config, last: View | None, explain: Callable[[], str]) -> None:
-        self._name = config.name
-        self._config = config
-        self._last = last
+    def __init__(self, name: Name, waits: Callable[[], str], explain: Callable[[], str]) -> None:
+        self._name = name
+        self._waits_for = waits
         self._explain = explain
         self._view: View | None = None
         self._suspects: tuple[Name, ...] = ()
@@ -66,16 +64,6 @@ class Reports:
         log.warning("%s is in no view: it %s%s", self._name, self._waits_for(), f" ({why})" if why else "")
         self._wait(AGAIN_S)
 
-    def _waits_for(self) -> str:
-        if self._last is not None and self._last.id > 0:
-            view = f"view {self._last.id} ({_names(self._last.members)})"
-            return f"waits for a quorum of {view}, or for a member to let it in"
-        if self._config.peers:
-            return (
-                f"waits for all founders: {', '.join(f'{name} at {address}' for name, address in self._config.peers)}"
-            )
-        return f"asks to be let in at {', '.join(self._config.seeds)}"
-
     def close(self) -> None:
         """Tell of no more waiting."""
         if self._timer is not None:
@@ -99,7 +87,6 @@ class Reports:
         """It is in that view."""
         self.close()
         before, self._view = self._view, view
-        self._last = view
         self._refused.clear()
         who = _names(view.members) + (f", learning: {_names(view.learners)}" if view.learners else "")
         if before is None:

@@ -85,3 +85,6 @@ def _show(answers: dict[str, Status | None]) -> None:
         print_whole(waiting)
     for refusal in sorted(refusals):
         typer.echo(refusal)
+    for s in answers.values():
+        if s is not None and s.waits:
+            typer.echo(f"{s.node} {s.waits}")

@@ -41,6 +41,7 @@ from phalanx.group.ranges import fault_in_member, fault_in_spec
 from phalanx.group.reads import Reads
 from phalanx.group.succession import Succession, superseded_text
 from phalanx.group.transfer import Transfer
+from phalanx.group.waiting import Waiting, waiting
 from phalanx.model.clock import Instant
 from phalanx.model.events import (
     Barrier,
@@ -121,6 +122,11 @@ class GroupMachine:
     @property
     def is_excluded(self) -> bool:
         return self._core.excluded
+
+    @property
+    def waiting(self) -> Waiting:
+        """What it waits for, if it cannot act."""
+        return waiting(self._core, self._membership.refused, self._membership.leaving)
 
     @property
     def suspects(self) -> frozenset[Name]:

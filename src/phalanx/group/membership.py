@@ -33,6 +33,8 @@ class Membership:
         self._wish_at = core.now.mono
         self._wish_pause = core.timing.resend_after
         self._probation = Probation(core.timing)
+        self.refused = ""
+        """Why this node was not let in, as it was told last."""
 
     # --- what is absorbed
 
@@ -137,6 +139,7 @@ class Membership:
         """`least` is taken up by the machine before this; else we go on trying, more slowly."""
         if message.member == self.core.me and self.core.view is None and not message.least:
             self._wish_pause = min(self._wish_pause * 2, 32 * self.core.timing.resend_after)
+            self.refused = message.reason
             self.core.out.deliveries.append(Refusal(message.reason))
 
     def on_refuse_host(self, message: RefuseHost) -> None:

@@ -61,14 +61,21 @@ class Status(msgspec.Struct, frozen=True):
     disk: str = "ample"
     """The room on the answering node's disk: "ample", "low" (its reserve is touched: it takes no more batches of durable
     groups than it must), or "full" (its log refuses records)."""
+    waits: str = ""
+    """What the answering node waits for, if it cannot act or is no full member: in words, to follow its name."""
+    missing: tuple[Name, ...] = ()
+    """Of the members of the view that it is in, or votes in, or of the founders: those of which it hears nothing."""
+    asks: tuple[Address, ...] = ()
+    """Where it asks to be let in."""
 
 
 def status_of(group: GroupMachine) -> Status:
     """What that machine would say now."""
     view, me = group.view, group.me
+    waits = group.waiting
     disk = group.short.get(me.name, Space.AMPLE).name.lower()
     if view is None:
-        return Status(me.name, me.address, me.incarnation, "out", "", -1, (), (), (), 0, False, (), (), disk)
+        return Status(me.name, me.address, me.incarnation, "out", "", -1, (), (), (), 0, False, (), (), disk, *waits)
     state = "learner" if view.rank(me.name) < 0 else "fenced" if group.is_fenced else "member"
     groups = tuple(
         GroupStatus(
@@ -101,4 +108,5 @@ def status_of(group: GroupMachine) -> Status:
         groups,
         tuple(SuspendedStatus(s.group.spec.name, s.group.id, s.group.hosts) for s in view.suspended),
         disk,
+        *waits,
     )
