@@ -12,7 +12,6 @@ import pytest
 from phalanx.api import reports
 from phalanx.api.joining import join
 from phalanx.api.local import Cluster
-from phalanx.group.config import Config
 from phalanx.model.clock import SECOND
 from phalanx.model.view import Group, GroupSpec, Member, View
 from phalanx.replication.inflight import ReplicaDiverged
@@ -20,8 +19,6 @@ from phalanx.runtime.loop import run
 from tests.api.cluster import PATIENCE_S, TIMING
 from tests.api.test_arguments import Counter, among
 from tests.api.test_unreachable import free_port
-
-
 
 PATIENT = msgspec.structs.replace(TIMING, demote_after=30 * SECOND)
 """Nobody is demoted on a busy machine: what is told then is in other words."""
@@ -133,9 +130,7 @@ def test_a_node_that_comes_back_alone_says_for_which_view(
 
     run(three())
     caplog.clear()
-    waits(
-        caplog, monkeypatch, r"it waits for a quorum of its last view, \d+ \(b c a\): missing b and c", data=tmp_path
-    )
+    waits(caplog, monkeypatch, r"it waits for a quorum of its last view, \d+ \(b c a\): missing b and c", data=tmp_path)
 
 
 def test_being_refused_is_told_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:

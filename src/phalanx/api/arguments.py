@@ -8,6 +8,7 @@ from phalanx.errors import ConfigurationError
 from phalanx.group.ranges import is_name
 from phalanx.model.view import Address, Name
 from phalanx.runtime.connection import is_address
+from phalanx.runtime.transport import is_everywhere
 
 
 def bytes_of(data: Any, what: str) -> bytes:
@@ -62,6 +63,16 @@ def peers_of(given: Iterable[Any]) -> tuple[tuple[Name, Address], ...]:
             raise TypeError(f"peers are pairs of a name and an address, not {peer!r}")
         peers.append((node_name(peer[0]), address_of(peer[1])))
     return tuple(peers)
+
+
+def dialled_at(advertise: Any) -> tuple[str, int]:
+    """Host and port that others are to dial.  Raises as `address_of`, and for one that stands for all interfaces."""
+    host, port = place_of(address_of(advertise))
+    if is_everywhere(host):
+        raise ConfigurationError(
+            f"nobody can dial {advertise}: advertise an address of this machine, or one that leads to it"
+        )
+    return host, port
 
 
 def place_of(listen: Any) -> tuple[str, int]:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from phalanx.api.arguments import addresses_of, node_name, peers_of, place_of
+from phalanx.api.arguments import addresses_of, dialled_at, node_name, peers_of, place_of
 from phalanx.api.hosted import Objects, hosted_of
 from phalanx.api.process import Process
 from phalanx.api.storage import open_storage
@@ -20,10 +20,10 @@ LEAVE_S = 5.0
 """How long a node that cannot host its objects takes to leave: many view changes."""
 
 
-async def _listening(listen: Address, credentials: Credentials | None) -> TcpTransport:
+async def _listening(listen: Address, advertise: Address | None, credentials: Credentials | None) -> TcpTransport:
     host, port = place_of(listen)
     try:
-        return await TcpTransport.listen(host, port, tls=credentials)
+        return await TcpTransport.listen(host, port, advertise=advertise, tls=credentials)
     except OSError as error:
         raise type(error)(error.errno, f"cannot listen at {listen}: {error.strerror}") from error
 
@@ -33,6 +33,7 @@ async def join(
     name: Name,
     *,
     listen: Address = "127.0.0.1:0",
+    advertise: Address | None = None,
     seeds: Sequence[Address] = (),
     peers: Sequence[tuple[Name, Address]] = (),
     bootstrap: bool = False,
@@ -44,7 +45,9 @@ async def join(
 ) -> AsyncIterator[Process]:
     """Be a node of a cluster while the block runs, and leave it politely at its end (on an error: just stop).
 
-    name: unique in the cluster.  listen: where others reach this node; port 0 takes any free one.
+    name: unique in the cluster.  listen: where this node listens; port 0 takes any free one.
+    advertise: where others reach it, if that is another address: it listens on all interfaces (0.0.0.0, ::), or is in a
+        container or behind NAT, and its port is forwarded.
     seeds: addresses of members to ask to be let in.
     peers: names and addresses of all founders, this node among them: together they found the cluster, if none of them
         has been in one before.  bootstrap: found it alone.
@@ -61,13 +64,13 @@ async def join(
     `DataDirectoryInUse` and `DamagedVoteFile`; `Refused` if one of the objects is another one in the cluster: of another
     version of the class, or with other settings.
     """
-    host, _ = place_of(listen)
+    host, _ = place_of(listen) if advertise is None else dialled_at(advertise)
     node_name(name)
     seeds, peers = addresses_of(seeds, "seeds"), peers_of(peers)
     if bootstrap and peers:
         raise ConfigurationError("bootstrap founds a cluster alone: give no peers")
-    if peers and (name, listen) not in peers:
-        raise ConfigurationError(f"{name} at {listen} is not among the founding peers {list(peers)}")
+    if peers and (name, advertise or listen) not in peers:
+        raise ConfigurationError(f"{name} at {advertise or listen} is not among the founding peers {list(peers)}")
     hosted = {each: hosted_of(each, what) for each, what in (objects or {}).items()}
     if not isinstance(timing, Timing) or not isinstance(limits, Limits):
         raise TypeError("timing is a phalanx.Timing, and limits are phalanx.Limits")
@@ -83,7 +86,7 @@ async def join(
             raise ConfigurationError("a durable object needs a data directory")
         if not (peers or seeds or bootstrap or storage.votes is not None):
             raise ConfigurationError("say how to begin: seeds to join, peers to found with, or bootstrap")
-        transport = await _listening(listen, credentials)
+        transport = await _listening(listen, advertise, credentials)
         if bootstrap:
             peers = ((name, transport.address),)
         config = Config(name, transport.address, seeds, peers, (), timing, limits)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phalanx.runtime.credentials import Credentials
-from phalanx.runtime.transport import EVERYWHERE
+from phalanx.runtime.transport import is_everywhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class TLS:
     authorities: Path | str
 
     def credentials(self, host: str = "") -> Credentials:
-        """The files, read and checked; `host`: where this process listens, empty for a client.  For Phalanx itself.
+        """The files, read and checked; `host`: where others reach this process, empty for a client.  For Phalanx itself.
         Raises `ConfigurationError`."""
         host = host.removeprefix("[").removesuffix("]")
-        named = "" if host in EVERYWHERE else host  # where nobody can be dialled: `join` refuses it
+        named = "" if is_everywhere(host) else host  # where nobody can be dialled: `join` refuses it
         return Credentials(Path(self.certificate), Path(self.key), Path(self.authorities), host=named)

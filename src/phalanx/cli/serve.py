@@ -24,7 +24,10 @@ from phalanx.services.store.kv import KV
 
 def serve(
     name: Annotated[str, typer.Option(help="The node's name, unique in the cluster.")],
-    listen: Annotated[str, typer.Option(help="HOST:PORT where others reach this node.")] = "127.0.0.1:7400",
+    listen: Annotated[str, typer.Option(help="HOST:PORT where this node listens.")] = "127.0.0.1:7400",
+    advertise: Annotated[
+        str | None, typer.Option(help="HOST:PORT where others reach this node, if it is not --listen.")
+    ] = None,
     seed: Annotated[list[str] | None, typer.Option(help="HOST:PORT of a member to ask; may be given again.")] = None,
     peer: Annotated[
         list[str] | None, typer.Option(help="NAME=HOST:PORT of each founder, this node included; all must be there.")
@@ -65,6 +68,7 @@ def serve(
         joining = join(
             name,
             listen=listen,
+            advertise=advertise,
             seeds=seed or [],
             peers=peers,
             bootstrap=bootstrap,
@@ -72,7 +76,7 @@ def serve(
             limits=Limits() if reserve_mib is None else Limits(reserve=reserve_mib << 20),
             timing=timing_of(suspect_after_ms),
             objects={"KV": Hosted(KV, lease_ms, durable, min_copies)},
-            tls=tls_of(tls, listen.rpartition(":")[0]),
+            tls=tls_of(tls, (advertise or listen).rpartition(":")[0]),
         )
         raise_limit()
         run(_serve(joining))

@@ -14,6 +14,7 @@ listens at an address shows a certificate of a member at that host; one that is 
 """
 
 import asyncio
+import ipaddress
 import logging
 import secrets
 import socket
@@ -47,8 +48,13 @@ STRANGERS_MAX = 1_000
 
 LISTEN_BACKLOG = 1024
 
-EVERYWHERE = frozenset({"", "0.0.0.0", "::"})
-"""Hosts that stand for all interfaces."""
+
+def is_everywhere(host: str) -> bool:
+    """It stands for all interfaces, so nobody can dial it."""
+    try:
+        return not host or ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False  # a name
 
 
 class TcpTransport:
@@ -112,14 +118,15 @@ class TcpTransport:
 
         Raises OSError if the port is taken, ConfigurationError if others could not dial the address.
         """
-        if advertise is None and host in EVERYWHERE:
-            raise ConfigurationError("a node that listens on all interfaces must say which address others dial")
         if advertise is not None and not is_address(advertise):
             raise ConfigurationError(f"{advertise!r} is no address; one looks like host:port or [::1]:port")
         infos = await asyncio.get_running_loop().getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, kind, protocol, _, place = infos[0]
+        if advertise is None and is_everywhere(str(place[0])):
+            text = f"{host} stands for all interfaces of this machine: say which address others are to dial (advertise)"
+            raise ConfigurationError(text)
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
