@@ -29,10 +29,10 @@ class Refused(NotHappened):
 
 
 class WrongCluster(NotHappened):
-    """All nodes at a client's endpoints are of another cluster than the one that it was served by so far: that was
-    founded anew, perhaps by a node that lost its data, or addresses are wrong.  Nothing has happened.  What the client
-    knows of the first cluster (revisions, locks, leases) means nothing in the other; whoever wants that one connects
-    anew."""
+    """All nodes at a client's endpoints are of another cluster than the one that it was served by so far, or that its
+    program named (`connect(cluster=...)`): that was founded anew, perhaps by a node that lost its data, or addresses are
+    wrong.  Nothing has happened.  What the client knows of the first cluster (revisions, locks, leases) means nothing in
+    the other; whoever wants that one connects anew."""
 
 
 class ClusterRecovered(NotHappened):

@@ -252,6 +252,22 @@ def test_a_program_that_reads_a_durable_group_is_told() -> None:
     run(story())
 
 
+def test_a_client_that_names_a_cluster_that_was_recovered_is_told_and_then_served() -> None:
+    async def story(cluster: Cluster, client: Client) -> None:
+        await client.kv().put(b"key", b"value")
+        known = client.cluster
+        await without_c(cluster)
+        await all_gone(cluster)
+        await recover(cluster)
+        late = Client(("c",), cluster._network.client(), PATIENCE_S, cluster=known)
+        with pytest.raises(ClusterRecovered):
+            await late.kv().get(b"key")
+        assert await late.kv().get(b"key") is not None and late.cluster == "beef"
+        await late.close()
+
+    in_a_durable_cluster(story)
+
+
 async def take(tickets: "Replicated[Tickets]") -> int:
     return await tickets.call(Tickets.take)
 

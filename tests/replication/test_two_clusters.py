@@ -336,4 +336,4 @@ def test_a_node_answers_clients_of_its_cluster_and_of_those_that_it_comes_from()
     assert not place.is_foreign(FIRST), "it is in no cluster yet, and serves nobody"
     place.view = msgspec.structs.replace(view("a"), cluster=RECOVERED, lineage=(FIRST,))
     assert [place.is_foreign(cluster) for cluster in (0, RECOVERED, FIRST, SECOND_ONE)] == [False, False, False, True]
-    assert place.stranger(SECOND_ONE) == f"{A} is of cluster c, and this client was served by cluster b"
+    assert place.stranger(SECOND_ONE) == f"{A} is of cluster c, and this client belongs to cluster b"

@@ -48,6 +48,19 @@ def address_of(address: Any) -> Address:
     return address
 
 
+def cluster_of(cluster: Any) -> int:
+    """The id of a cluster, from its digits; 0 if there are none.  Raises `ConfigurationError`, and `TypeError`."""
+    if not isinstance(cluster, str):
+        raise TypeError(f"the id of a cluster is a str like 'c3b3c638e2ca5b', not {type(cluster).__name__}")
+    try:
+        found = int(cluster or "0", 16)
+    except ValueError:
+        found = -1
+    if cluster and not 0 < found < 1 << 64:
+        raise ConfigurationError(f"{cluster!r} is no id of a cluster; one looks like 'c3b3c638e2ca5b'")
+    return found
+
+
 def addresses_of(given: Iterable[Any], what: str) -> tuple[Address, ...]:
     """Several of them.  Raises as `address_of`, and `TypeError` for one text instead of a sequence."""
     if isinstance(given, str):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 import msgspec
 
-from phalanx.api.arguments import addresses_of
+from phalanx.api.arguments import addresses_of, cluster_of
 from phalanx.api.backup.format import Backup
 from phalanx.api.backup.restoring import restore
 from phalanx.api.backup.taking import take
@@ -64,11 +64,12 @@ class Client:
         transport: Transport,
         timeout_s: float = TIMEOUT_S,
         explain: Callable[[], str] = str,
+        cluster: str = "",
     ) -> None:
-        """explain: says why endpoints cannot be spoken to, if that is known; for errors."""
+        """explain: says why endpoints cannot be spoken to, if that is known; for errors.  cluster: as for `connect`."""
         self.timeout_s = timeout_s
         self._explain = explain
-        self._machine = ClientMachine(endpoints, random.Random())
+        self._machine = ClientMachine(endpoints, random.Random(), cluster=cluster_of(cluster))
         self._driver = Driver(self._machine, CODEC, transport, MemoryDisk(), self._completed)
         self._futures: dict[int, asyncio.Future[Completed]] = {}
         self._watches: dict[int, Watch] = {}
@@ -78,6 +79,12 @@ class Client:
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._driver.start()
+
+    @property
+    def cluster(self) -> str:
+        """The id of the cluster that this client belongs to, as `Status` has it; empty until a call was served."""
+        cluster = self._machine.allegiance.cluster
+        return f"{cluster:x}" if cluster else ""
 
     @property
     def endpoints(self) -> tuple[Address, ...]:
@@ -293,19 +300,25 @@ class Replicated(Generic[T]):
 
 
 @asynccontextmanager
-async def connect(*endpoints: Address, timeout_s: float = TIMEOUT_S, tls: TLS | None = None) -> AsyncIterator[Client]:
+async def connect(
+    *endpoints: Address, timeout_s: float = TIMEOUT_S, tls: TLS | None = None, cluster: str = ""
+) -> AsyncIterator[Client]:
     """A client of the cluster that has nodes at these addresses ("host:port"); one that answers is enough, the others
     are learned.  `timeout_s`: the default deadline of calls.  `tls`: what nodes under TLS want to see; their certificates
     must name the hosts of these addresses.
 
-    Raises `ConfigurationError` if these are no addresses, or a file of `tls` cannot be used, and `TypeError`.  Calls to
-    nodes that refuse this client, or that it refuses, end at their deadline with `Unavailable`, which says why: nothing
-    has happened.
+    `cluster`: which cluster it must be, by its id as `Status.cluster` and `Client.cluster` have it; calls raise
+    `WrongCluster` if all nodes at the addresses are of another, and `ClusterRecovered` once, if an operator has recovered
+    it since.  Empty: the one that serves the first call.
+
+    Raises `ConfigurationError` if these are no addresses, or no id, or a file of `tls` cannot be used, and `TypeError`.
+    Calls to nodes that refuse this client, or that it refuses, end at their deadline with `Unavailable`, which says why:
+    nothing has happened.
     """
     if not addresses_of(endpoints, "endpoints"):
         raise ConfigurationError("give the address of a node: connect('host:port')")
     transport = TcpTransport.client(tls=tls.credentials() if tls is not None else None)
-    client = Client(endpoints, cast(Transport, transport), timeout_s, transport.explain)
+    client = Client(endpoints, cast(Transport, transport), timeout_s, transport.explain, cluster)
     try:
         yield client
     finally:

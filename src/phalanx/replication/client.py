@@ -47,9 +47,11 @@ OPENINGS_MAX = 8
 
 
 class ClientMachine:
-    """See the module's text.  `rng` only spreads retries."""
+    """See the module's text.  `rng` only spreads retries; `cluster`: as `Allegiance` has it."""
 
-    def __init__(self, endpoints: Sequence[Address], rng: random.Random, patience_ns: int = PATIENCE_NS_LEAST) -> None:
+    def __init__(
+        self, endpoints: Sequence[Address], rng: random.Random, patience_ns: int = PATIENCE_NS_LEAST, cluster: int = 0
+    ) -> None:
         self._endpoints = tuple(endpoints)
         self._rng = rng
         self._patience_ns = patience_ns
@@ -61,8 +63,8 @@ class ClientMachine:
         """Endpoints to which there is a link: of others the transport knows why not."""
         self._request = 0
         self._now = 0
-        self._allegiance = Allegiance()
-        self._following = Following(lambda: list(self.endpoints), rng, self._next, self._allegiance)
+        self.allegiance = Allegiance(cluster)
+        self._following = Following(lambda: list(self.endpoints), rng, self._next, self.allegiance)
 
     @property
     def endpoints(self) -> tuple[Address, ...]:
@@ -171,7 +173,7 @@ class ClientMachine:
         if isinstance(errand, Work):
             errand.live.discard(message.request)
         if isinstance(message, (Reply, Opened)):
-            said, ours = message.cluster, self._allegiance
+            said, ours = message.cluster, self.allegiance
             if (said or known.cluster != ours.cluster) and not ours.accepts(known.cluster, said):
                 text = f"{known.endpoint} is of a cluster that this client does not belong to"
                 message = Declined(message.request, Reason.UNKNOWN, text)
@@ -266,7 +268,7 @@ class ClientMachine:
     def _recovered(self, known: Request, declined: Declined, now: int, out: Output) -> None:
         """The cluster that the request named goes on as another one, which knows no session of it.  Who waits for a call
         is told, and only then do we belong to the other."""
-        lane, errand, ours = known.lane, known.errand, self._allegiance
+        lane, errand, ours = known.lane, known.errand, self.allegiance
         if isinstance(errand, Work):
             told = [errand]
         else:
@@ -321,11 +323,11 @@ class ClientMachine:
     def _transmit(self, lane: Lane, now: int, out: Output) -> None:
         commands = any(isinstance(work.call, Call) for work in lane.waiting)
         if commands and lane.session == 0 and not lane.errands(OpenSession):
-            self._send(lane, OpenSession, OpenSession(self._next(), lane.group, self._allegiance.cluster), now, out)
+            self._send(lane, OpenSession, OpenSession(self._next(), lane.group, self.allegiance.cluster), now, out)
         held: deque[Work] = deque()
         while lane.waiting:
             work = lane.waiting.popleft()
-            message = lane.message(work, self._next, self._allegiance.cluster)
+            message = lane.message(work, self._next, self.allegiance.cluster)
             if message is None:
                 held.append(work)
             else:
@@ -333,7 +335,7 @@ class ClientMachine:
         lane.waiting = held
         keep_at = lane.kept_at + lane.lifetime_ns // 3
         if lane.session and keep_at <= now and not lane.errands(SessionKeepAlive):
-            sign = SessionKeepAlive(self._next(), lane.group, lane.session, lane.low, self._allegiance.cluster)
+            sign = SessionKeepAlive(self._next(), lane.group, lane.session, lane.low, self.allegiance.cluster)
             self._send(lane, SessionKeepAlive, sign, now, out)
 
     def _send(self, lane: Lane, errand: Errand, message: Any, now: int, out: Output) -> None:
@@ -347,7 +349,7 @@ class ClientMachine:
         else:
             lane.own += 1
         lane.flight[message.request] = (errand, now)
-        cluster = self._allegiance.cluster
+        cluster = self.allegiance.cluster
         self._by_request[message.request] = Request(lane, errand, session, lane.route.current, now, cluster)
         out.sends.append(Send((lane.route.current,), message))
 
@@ -383,7 +385,7 @@ class ClientMachine:
             self._end(token, out, "the client was closed")
         for lane in self._lanes.values():
             if lane.session:
-                what = CloseSession(self._next(), lane.group, lane.session, self._allegiance.cluster)
+                what = CloseSession(self._next(), lane.group, lane.session, self.allegiance.cluster)
                 out.sends.append(Send((lane.route.current,), what))
         self._lanes.clear()
         self._deadlines.clear()

@@ -97,7 +97,7 @@ class Place:
     def stranger(self, cluster: int) -> str:
         """Why such a client is declined."""
         assert self.view is not None, "only one in a cluster declines them"
-        return f"{self._me} is of cluster {self.view.cluster:x}, and this client was served by cluster {cluster:x}"
+        return f"{self._me} is of cluster {self.view.cluster:x}, and this client belongs to cluster {cluster:x}"
 
     def other_than(self, cluster: int) -> int:
         """This node's cluster, if it is another; else 0."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from phalanx.api import client as aio_client
@@ -31,6 +32,11 @@ class Client(Bridged[aio_client.Client]):
     def timeout_s(self) -> float:
         """The default deadline of calls, in seconds."""
         return self.wrapped.timeout_s
+
+    @property
+    def cluster(self) -> str:
+        """The id of the cluster that this client belongs to; empty until a call was served."""
+        return self.wrapped.cluster
 
     @property
     def endpoints(self) -> tuple[Address, ...]:
@@ -82,15 +88,19 @@ class Replicated(Generic[T]):
 
 
 @contextmanager
-def connect(*endpoints: Address, timeout_s: float = TIMEOUT_S, tls: TLS | None = None) -> Iterator[Client]:
+def connect(
+    *endpoints: Address, timeout_s: float = TIMEOUT_S, tls: TLS | None = None, cluster: str = ""
+) -> Iterator[Client]:
     """A client of the cluster that has nodes at these addresses ("host:port"), with a thread of its own, which ends with
-    the block.  `timeout_s`: the default deadline of calls.  `tls`: as for `phalanx.connect`.  Raises what that raises.
+    the block.  `timeout_s`: the default deadline of calls.  `tls`, `cluster`: as for `phalanx.connect`.  Raises what that
+    raises.
 
     Calls that other threads have under way at the end of the block raise `OutcomeUnknown`, later ones `Unavailable`.
     """
     background = Background()
     try:
-        with Block(background, lambda: aio_client.connect(*endpoints, timeout_s=timeout_s, tls=tls), _same) as client:
+        made = partial(aio_client.connect, *endpoints, timeout_s=timeout_s, tls=tls, cluster=cluster)
+        with Block(background, made, _same) as client:
             yield Client(background, client)
     finally:
         background.close()
