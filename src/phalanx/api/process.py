@@ -10,6 +10,7 @@ from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.groups import Changed, Group
 from phalanx.api.hosted import GROUP, OBJECT, TROUPE, Objects, Uses, described, why_refused
 from phalanx.api.reports import Reports
+from phalanx.api.slow import Slow
 from phalanx.api.snapshots import Snapshots
 from phalanx.api.storage import Storage
 from phalanx.api.troupes import Troupe, Troupes
@@ -77,6 +78,7 @@ class Process:
         for spec in self._first:
             self._uses.claim(None, spec, OBJECT)
         self._node = Node(config, storage.votes, random.Random(), system_clock(), kinds, storage.journal)
+        self._slow = Slow(config.name, config.timing, self._node.slow, [kind for kind, _ in kinds.values()])
         self._driver = Driver(
             self._node,
             CODEC,
@@ -208,7 +210,7 @@ class Process:
         """
         kind, spec = described(name, cls, lease_ms, durable, min_copies)
         self._uses.claim(self.view, spec, OBJECT)
-        await self._host(self._node.host(spec.name, kind, spec))
+        await self._host(self._node.host(spec.name, self._slow.watch(kind), spec))
         return Replicated(self.client(), kind, spec.name, TIMEOUT_S)
 
     async def serve(self, instance: object, name: str = "", order: Order | str = Order.TOTAL) -> None:

@@ -85,6 +85,8 @@ def _show(answers: dict[str, Status | None]) -> None:
         print_whole(waiting)
     for refusal in sorted(refusals):
         typer.echo(refusal)
-    for s in answers.values():
-        if s is not None and s.waits:
+    for s in filter(None, answers.values()):
+        if s.waits:
             typer.echo(f"{s.node} {s.waits}")
+        for where, count in sorted(s.slow.items()):
+            typer.echo(f"{where} took longer than a heartbeat at {s.node}, {count} times")

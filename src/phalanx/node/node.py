@@ -60,6 +60,8 @@ class Node:
         self._votes = votes
         self._journal = journal
         """What a new group machine begins with; it is let go of then."""
+        self.slow: dict[str, int] = {}
+        """By class and method, how often one took too long here; whoever runs this machine counts."""
         self._keeps_log = journal is not None
         self._appended = 0
         """How many records all our group machines have appended ..."""
@@ -103,7 +105,7 @@ class Node:
 
     @property
     def status(self) -> Status:
-        return status_of(self.group)
+        return status_of(self.group, self.slow)
 
     def no_room(self, name: str) -> str | None:
         """Why this node cannot send in that group for want of room on disks; None if it can, or will in a moment."""

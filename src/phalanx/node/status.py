@@ -67,15 +67,19 @@ class Status(msgspec.Struct, frozen=True):
     """Of the members of the view that it is in, or votes in, or of the founders: those of which it hears nothing."""
     asks: tuple[Address, ...] = ()
     """Where it asks to be let in."""
+    slow: dict[str, int] = {}
+    """By class and method, how often one took longer than a heartbeat at the answering node since its process began."""
 
 
-def status_of(group: GroupMachine) -> Status:
+def status_of(group: GroupMachine, slow: dict[str, int]) -> Status:
     """What that machine would say now."""
     view, me = group.view, group.me
     waits = group.waiting
     disk = group.short.get(me.name, Space.AMPLE).name.lower()
     if view is None:
-        return Status(me.name, me.address, me.incarnation, "out", "", -1, (), (), (), 0, False, (), (), disk, *waits)
+        return Status(
+            me.name, me.address, me.incarnation, "out", "", -1, (), (), (), 0, False, (), (), disk, *waits, dict(slow)
+        )
     state = "learner" if view.rank(me.name) < 0 else "fenced" if group.is_fenced else "member"
     groups = tuple(
         GroupStatus(
@@ -109,4 +113,5 @@ def status_of(group: GroupMachine) -> Status:
         tuple(SuspendedStatus(s.group.spec.name, s.group.id, s.group.hosts) for s in view.suspended),
         disk,
         *waits,
+        dict(slow),
     )
