@@ -88,7 +88,7 @@ class Tally:
                 consumed(Consumed(item.group, sum(map(len, item.payloads))))
                 self.arrived.set()
 
-        group.take = take  # type: ignore[method-assign]  # the reader's cost is not what is measured
+        group._take = take  # type: ignore[method-assign]  # the reader's cost is not what is measured
 
 
 async def member(name: str, addresses: dict[str, str], load: Load) -> None:

@@ -20,7 +20,8 @@ from phalanx.api import recipes
 from phalanx.api.backup.format import Backup
 from phalanx.api.channel import Channel, Heard, channel
 from phalanx.api.client import Client, Replicated, connect
-from phalanx.api.groups import Changed, Excluded, Founded, Group, Lost, Message, Recovered, Restored
+from phalanx.api.events import Changed, Excluded, Founded, Lost, Message, Recovered, Restored
+from phalanx.api.groups import Group
 from phalanx.api.hosted import Hosted
 from phalanx.api.joining import join
 from phalanx.api.lease import Lease

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import pytest
 
 import phalanx
-from phalanx.api.groups import Group, Message
+from phalanx.api.events import Message
+from phalanx.api.groups import Group
 from tests.api.cluster import PATIENCE_S, TIMING
 
 T = TypeVar("T")

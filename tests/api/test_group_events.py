@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import phalanx
-from phalanx.api.groups import Changed, Event, Excluded, Founded, Group, Lost, Message, Restored
+from phalanx.api.events import Changed, Event, Excluded, Founded, Lost, Message, Restored
+from phalanx.api.groups import Group
 from phalanx.group.config import Limits, Timing
 from phalanx.model import events
 from phalanx.model.clock import MILLISECOND
@@ -62,13 +63,13 @@ def test_the_stream_says_what_becomes_of_the_state_and_of_the_process() -> None:
     async def story() -> None:
         reading = Reading()
         group = reading.group
-        group.take(Founded(7), ME)
-        group.take(delivered(b"one"), ME)
-        group.out("it was suspected", ME)
-        group.take(events.Restored(7, b"state"), AGAIN)
-        group.take(delivered(b"two"), AGAIN)
-        group.take(Lost(7), AGAIN)
-        group.take(Founded(8), AGAIN)
+        group._take(Founded(7), ME)
+        group._take(delivered(b"one"), ME)
+        group._out("it was suspected", ME, False)
+        group._take(events.Restored(7, b"state"), AGAIN)
+        group._take(delivered(b"two"), AGAIN)
+        group._take(Lost(7), AGAIN)
+        group._take(Founded(8), AGAIN)
         await reading.read()
         assert reading.shown == [
             Founded(7),
@@ -90,11 +91,11 @@ def test_what_was_delivered_before_an_exclusion_is_no_credit_for_the_next_incarn
     async def story() -> None:
         reading = Reading()
         group = reading.group
-        group.take(delivered(b"old"), ME)
-        group.take(SnapshotWanted(7, 1), ME)
-        group.out("it was suspected", ME)
-        group.take(delivered(b"newer"), AGAIN)
-        group.take(SnapshotWanted(7, 1), AGAIN)
+        group._take(delivered(b"old"), ME)
+        group._take(SnapshotWanted(7, 1), ME)
+        group._out("it was suspected", ME, False)
+        group._take(delivered(b"newer"), AGAIN)
+        group._take(SnapshotWanted(7, 1), AGAIN)
         await reading.read()
         assert reading.asked == [Consumed(7, 5), SnapshotTaken(7, 1, b"saved")]
 
@@ -106,7 +107,7 @@ def test_an_iteration_of_messages_raises_where_a_kept_state_is_lost_and_goes_on_
         reading = Reading()
         group = reading.group
         for item in (Founded(7), delivered(b"one"), Lost(7), Founded(8), delivered(b"two", group=8)):
-            group.take(item, ME)
+            group._take(item, ME)
         with pytest.raises(phalanx.StateLost, match="log began anew"):
             await reading.read(Group.__aiter__)
         assert [message.payload for message in reading.shown] == [b"one"]
@@ -120,7 +121,7 @@ def test_a_group_without_state_loses_none() -> None:
     async def story() -> None:
         reading = Reading(stateful=False)
         for item in (Founded(7), delivered(b"one"), Founded(8), delivered(b"two", group=8)):
-            reading.group.take(item, ME)
+            reading.group._take(item, ME)
         await reading.read(Group.__aiter__)
         assert [message.payload for message in reading.shown] == [b"one", b"two"]
 

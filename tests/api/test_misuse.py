@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import phalanx
-from phalanx import sync
+from phalanx import recipes, sync
 from phalanx.api.local import Cluster
 from phalanx.api.store import Store
 from phalanx.runtime.loop import run
@@ -146,3 +146,96 @@ def test_who_reads_a_group_of_a_node_that_broke_is_told(monkeypatch: pytest.Monk
             await cluster.kill("b")
 
     among(2, work)
+
+
+# --- what is shown, and what is taken -------------------------------------------------------------------------------
+
+
+async def _enter(block: Any) -> None:
+    async with block:
+        pytest.fail("it began")
+
+
+def test_a_recipe_that_is_given_a_text_says_what_must_be_bytes() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        text: Any = "door"
+        beginnings: dict[str, Any] = {
+            "lock: name": lambda: recipes.lock(store, text),
+            "lock: data": lambda: recipes.lock(store, b"door", data=text),
+            "read_lock: name": lambda: recipes.read_lock(store, text),
+            "write_lock: name": lambda: recipes.write_lock(store, text),
+            "semaphore: name": lambda: recipes.semaphore(store, text, 2),
+            "barrier: name": lambda: recipes.barrier(store, text),
+            "pass_barrier: name": lambda: recipes.pass_barrier(store, text),
+            "double_barrier: name": lambda: recipes.double_barrier(store, text, 2),
+            "lead: data": lambda: recipes.lead(store, b"door", text),
+            "observe: name": lambda: recipes.observe(store, text),
+            "membership: me": lambda: recipes.membership(store, b"door", text),
+            "watch_members: name": lambda: recipes.watch_members(store, text),
+            "Config: name": lambda: recipes.Config(store, text),
+            "Counter: name": lambda: recipes.Counter(store, text),
+            "UniqueIds: name": lambda: recipes.UniqueIds(store, text),
+            "Queue.put: data": lambda: recipes.Queue(store, b"door").put(text),
+            "PriorityQueue: name": lambda: recipes.PriorityQueue(store, text),
+        }
+        for what, begin in beginnings.items():
+            with pytest.raises(TypeError, match=rf"{what} must be bytes, not str: encode it") as told:
+                begin()
+            assert "PriorityQueue.put" in str(told.value) or str(told.value).startswith(what)
+        with pytest.raises(TypeError, match="an item of a partition must be bytes, not str"):
+            await _enter(recipes.partition(store, b"door", b"me", [text]))
+        with pytest.raises(TypeError, match="the name of a setting must be bytes, not str"):
+            await recipes.Config(store, b"door").change({text: b"1"})
+        with pytest.raises(TypeError, match="setting b'a' must be bytes, not str"):
+            await recipes.Config(store, b"door").change({b"a": text})
+
+    in_cluster(work, 1)
+
+
+def test_a_name_that_is_bytes_is_a_type_error() -> None:
+    async def work(cluster: Cluster, _: Store) -> None:
+        name: Any = b"KV"
+        with pytest.raises(TypeError, match="the name of an object must be a str, not bytes"):
+            cluster.client().kv(name)
+        with pytest.raises(TypeError, match="the name of a group must be a str, not bytes"):
+            await cluster["a"].group(name)
+
+    in_cluster(work, 1)
+
+
+def test_handles_say_what_they_are() -> None:
+    async def work(cluster: Cluster, store: Store) -> None:
+        client, process = cluster.client(), cluster["a"]
+        assert repr(client) == "<phalanx.Client, not served yet: a>"
+        await client.kv().put(b"k", b"v")
+        assert repr(client) == f"<phalanx.Client, of cluster {client.cluster}: a>"
+        assert repr(process) == f"<phalanx.Process {process.me} at a: in view {process.status.view}>"
+        assert repr(cluster) == "<phalanx.Cluster of a, running: a>"
+        group = await process.group("log")
+        assert repr(group) == f"<phalanx.Group 'log', total, id {group.id}>"
+        assert repr(store.stale) == "<phalanx.Store 'KV', stale>"
+        assert repr(client.object(Counter)) == "<phalanx.Replicated Counter 'Counter'>"
+        lease = store.lease(ttl_s=10)
+        assert repr(lease) == "<phalanx.Lease of 10 s, not held yet>"
+        async with lease:
+            assert repr(lease).startswith(f"<phalanx.Lease {lease.id}, ") and repr(lease).endswith(" s left>")
+        watch = store.watch(b"k")
+        assert repr(watch) == "<phalanx.Watch not begun>"
+        async with watch:
+            revision = await watch.begun()
+            assert repr(watch) == f"<phalanx.Watch told up to revision {revision}>"
+        assert repr(watch) == "<phalanx.Watch closed>"
+        assert repr(recipes.Counter(store, b"n")) == "<phalanx.recipes.Counter b'n'>"
+        async with recipes.lock(store, b"door") as held:
+            assert repr(held).startswith(
+                f"<Held {held.key!r}, token {held.token}, under <phalanx.Lease {held.lease.id}, "
+            )
+        await cluster.kill("a")
+        assert repr(group) == "<phalanx.Group 'log', total, closed>"
+
+    in_cluster(work, 1)
+
+
+def test_a_group_shows_users_only_what_is_theirs() -> None:
+    shown = {name for name in vars(phalanx.Group) if not name.startswith("_")}
+    assert shown == {"detect", "events", "global_state", "name", "send"}

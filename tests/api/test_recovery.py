@@ -10,7 +10,7 @@ import pytest
 
 import phalanx
 from phalanx.api.client import Client, Replicated
-from phalanx.api.groups import Recovered
+from phalanx.api.events import Recovered
 from phalanx.api.hosted import Hosted
 from phalanx.api.local import Cluster, local
 from phalanx.errors import ClusterRecovered, Compacted, LeaseLost, StateLost

@@ -66,6 +66,9 @@ class Channel:
         self._closed = False
         self._read = False
 
+    def __repr__(self) -> str:
+        return f"<phalanx.Channel {self.name!r}, sending as {self.sender!r}{', closed' * self._closed}>"
+
     def start(self) -> None:
         """Begin.  `channel` does it for you."""
         self._driver.start()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 import msgspec
 
-from phalanx.api.arguments import addresses_of, cluster_of
+from phalanx.api.arguments import addresses_of, cluster_of, name_of
 from phalanx.api.backup.format import Backup
 from phalanx.api.backup.restoring import restore
 from phalanx.api.backup.taking import take
@@ -80,6 +80,11 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._driver.start()
 
+    def __repr__(self) -> str:
+        state = "closed, " if self._closed else ""
+        of = f"of cluster {self.cluster}" if self.cluster else "not served yet"
+        return f"<phalanx.Client, {state}{of}: {' '.join(self.endpoints)}>"
+
     @property
     def cluster(self) -> str:
         """The id of the cluster that this client belongs to, as `Status` has it; empty until a call was served."""
@@ -96,7 +101,7 @@ class Client:
         kind = self._kinds.get(cls)
         if kind is None:
             kind = self._kinds[cls] = describe(cls)
-        return Replicated(self, kind, name or cls.__name__, self.timeout_s)
+        return Replicated(self, kind, name_of(name or cls.__name__, "the name of an object"), self.timeout_s)
 
     def kv(self, name: str = "KV") -> Store:
         """A handle to the store of that name."""
@@ -250,6 +255,10 @@ class Replicated(Generic[T]):
         self._kind = kind
         self._timeout_s = timeout_s
         self._stale = stale
+
+    def __repr__(self) -> str:
+        stale = ", stale" if self._stale else ""
+        return f"<phalanx.Replicated {self._kind.name} {self.name!r}{stale}>"
 
     def within(self, timeout_s: float) -> "Replicated[T]":
         """The same object, with another deadline for its calls, in seconds."""

@@ -4,17 +4,17 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from phalanx.api.arguments import bytes_of, name_of
+from phalanx.api.events import Changed, Event, Excluded, Founded, Lost, Message, Recovered, Restored
 from phalanx.api.snapshots import CONTRACT, Snapshots, marked
 from phalanx.errors import ConfigurationError, OutcomeUnknown, StateLost, StorageFull, TooLarge, Unavailable
 from phalanx.group.config import Limits
 from phalanx.model import events
-from phalanx.model.clock import Stamp
 from phalanx.model.events import Consumed, Delivered, Multicast, SnapshotTaken, SnapshotWanted
 from phalanx.model.globalstate import GlobalState
-from phalanx.model.view import GroupId, GroupSpec, Member, Order, View
+from phalanx.model.view import GroupId, GroupSpec, Member, Order
 
 UNSAID_FRACTION = 8
 """The machine is told at once of what the application has consumed when that is this part of a window; of less with the
@@ -29,57 +29,6 @@ class Inbox(Protocol):
 
     def submit_lazily(self, event: Any) -> None:
         """In the next turn, whenever that comes."""
-
-
-class Message(NamedTuple):
-    """A payload delivered to the group.  `stamp` grows along the total order; `view` is the id of the view."""
-
-    sender: Member
-    payload: bytes
-    stamp: Stamp
-    view: int
-
-
-class Changed(NamedTuple):
-    """A new view: what was delivered before belongs to the views before."""
-
-    view: View
-
-
-class Founded(NamedTuple):
-    """The group begins here, with an empty state: at its creation, or anew after all processes that held its state had
-    failed.  What a process has from before is not the group's.  `id` is the group's identity, never used again."""
-
-    id: GroupId
-
-
-class Recovered(NamedTuple):
-    """An operator has had the cluster go on with what one node's log held (`phalanx recover`): all of that has been
-    delivered before this.  Something that others were delivered may be missing, and some of it no other was delivered."""
-
-    id: GroupId
-
-
-class Restored(NamedTuple):
-    """The group's state is now this snapshot: `restore`, if there is one, has just been called with it."""
-
-    data: bytes
-
-
-class Excluded(NamedTuple):
-    """This process is out of the cluster; it returns by itself under a new incarnation.  From here on its state is old,
-    and what it had sent has an unknown outcome, until `Restored` or `Founded` says what the state is."""
-
-    reason: str
-
-
-class Lost(NamedTuple):
-    """All processes that held the group's state failed: it is gone.  `Founded` follows where the group begins anew."""
-
-    id: GroupId
-
-
-Event = Message | Changed | Founded | Recovered | Restored | Excluded | Lost
 
 
 def order_of(order: Order | str) -> Order:
@@ -166,6 +115,10 @@ class Group:
         self._reader: asyncio.Task[Any] | None = None
         """Who iterates at present: it may send without waiting, or the readers of two processes could wait for each
         other for ever (DESIGN 13, counter-example 17)."""
+
+    def __repr__(self) -> str:
+        place = f"id {self.id}" if self.id is not None else "closed" if self._closed else "without a place in it"
+        return f"<phalanx.Group {self.name!r}, {self.spec.order.value}{', durable' * self.spec.durable}, {place}>"
 
     @property
     def name(self) -> str:
@@ -320,6 +273,8 @@ class Group:
                 if self._restore is not None:
                     self._restore(data)
                 return Restored(data)
+            case events.Rescued(group):
+                return Recovered(group)
             case events.Founded():
                 if self._restore is not None:
                     self._restore(b"")
@@ -340,9 +295,9 @@ class Group:
             self._unsaid = 0
             self._submit(what)
 
-    # --- for the process
+    # --- for the process alone
 
-    def take(self, item: Any, me: Member) -> None:
+    def _take(self, item: Any, me: Member) -> None:
         """Something delivered, in order."""
         if isinstance(item, SnapshotWanted) and self._snapshot is None:
             self._submit(SnapshotTaken(item.group, item.token, b""))  # no state: nothing to wait for
@@ -355,13 +310,13 @@ class Group:
                 if future is not None and not future.done():
                     future.set_result(None)
 
-    def drained(self) -> None:
+    def _drained(self) -> None:
         """The machine has taken what was handed to it."""
         self._handed = 0
         if not self._writable.is_set() and self.id is not None and self._queued(self.id) <= self._queue_bytes_max // 2:
             self._writable.set()
 
-    def seat(self, group: GroupId | None) -> None:
+    def _seat(self, group: GroupId | None) -> None:
         """The group's id in the present view, if this process has a place in it."""
         self.id = group
         if group is not None:
@@ -369,29 +324,34 @@ class Group:
         else:
             self._ready.clear()
 
-    def out(self, reason: str, me: Member) -> None:
-        """The process is excluded: its next incarnation begins with nothing."""
-        self.lost(f"this process was put out of the cluster, so it may have been delivered elsewhere, or not: {reason}")
-        self.take(Excluded(reason), me)
+    def _out(self, reason: str, me: Member, leaving: bool) -> None:
+        """The process left, or is excluded: its next incarnation begins with nothing."""
+        if leaving:
+            self._lost(reason)
+            return
+        self._lost(
+            f"this process was put out of the cluster, so it may have been delivered elsewhere, or not: {reason}"
+        )
+        self._take(Excluded(reason), me)
         self._life += 1
 
-    def lost(self, reason: str) -> None:
+    def _lost(self, reason: str) -> None:
         """The process is out, or the group is: what was under way has an unknown outcome."""
         own, self._own = self._own, deque()
         for future in own:
             if future is not None and not future.done():
                 future.set_exception(OutcomeUnknown(reason))
-        self.seat(None)
+        self._seat(None)
         self._writable.set()
 
-    def fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException) -> None:
         """The node has stopped, for that reason."""
         self._failure = error
-        self.close()
+        self._close()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """No more messages come."""
-        self.lost("the process left")
+        self._lost("the process left")
         self._closed = True
         if self._snapshots is not None:
             self._snapshots.close()

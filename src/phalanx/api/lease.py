@@ -44,6 +44,11 @@ class Lease:
         self._tasks: list[asyncio.Task[None]] = []
         self.id = 0
 
+    def __repr__(self) -> str:
+        if not self.id:
+            return f"<phalanx.Lease of {self._ttl_s:g} s, not held yet>"
+        return f"<phalanx.Lease {self.id}, {'lost' if self.lost.is_set() else f'{self.remaining_s:.1f} s left'}>"
+
     @property
     def lost(self) -> asyncio.Event:
         """Set when the lease is lost."""

@@ -31,6 +31,9 @@ class Cluster:
         self._running: dict[Name, Process] = {}
         self._clients: list[Client] = []
 
+    def __repr__(self) -> str:
+        return f"<phalanx.Cluster of {' '.join(name for name, _ in self._peers)}, running: {' '.join(self._running)}>"
+
     @property
     def processes(self) -> list[Process]:
         """Those that run, in the order of their names."""

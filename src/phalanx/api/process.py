@@ -5,9 +5,10 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from phalanx.api import groups
+from phalanx.api import events, groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
-from phalanx.api.groups import Changed, Group
+from phalanx.api.events import Changed
+from phalanx.api.groups import Group
 from phalanx.api.hosted import GROUP, OBJECT, TROUPE, Objects, Uses, described, why_refused
 from phalanx.api.reports import Reports
 from phalanx.api.slow import Slow
@@ -107,6 +108,10 @@ class Process:
 
     # --- who is here
 
+    def __repr__(self) -> str:
+        where = f"in view {self.view.id}" if self.view is not None else self._node.group.waiting.text
+        return f"<phalanx.Process {self.me} at {self.address}: {where}>"
+
     @property
     def me(self) -> Member:
         """This process's present incarnation."""
@@ -192,7 +197,7 @@ class Process:
         self._groups[name] = group
         place = self.view.group_named(name) if self.view is not None else None
         if place is not None and self.name in place.everyone and place.spec == spec:
-            group.seat(place.id)  # it came back from the log before it was asked for
+            group._seat(place.id)  # it came back from the log before it was asked for
         await self._host(Host(spec))
         return group
 
@@ -287,7 +292,7 @@ class Process:
         if self._client is not None:
             await self._client.close()
         for group in self._groups.values():
-            group.close()
+            group._close()
         self._troupes.close()
         self._reports.close()
         await self._driver.close()
@@ -300,7 +305,7 @@ class Process:
         """The node has stopped.  Whoever reads a group must not wait for what does not come any more."""
         if not closed.cancelled() and (error := closed.exception()) is not None:
             for group in self._groups.values():
-                group.fail(error)
+                group._fail(error)
 
     # --- what the node delivers
 
@@ -308,25 +313,22 @@ class Process:
         for delivery in deliveries:
             self._take(delivery)
         for group in self._groups.values():
-            group.drained()
+            group._drained()
 
     def _take(self, delivery: Any) -> None:
         match delivery:
-            case Delivered(group=group_id) | Restored(group=group_id) | SnapshotWanted(group=group_id):
-                group = self._group(group_id)
+            case Delivered() | Restored() | Rescued() | SnapshotWanted():
+                group = self._group(delivery.group)
                 if group is not None:
-                    group.take(delivery, self.me)
+                    group._take(delivery, self.me)
                 elif isinstance(delivery, SnapshotWanted):
-                    self._driver.submit(SnapshotTaken(group_id, delivery.token, None))
+                    self._driver.submit(SnapshotTaken(delivery.group, delivery.token, None))
             case Execute() | CallEnded() | Abandoned():
                 self._troupes.take(delivery)
             case Installed(view):
                 self._install(view)
             case Excluded(_, reason):
                 self._out(reason)
-            case Rescued(group_id):
-                if (group := self._group(group_id)) is not None:
-                    group.take(groups.Recovered(group_id), self.me)
             case GroupLost() | GroupSuspended() | Founded():
                 self._take_fate(delivery)
             case HostRefused(spec, reason):
@@ -351,24 +353,21 @@ class Process:
             case GroupLost(group_id, _):
                 self._reports.lost(name)
                 if group is not None:
-                    group.lost("the group was lost")
-                    group.take(groups.Lost(group_id), self.me)
+                    group._lost("the group was lost")
+                    group._take(events.Lost(group_id), self.me)
             case GroupSuspended():
                 self._reports.suspended(name)
                 if group is not None:
-                    group.lost("the group is suspended: none of its last hosts is here")
+                    group._lost("the group is suspended: none of its last hosts is here")
             case Founded(group_id, _, replayed):
                 if group is not None:
-                    group.take(delivery if replayed else groups.Founded(group_id), self.me)
+                    group._take(delivery if replayed else events.Founded(group_id), self.me)
 
     def _out(self, reason: str) -> None:
         self._reports.out(reason, self._leaving)
         self.view = None
         for group in self._groups.values():
-            if self._leaving:
-                group.lost(reason)
-            else:
-                group.out(reason, self.me)
+            group._out(reason, self.me, self._leaving)
         if self._leaving:
             self._left.set()
         self._wake()
@@ -378,9 +377,9 @@ class Process:
         for name, group in self._groups.items():
             place = view.group_named(name)
             here = place is not None and self.name in place.everyone
-            group.seat(place.id if place is not None and here else None)
+            group._seat(place.id if place is not None and here else None)
             if here:
-                group.take(Changed(view), self.me)
+                group._take(Changed(view), self.me)
         self._reports.installed(view)
         self._hear()
         self._wake()

@@ -11,7 +11,7 @@ from phalanx.model.view import Name, View
 from phalanx.replication.globalstate import PLAIN, Key, Recorder, Taken
 
 if TYPE_CHECKING:
-    from phalanx.api.groups import Message
+    from phalanx.api.events import Message
 
 
 CONTRACT = "global-state/1"

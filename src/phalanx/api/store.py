@@ -59,6 +59,9 @@ class Store:
     def __init__(self, handle: "Replicated[KV]") -> None:
         self._kv = handle
 
+    def __repr__(self) -> str:
+        return f"<phalanx.Store {self.name!r}{', stale' * self._kv.is_stale}>"
+
     @property
     def name(self) -> str:
         """The group's name."""

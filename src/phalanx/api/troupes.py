@@ -82,6 +82,9 @@ class Troupe(Generic[T]):
         self._want = want
         self._joint = joint
 
+    def __repr__(self) -> str:
+        return f"<phalanx.Troupe {self.name!r}>"
+
     # --- how to call
 
     def within(self, timeout_s: float) -> "Troupe[T]":

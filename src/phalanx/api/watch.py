@@ -43,6 +43,10 @@ class Watch:
         self.revision = -1
         """The last revision of which this watch has been told everything (read or not); -1: not known yet."""
 
+    def __repr__(self) -> str:
+        how = "not begun" if not self._begun else "closed" if self._closed else repr(self._error) if self._error else ""
+        return f"<phalanx.Watch {how or f'told up to revision {self.revision}'}>"
+
     async def __aenter__(self) -> "Watch":
         self._begin()
         self._begun = True

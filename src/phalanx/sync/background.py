@@ -224,3 +224,6 @@ class Bridged(Generic[A]):
     def __init__(self, background: Background, wrapped: A) -> None:
         self.background = background
         self.wrapped = wrapped
+
+    def __repr__(self) -> str:
+        return f"<for threads: {self.wrapped!r}>"

@@ -63,6 +63,9 @@ class Replicated(Generic[T]):
         self.background = background
         self.wrapped = wrapped
 
+    def __repr__(self) -> str:
+        return f"<for threads: {self.wrapped!r}>"
+
     @property
     def name(self) -> str:
         """The group's name."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from phalanx.api.lease import TTL_S, Lease
+from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import Held, gone, settled
 from phalanx.api.store import Store
 from phalanx.errors import ConfigurationError, Refused
@@ -20,6 +21,7 @@ async def _put_once(store: Store, lease: Lease, key: bytes, absent: bytes) -> He
     return Held(store, lease, key, written.created, done.token)
 
 
+@takes_bytes
 @asynccontextmanager
 async def barrier(store: Store, name: bytes, *, ttl_s: float = TTL_S, cancels: bool = True) -> AsyncIterator[Held]:
     """Keep a barrier up while the block runs: `pass_barrier` waits.  It is down when this process dies, too.  Raises
@@ -33,6 +35,7 @@ async def barrier(store: Store, name: bytes, *, ttl_s: float = TTL_S, cancels: b
         yield held
 
 
+@takes_bytes
 async def pass_barrier(store: Store, name: bytes) -> None:
     """Wait until the barrier is down; at once if it is."""
     key = name + b"/barrier"
@@ -43,6 +46,7 @@ async def pass_barrier(store: Store, name: bytes) -> None:
         await gone(store, key, found.revision)
 
 
+@takes_bytes
 @asynccontextmanager
 async def double_barrier(
     store: Store, name: bytes, count: int, *, ttl_s: float = TTL_S, cancels: bool = True

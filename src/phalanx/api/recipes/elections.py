@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple
 
 from phalanx.api.lease import TTL_S
+from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import Held, Line, following, in_order, states
 from phalanx.api.recipes.locks import first
 from phalanx.api.store import Store
@@ -19,6 +20,7 @@ class Leader(NamedTuple):
     key: bytes
 
 
+@takes_bytes
 @asynccontextmanager
 async def lead(
     store: Store, name: bytes, data: bytes = b"", *, ttl_s: float = TTL_S, cancels: bool = True
@@ -33,6 +35,7 @@ async def lead(
         yield held
 
 
+@takes_bytes
 def observe(store: Store, name: bytes) -> AbstractAsyncContextManager[AsyncIterator[Leader | None]]:
     """The leader, now and whenever it changes; None while there is none.
 

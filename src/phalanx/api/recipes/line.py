@@ -51,6 +51,9 @@ class Held:
         self.created = created
         self.token = token
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.key!r}, token {self.token}, under {self.lease!r}>"
+
     @property
     def compare(self) -> Compare:
         """True only as long as it is held: for transactions of one's own."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from phalanx.api.lease import TTL_S
+from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import Entry, Held, Line
 from phalanx.api.store import Store
 from phalanx.errors import ConfigurationError, Refused
@@ -15,6 +16,7 @@ def first(entries: list[Entry], own: int) -> bytes | None:
     return entries[own - 1].key if own else None
 
 
+@takes_bytes
 @asynccontextmanager
 async def lock(
     store: Store, name: bytes, *, ttl_s: float = TTL_S, data: bytes = b"", cancels: bool = True
@@ -39,6 +41,7 @@ def _after_writers(entries: list[Entry], own: int) -> bytes | None:
     return writers[-1] if writers else None
 
 
+@takes_bytes
 @asynccontextmanager
 async def read_lock(
     store: Store, name: bytes, *, ttl_s: float = TTL_S, data: bytes = b"", cancels: bool = True
@@ -49,6 +52,7 @@ async def read_lock(
         yield held
 
 
+@takes_bytes
 @asynccontextmanager
 async def write_lock(
     store: Store, name: bytes, *, ttl_s: float = TTL_S, data: bytes = b"", cancels: bool = True
@@ -58,6 +62,7 @@ async def write_lock(
         yield held
 
 
+@takes_bytes
 @asynccontextmanager
 async def semaphore(
     store: Store, name: bytes, permits: int, *, ttl_s: float = TTL_S, data: bytes = b"", cancels: bool = True

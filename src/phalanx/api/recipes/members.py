@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple
 
+from phalanx.api.arguments import bytes_of
 from phalanx.api.lease import TTL_S, Lease
+from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import Held, following, snapshot, states
 from phalanx.api.store import Store
 from phalanx.errors import Refused
@@ -21,11 +23,13 @@ class Member(NamedTuple):
 class Membership(Held):
     """One's own place.  Made by `membership`."""
 
+    @takes_bytes
     async def update(self, data: bytes) -> None:
         """Say something else of oneself.  Raises `Fenced` if one is not a member any more."""
         await self.transact([Put(self.key, data, self.lease.id)])
 
 
+@takes_bytes
 @asynccontextmanager
 async def membership(
     store: Store, name: bytes, me: bytes, data: bytes = b"", *, ttl_s: float = TTL_S, cancels: bool = True
@@ -51,6 +55,7 @@ async def join(store: Store, lease: Lease, name: bytes, me: bytes, data: bytes) 
     return Membership(store, lease, key, written.created, done.token)
 
 
+@takes_bytes
 def watch_members(store: Store, name: bytes) -> AbstractAsyncContextManager[AsyncIterator[dict[bytes, Member]]]:
     """The members by name, now and whenever somebody comes, goes, or says something else.
 
@@ -69,6 +74,10 @@ async def _members(store: Store, prefix: bytes) -> AsyncIterator[dict[bytes, Mem
 class Config:
     """Settings that many read and follow."""
 
+    def __repr__(self) -> str:
+        return f"<phalanx.recipes.{type(self).__name__} {self._prefix!r}>"
+
+    @takes_bytes
     def __init__(self, store: Store, name: bytes) -> None:
         self._store = store
         self._prefix = name + b"/"
@@ -81,7 +90,9 @@ class Config:
         """Set these, and remove those that are None: all at once, so nobody sees a part of it."""
         operations: list[Operation] = []
         for name, value in changes.items():
-            key = self._prefix + name
+            key = self._prefix + bytes_of(name, "the name of a setting")
+            if value is not None:
+                bytes_of(value, f"setting {name!r}")
             operations.append(Delete(key) if value is None else Put(key, value))
         await self._store.transact((), operations)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.store import Store
 from phalanx.errors import ConfigurationError, Refused
 from phalanx.services.store.values import Found, Get, Modified, Put, Txn
@@ -33,6 +34,10 @@ async def add(store: Store, key: bytes, amount: int) -> tuple[int, int]:
 class Counter:
     """A number that many add to."""
 
+    def __repr__(self) -> str:
+        return f"<phalanx.recipes.{type(self).__name__} {self._key!r}>"
+
+    @takes_bytes
     def __init__(self, store: Store, name: bytes) -> None:
         self._store = store
         self._key = name
@@ -56,6 +61,10 @@ class UniqueIds:
     never used.  Numbers of one block grow, and so do blocks.
     """
 
+    def __repr__(self) -> str:
+        return f"<phalanx.recipes.{type(self).__name__} {self._key!r}>"
+
+    @takes_bytes
     def __init__(self, store: Store, name: bytes, *, block: int = 100) -> None:
         if block < 1:
             raise ConfigurationError(f"a block has at least one number, not {block}")

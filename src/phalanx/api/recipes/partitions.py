@@ -9,7 +9,9 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
+from phalanx.api.arguments import bytes_of
 from phalanx.api.lease import TTL_S
+from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import Held, following, states
 from phalanx.api.recipes.members import Membership, join
 from phalanx.api.store import Store
@@ -84,6 +86,7 @@ class Share:
                 self._owned[item] = Held(self._store, self._me.lease, key, written.created, done.token)
 
 
+@takes_bytes
 @asynccontextmanager
 async def partition(
     store: Store, name: bytes, me: bytes, items: Iterable[bytes], *, ttl_s: float = TTL_S, cancels: bool = True
@@ -98,7 +101,7 @@ async def partition(
     (`LeaseLost`) unless `cancels` is False.  Raises `Refused` if there is a member `me`, `ConfigurationError` for too
     many items.
     """
-    wanted = sorted(set(items))
+    wanted = sorted({bytes_of(item, "an item of a partition") for item in items})
     if len(wanted) > ITEMS_MAX:
         raise ConfigurationError(f"{len(wanted)} items; a partition has up to {ITEMS_MAX}")
     async with store.lease(ttl_s, cancels=cancels) as lease:

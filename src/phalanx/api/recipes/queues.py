@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from phalanx.api.lease import TTL_S
+from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import snapshot
 from phalanx.api.store import Store
 from phalanx.errors import Compacted, ConfigurationError, Fenced
@@ -57,6 +58,10 @@ def _free(key: bytes, item: Versioned, claim: bytes) -> list[Compare]:
 class PriorityQueue:
     """Items with a lower priority number come first, and of those with the same the one that was put first."""
 
+    def __repr__(self) -> str:
+        return f"<phalanx.recipes.{type(self).__name__} {self._items!r}>"
+
+    @takes_bytes
     def __init__(self, store: Store, name: bytes) -> None:
         self._store = store
         self._numbers = name + b"/number"
@@ -64,6 +69,7 @@ class PriorityQueue:
         self._claims = name + b"/claims/"
         self._version = 0  # of the counter, as far as it is known
 
+    @takes_bytes
     async def put(self, data: bytes, priority: int = 0) -> None:
         """Add an item, exactly once.  Raises as a transaction does, and `ConfigurationError` if the priority is not
         from 0 to `PRIORITY_MAX`."""
@@ -159,6 +165,7 @@ class PriorityQueue:
 class Queue(PriorityQueue):
     """First in, first out."""
 
+    @takes_bytes
     async def put(self, data: bytes, priority: int = 0) -> None:
         """Add an item, exactly once.  Raises as a transaction does, and `ConfigurationError` for a priority."""
         if priority:

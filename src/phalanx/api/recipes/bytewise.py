@@ -1,0 +1,28 @@
+"""Names and data of recipes are bytes, as keys and values are: who gives something else is told what and where."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from phalanx.api.arguments import bytes_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def takes_bytes(function: Callable[P, R]) -> Callable[P, R]:
+    """The same function, but for `TypeError` where a parameter that is annotated as `bytes` is given anything else."""
+    signature = inspect.signature(function)
+    wanted = [name for name, parameter in signature.parameters.items() if parameter.annotation is bytes]
+    where = function.__qualname__.removesuffix(".__init__")
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = signature.bind(*args, **kwargs).arguments
+        for name in wanted:
+            if name in given:
+                bytes_of(given[name], f"{where}: {name}")
+        return function(*args, **kwargs)
+
+    return checked
