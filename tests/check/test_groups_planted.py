@@ -10,7 +10,7 @@ from phalanx.check.progress import convergence, reliable_delivery
 from phalanx.check.views import primary_chain
 from phalanx.model.history import GroupEvent
 from phalanx.model.view import Member
-from tests.check import planted
+from tests.check import planted, planted_states
 from tests.check.group_model import DurableModel, GroupModel, shuffled
 from tests.check.planted import Plant
 
@@ -45,13 +45,13 @@ SAFETY: list[tuple[str, Plant]] = [
     ("fifo_order", planted.a_message_is_skipped_by_everybody),
     ("causal_order", planted.an_effect_comes_before_its_cause),
     ("total_order", planted.two_change_places_in_total_order),
-    ("founding", planted.a_group_is_founded_again),
-    ("founding", planted.a_stranger_founds_a_group),
-    ("state_transfer", planted.a_state_lacks_a_message),
-    ("state_transfer", planted.a_state_is_ahead_of_all_deliveries),
-    ("state_transfer", planted.a_learner_is_promoted_without_a_state),
-    ("durability", planted.a_durable_group_forgets_a_message),
-    ("copies", planted.a_message_has_too_few_copies),
+    ("founding", planted_states.a_group_is_founded_again),
+    ("founding", planted_states.a_stranger_founds_a_group),
+    ("state_transfer", planted_states.a_state_lacks_a_message),
+    ("state_transfer", planted_states.a_state_is_ahead_of_all_deliveries),
+    ("state_transfer", planted_states.a_learner_is_promoted_without_a_state),
+    ("durability", planted_states.a_durable_group_forgets_a_message),
+    ("copies", planted_states.a_message_has_too_few_copies),
 ]
 
 PROGRESS: list[tuple[str, Plant]] = [
