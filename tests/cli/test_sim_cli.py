@@ -17,9 +17,11 @@ from phalanx.cli import sim as sim_module
 from phalanx.cli.main import command_line
 from phalanx.cli.plans import PlanFolder
 from phalanx.lab.report import Report
+from phalanx.sim.guided import Search
 from phalanx.sim.plan import Plan
 from phalanx.sim.recording import Recording
 from phalanx.sim.run import Result, replay, run_seed
+from phalanx.sim.swarm import draw
 from phalanx.sim.workers import Factory, Here, Task, WorkersLost
 from tests.sim.toys import AskingScenario, GossipScenario, HastyStoreScenario
 
@@ -208,7 +210,7 @@ def test_a_corpus_with_what_is_no_plan_of_the_scenario_is_refused(text: str, com
 
 def test_a_plan_is_in_its_folder_only_once_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Campaigns may share a corpus, and one begins while another writes."""
-    plan = run_seed(GossipScenario, 1).plan
+    plan, other = (run_seed(GossipScenario, seed).plan for seed in (1, 2))
     seen: list[list[Path]] = []
     write = Path.write_text
 
@@ -222,7 +224,27 @@ def test_a_plan_is_in_its_folder_only_once_it_is_whole(tmp_path: Path, monkeypat
     file = folder.put(plan)
     assert seen == [[]]
     assert list(tmp_path.iterdir()) == [file]
-    assert folder.load() == [plan]
+    assert folder.load() == [(plan, 0)]
+    assert Plan.load(folder.put(other, 7).read_text()) == other, "what it reached is said besides"
+    assert sorted(folder.load(), key=lambda each: each[1]) == [(plan, 0), (other, 7)]
+
+
+def test_a_corpus_is_run_in_the_order_of_what_its_plans_reached(tmp_path: Path) -> None:
+    folder = PlanFolder(tmp_path, "gossip")
+    swarm = msgspec.structs.replace(GossipScenario.swarm, sizes=GossipScenario.swarm.sizes[:1])
+    plans = [draw(seed, swarm) for seed in range(4)]
+    for plan, reach in zip(plans, (5, 7, 0, 6), strict=True):
+        folder.put(plan, reach)
+    search = _begun_with(tmp_path)
+    assert search.generation(4) == [plans[1], plans[3], plans[0], plans[2]]
+
+
+def _begun_with(corpus: Path) -> Search:
+    """The search of a campaign that begins with that folder."""
+    wish = campaign_module.Wish("gossip", GossipScenario, 0, 1, 1, None, False, True, corpus, [])
+    search = campaign_module._Campaign(wish)._search
+    assert search is not None
+    return search
 
 
 def test_a_campaign_that_is_given_minutes_has_no_other_end() -> None:

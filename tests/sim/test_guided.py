@@ -17,7 +17,7 @@ from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.sim.campaign import Summary, campaign, guided, survey
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.faults import BitRot, ClockRate, Crash, CrashAll, DiskLost, Fault, FullDisk, Pause
-from phalanx.sim.guided import GENERATION, Search
+from phalanx.sim.guided import FRESH, GENERATION, LATELY, Search, most_first
 from phalanx.sim.mutation import mutate
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Result, Scenario, replay
@@ -209,6 +209,7 @@ def test_the_corpus_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_rare_is_mutated_most_from_its_simplest_plan() -> None:
     search = Search(Swarm(sizes=(3,)), 0)
+    bored(search)
     common, rare, simpler = (
         msgspec.structs.replace(draw(seed, Swarm(sizes=(3,))), seed=seed, faults=faults)
         for seed, faults in ((1001, (Crash(1, 0, 1),)), (1002, (Crash(1, 0, 1),)), (1003, ()))
@@ -218,6 +219,75 @@ def test_what_is_rare_is_mutated_most_from_its_simplest_plan() -> None:
     made = Counter(plan.seed for _ in range(20) for plan in search.generation())
     assert made[1002] == 0
     assert made[1003] > 10 * made[1001] > 0
+
+
+def bored(search: Search) -> None:
+    """What it draws has not found anything new for long."""
+    plans = search.generation(LATELY)
+    search.learn([result_of(plan, "z x1") for plan in plans])
+    search.learn([result_of(plan, "z x1") for _ in range(4) for plan in search.generation()])
+
+
+def transplants(search: Search, plans: Iterable[Plan]) -> list[Plan]:
+    """Those with the storm of one seed, and with another seed."""
+    swarm = Swarm(sizes=(3,))
+    storms = {draw(seed, swarm).faults for seed in range(search.next_seed)}
+    return [plan for plan in plans if plan.faults in storms and not search.is_drawn(plan)]
+
+
+def test_new_storms_strike_clusters_with_which_much_happens_as_long_as_they_find_something() -> None:
+    search = Search(Swarm(sizes=(3,)), 0)
+    plans = search.generation()
+    busy = {plan.seed for plan in plans[: GENERATION // 4]}
+    search.learn(
+        [result_of(plan, f"{plan.seed} x1", *(("a > b x1", "b > a x1") if plan.seed in busy else ())) for plan in plans]
+    )
+    made = [plan for _ in range(10) for plan in search.generation()]
+    moved = transplants(search, made)
+    assert {plan.seed for plan in moved} == busy
+    assert len(moved) + sum(map(search.is_drawn, made)) == len(made), (
+        "nothing is mutated as long as that finds something"
+    )
+    assert abs(len(moved) / len(made) - (1 - FRESH)) < 0.1
+    assert {search._swarm.refusal(plan) for plan in moved} == {None}
+    bored(search)
+    later = [plan for _ in range(10) for plan in search.generation()]
+    assert len(transplants(search, later)) < len(moved) / 4, "then plans that reached something rare are mutated"
+
+
+def test_a_cluster_is_judged_by_all_storms_that_struck_it_and_among_those_of_its_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("phalanx.sim.guided.BEST", 1_000)
+    swarm = Swarm(sizes=(3, 5))
+    search = Search(swarm, 0)
+    plans = search.generation()
+    threes, fives = ([plan for plan in plans if plan.nodes == nodes] for nodes in (3, 5))
+    busy_three, busy_five, once = threes[0], fives[0], threes[1]
+    much, some = ("a > b x1", "b > c x1", "c > d x1"), ("a > b x1", "b > c x1")
+    reached = {busy_three: some, busy_five: (*much, "d > e x1"), once: much}
+    for plan in fives:
+        reached.setdefault(plan, much)
+    search.learn([result_of(plan, f"{plan.seed} x1", *reached.get(plan, ())) for plan in plans])
+    search.learn([result_of(busy_three, *some), result_of(busy_three, *some), result_of(once), result_of(once)])
+    chosen = {plan.seed for _ in range(10) for plan in search.generation() if not search.is_drawn(plan)}
+    assert chosen == {busy_three.seed, busy_five.seed}
+
+
+def test_only_so_many_clusters_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phalanx.sim.guided.CLUSTERS_MAX", 5)
+    search = Search(Swarm(sizes=(3,)), 0)
+    plans = search.generation(6)
+    pairs = [f"{number} > {number} x1" for number in range(6)]
+    search.learn([result_of(plan, *pairs[:number]) for number, plan in enumerate(plans)])
+    assert search._clusters[3].best(1) == [plan.seed for plan in plans[:2:-1]]
+
+
+def test_what_reached_most_among_plans_of_its_size_comes_first() -> None:
+    one, two, three = (plan_of(Crash(at, 0, 0)) for at in range(3))
+    big, bigger = (plan_of(Crash(at, 0, 0), nodes=5) for at in range(2))
+    assert most_first([]) == []
+    assert most_first([(one, 1), (two, 9), (three, 5), (big, 100), (bigger, 200)]) == [two, bigger, three, big, one]
 
 
 def test_plans_that_are_given_are_run_first_and_must_be_in_range() -> None:

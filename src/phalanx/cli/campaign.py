@@ -14,7 +14,7 @@ from phalanx.errors import ConfigurationError
 from phalanx.lab.notes import notes_of
 from phalanx.lab.report import Failed, Kept, Report, as_html, as_json
 from phalanx.sim.campaign import Frontier, Summary, survey
-from phalanx.sim.guided import Search
+from phalanx.sim.guided import Search, most_first
 from phalanx.sim.run import Result, Scenario
 from phalanx.sim.workers import Workers, WorkersLost, local
 
@@ -106,7 +106,7 @@ class _Campaign:
 
     def _begin_search(self) -> Search:
         try:
-            kept = [] if self._corpus is None else self._corpus.load()
+            kept = [] if self._corpus is None else most_first(self._corpus.load())
             return Search(self._wish.factory().swarm, self._wish.first, kept)
         except (OSError, ValueError) as error:
             raise typer.BadParameter(str(error), param_hint="--corpus") from error
@@ -174,7 +174,7 @@ class _Campaign:
         """What is new in the corpus, as it comes: an interrupted campaign leaves it."""
         if self._corpus is not None and self._search is not None:
             for entry in self._search.corpus[self._saved :]:
-                self._corpus.put(entry.plan)
+                self._corpus.put(entry.plan, entry.reach)
             self._saved = len(self._search.corpus)
 
     def _replay_of(self, result: Result) -> str:

@@ -13,6 +13,7 @@ is.  Source: Zalewski, "Technical details of american fuzzy lop" (2013): pairs o
 
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Iterable
 
 from phalanx.model.view import Name
 
@@ -68,3 +69,8 @@ def kinds_of(feature: str) -> tuple[str, str]:
     """What sort of feature that is, "note", "order" or "fault", and the feature without its count."""
     what = feature.rpartition(" x")[0]
     return "order" if " > " in what else "fault" if " at " in what else "note", what
+
+
+def reach(features: Iterable[str]) -> int:
+    """How many different pairs of notes came one after the other: a measure of how much happened in the run."""
+    return sum(" > " in feature for feature in features)
