@@ -57,7 +57,8 @@ def sim(
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Begin no run after so many minutes.", min=0)] = None,
     guided: Annotated[
-        bool, typer.Option("--guided", help="Prefer plans near those that reached something new.")
+        bool,
+        typer.Option("--guided", help="Prefer what reaches much, and plans near those that reached something new."),
     ] = False,
     corpus: Annotated[
         Path | None, typer.Option(help="With --guided: begin with the plans in this folder, and add what is found.")
