@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.groups import Changed, Group
-from phalanx.api.hosted import GROUP, OBJECT, TROUPE, Objects, Uses, described, why_refused
+from phalanx.api.hosted import GROUP, OBJECT, TROUPE, Objects, Uses, described
 from phalanx.api.reports import Reports
 from phalanx.api.snapshots import Snapshots
 from phalanx.api.storage import Storage
@@ -39,6 +39,7 @@ from phalanx.model.machine import Note
 from phalanx.model.view import GroupSpec, Member, Order, View
 from phalanx.node.node import Node
 from phalanx.node.status import Status
+from phalanx.replication.inflight import VersionRefused
 from phalanx.replication.standing import Standing
 from phalanx.runtime.clock import system_clock
 from phalanx.runtime.contract import Transport
@@ -66,15 +67,12 @@ class Process:
         """The view that this process is in; None while it is in none."""
         self._config = config
         self._groups: dict[str, Group] = {}
-        self._uses = Uses()
         self._refused: dict[str, asyncio.Future[None]] = {}
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
         self._leaving = False
         kinds = {name: described(name, *what) for name, what in (objects or {}).items()}
-        self._first = [spec for _, spec in kinds.values()]
-        for spec in self._first:
-            self._uses.claim(None, spec, OBJECT)
+        self._uses = Uses(kinds)
         self._node = Node(config, storage.votes, random.Random(), system_clock(), kinds, storage.journal)
         self._driver = Driver(
             self._node,
@@ -120,13 +118,13 @@ class Process:
         return dict(self._refusals())
 
     async def joined(self) -> View:
-        """Wait until this process is a full member of a view.  Raises `Refused` if it cannot host one of its objects,
-        because there is another of its name."""
+        """Wait until this process is a full member of a view.  Raises `Refused` if it cannot host one of its objects:
+        there is another of its name, or of a version of its class that this process has no code for."""
         while True:
-            for spec in self._first:
-                self._uses.claim(self.view, spec, OBJECT)
-            if self.view is not None and self.view.rank(self.name) >= 0:
-                return self.view
+            self._uses.claim_first(self.view)
+            view = self.view
+            if view is not None and view.rank(self.name) >= 0 and not self._uses.lacks(view, self.name):
+                return view
             await self._next_view()
 
     async def views(self) -> AsyncIterator[View]:
@@ -206,7 +204,7 @@ class Process:
         nothing on disk.
         """
         kind, spec = described(name, cls, lease_ms, durable, min_copies)
-        self._uses.claim(self.view, spec, OBJECT)
+        self._uses.claim(self.view, spec, OBJECT, kind)
         await self._host(self._node.host(spec.name, kind, spec))
         return Replicated(self.client(), kind, spec.name, TIMEOUT_S)
 
@@ -324,18 +322,26 @@ class Process:
             case GroupLost() | GroupSuspended() | Founded():
                 self._take_fate(delivery)
             case HostRefused(spec, reason):
-                reason = why_refused(self.view, spec) or reason
-                future = self._refused.get(spec.name)
-                if future is not None and not future.done():
-                    future.set_exception(Refused(reason))
-                else:
-                    self._reports.not_hosted(spec.name, reason)
+                self._not_hosted(spec.name, self._uses.why_refused(self.view, spec) or reason)
+            case VersionRefused(name, reason, keeps):
+                why = self._uses.refuse(name, reason)
+                if keeps:  # without it the group may be lost: this process stops as it stands, and does not give it up
+                    raise Refused(why)
+                self._not_hosted(name, why)
+                self._wake()
             case Writable() | SnapshotUnwanted():
                 pass  # `drained` looks after every turn; and a group's state is given whole, so there is no rest of it
             case Refusal(reason):
                 self._reports.not_let_in(reason)
             case _:
                 self._reports.found(delivery)
+
+    def _not_hosted(self, name: str, reason: str) -> None:
+        future = self._refused.get(name)
+        if future is not None and not future.done():
+            future.set_exception(Refused(reason))
+        else:
+            self._reports.not_hosted(name, reason)
 
     def _take_fate(self, delivery: GroupLost | GroupSuspended | Founded) -> None:
         """What becomes of a group's state."""

@@ -22,6 +22,7 @@ from phalanx.replication.outbox import Outbox
 from phalanx.replication.replica import Replica
 from phalanx.replication.session import Limits
 from phalanx.replication.slicing import Giving, Taking
+from phalanx.replication.versions import fault_in, founded_with
 
 
 class Hosting:
@@ -36,6 +37,8 @@ class Hosting:
         self.groups: dict[GroupId, Hosted] = {}
         self.anew: dict[str, GroupSpec] = {}
         """Groups whose state here was wrong: they are to be hosted again."""
+        self.refused: dict[str, str] = {}
+        """Groups that run what there is no code for here, and why."""
         self._ids: dict[str, GroupId] = {}
         """The latest of each name, here or not any more: each request asks by name, and there can be many groups."""
         self.giving = Giving(slice_bytes)
@@ -93,17 +96,19 @@ class Hosting:
             case _:
                 return False
 
-    def found(self, group_id: GroupId, spec: GroupSpec, view: View | None, now: int) -> None:
-        """A replica of a new group."""
+    def found(self, group_id: GroupId, spec: GroupSpec, view: View | None, now: int) -> str | None:
+        """A replica of a new group.  What is returned says why it cannot be run here, if so."""
         known = view.group(group_id) if view else None
-        self._host(known or Group(group_id, spec, (self._me.name,)), now)
+        self._host(known or Group(group_id, spec, (self._me.name,)), view, now)
+        number = founded_with(spec)
+        return fault_in(self.kinds[spec.name], number, spec.contract) if number is not None else None
 
     def restore(self, last: Restored, view: View | None, now: int) -> tuple[Replica[Any], Exception | None]:
         """A new replica with the state of which the last slice has come, and what was wrong with that, if anything: then
         the replica does not serve."""
         spec = self.spec(last.group, view)
         assert view is not None and spec is not None
-        hosted = self._host(view.group(last.group) or Group(last.group, spec, ()), now)
+        hosted = self._host(view.group(last.group) or Group(last.group, spec, ()), view, now)
         try:
             hosted.replica.restore(self.taking.restored(last, hosted.replica.restoration()))
         except Exception as error:  # whatever the class's own hooks raise
@@ -111,9 +116,10 @@ class Hosting:
             return hosted.replica, error
         return hosted.replica, None
 
-    def _host(self, group: Group, now: int) -> Hosted:
+    def _host(self, group: Group, view: View | None, now: int) -> Hosted:
         """A new replica takes the place of the one that there was, if any."""
-        replica = Replica(self.kinds[group.spec.name], group, self._me, self._limits, **self._audit)
+        here = view.id if view is not None else -1
+        replica = Replica(self.kinds[group.spec.name], group, self._me, self._limits, **self._audit, view=here)
         hosted = self.groups[group.id] = Hosted(replica, now)
         self._ids[group.spec.name] = group.id
         return hosted

@@ -60,6 +60,32 @@ class SnapshotUnfaithful(NamedTuple):
     reason: str
 
 
+class ObjectUpgraded(NamedTuple):
+    """A delivery to the application: the group runs another version of its class from here on."""
+
+    group: str
+    since: int
+    to: int
+
+
+class UpgradeFailed(NamedTuple):
+    """A delivery to the application: the hosts did not come to one state of a new version, so the group stays with the
+    one that it runs.  `reason` says what went wrong with the conversion."""
+
+    group: str
+    to: int
+    reason: str
+
+
+class VersionRefused(NamedTuple):
+    """A delivery to the application: the group runs a version that this node has no code for.  `keeps`: the node has it
+    in its log, and stays one of its hosts without serving it."""
+
+    group: str
+    reason: str
+    keeps: bool
+
+
 class Waiter:
     """Who waits for an answer to which request; `size` counts against the limits.  `cluster`: what the answer says."""
 

@@ -211,12 +211,14 @@ class Declined(msgspec.Struct, frozen=True, array_like=True, tag="c.declined"):
     """The transmission had no effect and never will have one; only after `Reason.UNKNOWN` it may.
 
     endpoints: who may do it instead, if anybody is known.
+    version: of the class that the group runs, after `Reason.OPERATION`.
     """
 
     request: int
     reason: Reason
     text: str
     endpoints: tuple[Address, ...] = ()
+    version: int = 0
 
 
 Asked = OpenSession | SessionKeepAlive | CloseSession | Command | Query | Watch

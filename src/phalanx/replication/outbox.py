@@ -36,12 +36,14 @@ class Outbox:
                 self.answer(waiter, Opened(waiter.request, session, lifetime_ms, endpoints, waiter.cluster))
             case Touched():
                 self.answer(waiter, Acknowledged(waiter.request, endpoints))
-            case Refusal(reason, text):
-                self.decline(waiter, reason, text, ())
+            case Refusal(reason, text, version):
+                self.decline(waiter, reason, text, (), version)
 
-    def decline(self, waiter: Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...]) -> None:
+    def decline(
+        self, waiter: Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...], version: int = 0
+    ) -> None:
         """Tell whoever waits that it is not done here."""
-        self.answer(waiter, Declined(waiter.request, reason, text, endpoints))
+        self.answer(waiter, Declined(waiter.request, reason, text, endpoints, version))
 
     def note(self, what: str, *detail: Any) -> None:
         """Something happened."""

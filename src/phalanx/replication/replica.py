@@ -9,6 +9,8 @@ Rules for one entry, in this order: the position and the clock advance; idle ses
 is due; then the entry is applied.
 A command is run only if its session is known, the table has no outcome for it, writes are not stopped, and its
 operation, types and arguments are understood; each of these is judged alike by every replica.
+
+Which version of the object's class it runs is part of its state as well; `upgrading` says how that changes.
 """
 
 import hashlib
@@ -16,6 +18,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from msgspec.structs import astuple
 
 from phalanx.errors import ConfigurationError
@@ -27,6 +30,7 @@ from phalanx.replication import entries, saving
 from phalanx.replication.actions import (
     Action,
     Answered,
+    CanRun,
     Judged,
     NotUnderstood,
     Refusal,
@@ -35,9 +39,11 @@ from phalanx.replication.actions import (
     Ticked,
     TickFailed,
     Touched,
+    Upgraded,
+    UpgradeVoid,
 )
 from phalanx.replication.audit import AUDIT_INTERVAL, Audit
-from phalanx.replication.entries import UNREADABLE, Close, Open, Report, Run, Tick, Touch
+from phalanx.replication.entries import UNREADABLE, Able, Close, Converted, Open, Report, Run, Tick, Touch, Upgrade
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import ObjectType, Operation, OversizedResult, UnencodableResult
 from phalanx.replication.outcome import Outcome, Returned, raised
@@ -46,6 +52,8 @@ from phalanx.replication.session import LIMITS, Limits
 from phalanx.replication.sessions import FRESH, Sessions, Verdict
 from phalanx.replication.state import DIGEST_BYTES
 from phalanx.replication.undo import Undo
+from phalanx.replication.upgrading import AGREED, Pending, agreed_on, convert
+from phalanx.replication.versions import founded_with
 
 T = TypeVar("T")
 
@@ -53,24 +61,34 @@ _REASONS = {Verdict.UNKNOWN: Reason.EXPIRED, Verdict.SETTLED: Reason.SETTLED, Ve
 
 
 class Replica(Generic[T]):
-    """See the module's text."""
+    """See the module's text.  `newest`: the class, with the versions before it that there is code for; `view`: the one
+    that the group is in, -1 if that is not known here."""
 
     def __init__(
         self,
-        kind: ObjectType[T],
+        newest: ObjectType[T],
         group: Group,
         me: Member,
         limits: Limits = LIMITS,
         audit_interval: int = AUDIT_INTERVAL,
+        view: int = -1,
     ) -> None:
         if group.spec.order is not Order.TOTAL:
             raise ConfigurationError(f"group {group.spec.name}: a replicated object needs total order")
+        self.newest = newest
+        kind: ObjectType[Any] = newest.versions.get(founded_with(group.spec) or 0, newest)
         self.kind = kind
+        """The version that the group runs."""
+        self.installed = view
+        """The view that the group is in."""
+        self._pending: Pending | None = None
+        self._converted: Any = None
+        """The new state of the upgrade under way, if it was made here."""
         self.group = group
         self._me = me
         self._limits = limits
         self._audit_interval = audit_interval
-        self._object = kind.state.create()
+        self._object: T = kind.state.create()
         self._undo = Undo(kind, self._object) if kind.undoes else None
         self._sessions = Sessions(limits)
         self._audit = Audit(interval=audit_interval, due=audit_interval)
@@ -90,6 +108,11 @@ class Replica(Generic[T]):
         return self._object
 
     @property
+    def is_upgrading(self) -> bool:
+        """An upgrade is under way: what is ordered is held."""
+        return self._pending is not None
+
+    @property
     def stopped(self) -> bool:
         """Writes are refused, because the replicas disagree and no majority says who is right."""
         return self._audit.stopped
@@ -105,11 +128,26 @@ class Replica(Generic[T]):
         """A view begins."""
         group = view.group(self.group.id)
         assert group is not None, "the gateway drops replicas of groups that are gone"
-        self.group = group
-        return self._judge()
+        actions = self._conclude("") if self._pending is not None else []
+        self.group, self.installed = group, view.id
+        return [*actions, *self._judge()]
 
     def deliver(self, delivered: Delivered) -> list[Action]:
-        """Apply a run of entries."""
+        """Apply a run of entries; or hold it, while an upgrade is under way.  Raises `CannotRun` if the group goes over
+        to a version that this node's code does not have: then the replica is of no use any more."""
+        pending = self._pending
+        if pending is None:
+            return self._apply(delivered)
+        if delivered.view != pending.upgrade.view:
+            return [*self._conclude(""), *self.deliver(delivered)]
+        end = pending.hold(delivered)
+        if end is None:
+            return []
+        fault, rest = end
+        actions = self._conclude(fault)
+        return [*actions, *self.deliver(rest)] if rest.payloads else actions
+
+    def _apply(self, delivered: Delivered) -> list[Action]:
         actions: list[Action] = []
         mine = delivered.sender == self._me
         if delivered.view != self._view:
@@ -123,7 +161,7 @@ class Replica(Generic[T]):
         due_ms = self.due_ms
         if due_ms is not None and due_ms <= wall_ms(self.stamp):
             actions += self._tick()
-        for payload in delivered.payloads:
+        for place, payload in enumerate(delivered.payloads, 1):
             self.position += 1
             self._token = max(self._token + 1, self.stamp)
             try:
@@ -135,18 +173,65 @@ class Replica(Generic[T]):
                     outcome = self._once(entry, sender)
                     if mine:
                         actions.append(Answered(entry.ticket, outcome))
-                elif isinstance(entry, Report):
-                    self._audit.report(delivered.sender.name, entry)
-                    actions += self._judge()
-                elif isinstance(entry, Tick):
-                    actions += [Ticked()] if mine else []
-                else:
+                elif isinstance(entry, Open | Touch | Close):
                     result = self._manage(entry)
                     if mine:
                         actions.append(Answered(entry.ticket, result))
+                else:
+                    actions += self._heed(entry, delivered)
             if self.position >= audit.due and audit.begins(self.position):
                 actions += self._report()
+            if self._pending is not None:
+                rest = msgspec.structs.replace(delivered, payloads=delivered.payloads[place:])
+                return [*actions, *self.deliver(rest)] if rest.payloads else actions
         return actions
+
+    def _heed(self, entry: Report | Tick | Able | Upgrade | Converted, delivered: Delivered) -> list[Action]:
+        """What hosts say among themselves."""
+        match entry:
+            case Report():
+                self._audit.report(delivered.sender.name, entry)
+                return self._judge()
+            case Tick():
+                return [Ticked()] if delivered.sender == self._me else []
+            case Able(versions):
+                return [CanRun(delivered.sender.name, versions)]
+            case Upgrade(view, since, to):
+                fits = view == delivered.view and since == self.kind.version < to
+                return self._begin(entry) if fits and not self._audit.stopped else []
+            case Converted():
+                return []  # of an upgrade that has come to its end
+
+    # --- another version of the class -----------------------------------------------------------------------------
+
+    def _begin(self, upgrade: Upgrade) -> list[Action]:
+        """An upgrade begins here.  A host of its view converts the state, and says what that comes to; who reads of it
+        later converts when it is known that all did."""
+        self._pending = Pending(upgrade, self.position)
+        if self.installed != upgrade.view or self._me.name not in self.group.hosts:
+            return []
+        self._converted, said = convert(self.newest, self._object, upgrade, self.position)
+        return [Say(entries.encode(said))]
+
+    def _conclude(self, fault: str | None) -> list[Action]:
+        """The upgrade under way comes to its end, and what was held is applied."""
+        pending = self._pending
+        assert pending is not None
+        upgrade, replayed = pending.upgrade, pending.upgrade.view != self.installed
+        if fault is AGREED:
+            self._go_over(pending)
+        ended = Upgraded(upgrade.since, upgrade.to, replayed)
+        actions: list[Action] = [ended if fault is AGREED else UpgradeVoid(upgrade.to, fault or "", replayed)]
+        self._pending = self._converted = None
+        for held in pending.held:
+            actions += self.deliver(held)
+        return actions
+
+    def _go_over(self, pending: Pending) -> None:
+        new = self._converted if self._converted is not None else agreed_on(self.newest, self._object, pending)
+        self.kind = self.newest.versions[pending.upgrade.to]
+        self._object = new
+        self._undo = Undo(self.kind, new) if self.kind.undoes else None
 
     def _manage(self, entry: Open | Touch | Close) -> SessionOpened | Touched | Refusal:
         match entry:
@@ -189,9 +274,11 @@ class Replica(Generic[T]):
     def _find(self, operation_id: str, types: int, kind: Kind) -> Operation | Refusal:
         operation = self.kind.operations.get(operation_id)
         if operation is None or operation.kind is not kind:
-            return Refusal(Reason.OPERATION, f"{self.kind.name} has no {kind} {operation_id}")
+            text = f"{self.kind.name} (version {self.kind.version}) has no {kind} {operation_id}"
+            return Refusal(Reason.OPERATION, text, self.kind.version)
         if operation.types != types:
-            return Refusal(Reason.OPERATION, f"{operation.where}: the caller knows other types under {operation_id}")
+            text = f"{operation.where}: the caller knows other types under {operation_id}"
+            return Refusal(Reason.OPERATION, text, self.kind.version)
         return operation
 
     def _run(self, operation: Operation, encoded: bytes, context: Context) -> Outcome | Refusal:
@@ -276,7 +363,7 @@ class Replica(Generic[T]):
         if self._me.name not in self.group.hosts or len(self.group.hosts) < 2:
             return []
         state = self.kind.state.digest(self._object)
-        parts = state.value + self._replies.to_bytes(4, "big")
+        parts = state.value + self._replies.to_bytes(4, "big") + self.kind.version.to_bytes(4, "big")
         digest = hashlib.blake2b(parts, digest_size=DIGEST_BYTES).digest()
         return [Say(entries.encode(Report(self.position, digest, state.cost)))]
 
@@ -293,16 +380,17 @@ class Replica(Generic[T]):
         """All that the next entries depend on, as it is when the first slice is taken, in slices of about `size` bytes
         (see `saving`).  To be closed if the rest is not wanted."""
         counters = Counters(self.position, self.stamp, self._token, self._replies, self._view, self._between_ms)
-        return saving.slices(self.kind, self._object, self._sessions, counters, self._audit, size)
+        return saving.slices(self.kind, self._object, self._sessions, counters, self._audit, self._pending, size)
 
     def restoration(self) -> Restoration[T]:
         """What takes the slices of another replica, for `restore`.  Meanwhile this one goes on as it is."""
-        return Restoration(self.kind, self._limits)
+        return Restoration(self.newest, self._limits)
 
     def restore(self, restoration: Restoration[T]) -> None:
         """Become what was saved, when all slices are there.  Raises as `Restoration.finish`; the replica is unchanged
         then."""
-        counters, self._audit = restoration.finish()
+        counters, self._audit, self._pending = restoration.finish()
+        self.kind, self._converted = restoration.kind, None
         self.position, self.stamp, self._token, self._replies, self._view, self._between_ms = counters
         self._object, self._sessions = restoration.object, restoration.sessions
         self._undo = Undo(self.kind, self._object) if self.kind.undoes else None
