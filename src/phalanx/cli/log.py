@@ -11,7 +11,8 @@ import typer
 from phalanx.api.storage import RECORDS
 from phalanx.errors import DataDirectoryInUse, PhalanxError
 from phalanx.group.messages import Ceiling, Chunk, Data, Record, Turned
-from phalanx.replication.entries import UNREADABLE, Upgrade, decode
+from phalanx.replication.entries import UNREADABLE as UNDECODABLE
+from phalanx.replication.entries import Upgrade, decode
 from phalanx.replication.saving import version_in
 from phalanx.replication.versions import founded_with
 from phalanx.runtime.disk import VoteFile
@@ -130,7 +131,7 @@ def _of_versions(record: Data | Chunk) -> dict[str, int | str]:
         version = version_in(record.data[8 + len(opening) :]) if opening else None
         return {"version": version} if version is not None else {}
     for payload in record.payloads:
-        with suppress(*UNREADABLE):
+        with suppress(*UNDECODABLE):
             entry = decode(payload)
             if isinstance(entry, Upgrade):
                 return {"upgrade": f"{entry.since}->{entry.to}"}

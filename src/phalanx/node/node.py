@@ -37,6 +37,9 @@ from phalanx.replication.standing import Standing
 Message = Envelope | Letter | ClientMessage
 """Everything that a node's connections carry."""
 
+QUIET_SILENCES = 4
+"""So many times `suspect_after` a view lasts before an object's class is upgraded in it: two seconds, by default."""
+
 _status_json = msgspec.json.Encoder().encode
 
 
@@ -83,8 +86,9 @@ class Node:
         config = msgspec.structs.replace(self._config, hosts=tuple(self._specs.values()))
         self.group = GroupMachine(config, self._votes, self._rng, now, self._journal)
         self._journal = None
-        slice_bytes = min(SLICE_BYTES, config.limits.chunk)
-        self.gateway = Gateway(self.group.me, GATEWAY_LIMITS._replace(slice_bytes=slice_bytes))
+        slice_bytes, quiet_ns = min(SLICE_BYTES, config.limits.chunk), QUIET_SILENCES * config.timing.suspect_after
+        limits = GATEWAY_LIMITS._replace(slice_bytes=slice_bytes, quiet_ns=quiet_ns)
+        self.gateway = Gateway(self.group.me, limits)
         for name, kind in self._objects.kinds():
             self.gateway.register(name, kind)
         self._consumed: list[Any] = [self._room] if self._room.space else []

@@ -49,11 +49,15 @@ class Findings:
             case Upgraded(since, to, replayed):
                 hosted.rollout.upgraded(now)
                 self._feeds.drop(hosted.replica.group.id, f"the group runs version {to} now", endpoints)
-                self._out.note("gateway.upgrade_replayed" if replayed else "gateway.upgraded", name, since, to)
-                self._out.deliveries += [] if replayed else [ObjectUpgraded(name, since, to)]
+                if replayed:
+                    self._out.note("gateway.upgrade_replayed", name, since, to)
+                else:
+                    self._out.note("gateway.upgraded", name, since, to)
+                    self._out.deliveries.append(ObjectUpgraded(name, since, to))
             case UpgradeVoid(to, fault, replayed):
-                self._out.note("gateway.upgrade_failed" if fault else "gateway.upgrade_void", name, to, fault)
+                self._out.note("gateway.upgrade_void", name, to, fault)
                 if fault and not replayed:
+                    self._out.note("gateway.upgrade_failed", name, to, fault)
                     hosted.rollout.failed(fault, now)
                     self._out.deliveries.append(UpgradeFailed(name, to, fault))
 

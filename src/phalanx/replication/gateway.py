@@ -69,7 +69,7 @@ class Gateway:
         self._me = me
         self._limits = limits
         self._session_limits = sessions
-        self._hosting = Hosting(me, sessions, audit_interval, limits.slice_bytes)
+        self._hosting = Hosting(me, sessions, audit_interval, limits.slice_bytes, limits.quiet_ns)
         self._hosted = self._hosting.groups
         self._intake = Intake(limits)
         self._feeds = Feeds()

@@ -14,7 +14,7 @@ from phalanx.replication.actions import Action
 from phalanx.replication.inflight import Waiter, entry_of
 from phalanx.replication.messages import CloseSession, Command, OpenSession, Query, SessionKeepAlive, Watch
 from phalanx.replication.replica import Replica
-from phalanx.replication.rollout import Rollout
+from phalanx.replication.rollout import QUIET_NS, Rollout
 
 TICK_NS_LEAST = 50 * MILLISECOND
 """From one tick to the next: the group's clock may stand still for a while, if it was ahead of physical time."""
@@ -29,7 +29,7 @@ Waiting: TypeAlias = list[tuple[Waiter, T]]
 class Hosted:
     """See the module's text.  Times are monotonic nanoseconds."""
 
-    def __init__(self, replica: Replica[Any], now: int) -> None:
+    def __init__(self, replica: Replica[Any], now: int, quiet_ns: int = QUIET_NS) -> None:
         self.replica = replica
         self.serves = True
         self.payloads: list[bytes] = []
@@ -42,7 +42,7 @@ class Hosted:
         self.ticking = False
         """A tick of ours is under way."""
         self._ticked_at = now - TICK_NS_LEAST
-        self.rollout = Rollout(now)
+        self.rollout = Rollout(now, quiet_ns)
         self.stranded = False
         """The group runs a version that there is no code for here: nothing is applied any more."""
 

@@ -26,9 +26,11 @@ from phalanx.replication.versions import fault_in, founded_with
 
 
 class Hosting:
-    """See the module's text.  `audit_interval` 0: the usual one.  `slice_bytes`: of a state, in one turn."""
+    """See the module's text.  `audit_interval` 0: the usual one.  `slice_bytes`: of a state, in one turn.  `quiet_ns`:
+    see `rollout`."""
 
-    def __init__(self, me: Member, limits: Limits, audit_interval: int, slice_bytes: int) -> None:
+    def __init__(self, me: Member, limits: Limits, audit_interval: int, slice_bytes: int, quiet_ns: int) -> None:
+        self._quiet_ns = quiet_ns
         self._me = me
         self._limits = limits
         self._audit: dict[str, int] = {"audit_interval": audit_interval} if audit_interval else {}
@@ -120,7 +122,7 @@ class Hosting:
         """A new replica takes the place of the one that there was, if any."""
         here = view.id if view is not None else -1
         replica = Replica(self.kinds[group.spec.name], group, self._me, self._limits, **self._audit, view=here)
-        hosted = self.groups[group.id] = Hosted(replica, now)
+        hosted = self.groups[group.id] = Hosted(replica, now, self._quiet_ns)
         self._ids[group.spec.name] = group.id
         return hosted
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from phalanx.model.clock import SECOND
 from phalanx.model.view import Address, Name
 from phalanx.replication import entries
 from phalanx.replication.messages import CloseSession, Command, OpenSession, SessionKeepAlive
@@ -25,13 +26,15 @@ SLICE_BYTES = 64 << 10
 
 class GatewayLimits(NamedTuple):
     """The limits of one node's gateway.  At each the request is declined as `Reason.BUSY` (or `TOO_LARGE`), but for
-    `slice_bytes`: beyond that a state, or a log that is replayed, goes on in the next turn."""
+    `slice_bytes`: beyond that a state, or a log that is replayed, goes on in the next turn.  `quiet_ns`: how long a view
+    lasts before an upgrade is ordered in it."""
 
     command_bytes: int = COMMAND_BYTES_MAX
     client_requests: int = REQUESTS_PER_CLIENT
     client_bytes: int = BYTES_PER_CLIENT
     bytes_in_flight: int = BYTES_IN_FLIGHT
     slice_bytes: int = SLICE_BYTES
+    quiet_ns: int = 2 * SECOND
 
 
 GATEWAY_LIMITS = GatewayLimits()

@@ -15,7 +15,8 @@ from phalanx.replication import entries
 from phalanx.replication.replica import Replica
 
 QUIET_NS = 2 * SECOND
-"""For so long a view has lasted in which all can: a node that is just being restarted is mostly back by then."""
+"""For so long a view has lasted in which all can, unless something else is said: a node that is just being restarted is
+mostly back by then."""
 
 AGAIN_NS = 5 * SECOND
 """An upgrade that was ordered and has not begun by then is ordered again: this node was behind when it ordered it."""
@@ -27,10 +28,11 @@ RETRY_NS = 60 * SECOND
 class Rollout:
     """See the module's text.  Times are monotonic nanoseconds."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, now: int, quiet_ns: int = QUIET_NS) -> None:
+        self._quiet_ns = quiet_ns
         self._able: dict[Name, Mapping[int, str]] = {}
         self._said = False
-        self._at = now + QUIET_NS
+        self._at = now + self._quiet_ns
         self.fault = ""
         """Why the last attempt failed."""
 
@@ -38,7 +40,7 @@ class Rollout:
         """A view begins."""
         self._able = {}
         self._said = False
-        self._at = now + QUIET_NS
+        self._at = now + self._quiet_ns
 
     def heard(self, host: Name, versions: Mapping[int, str]) -> None:
         """What that host can run besides the present version."""
@@ -52,7 +54,7 @@ class Rollout:
     def upgraded(self, now: int) -> None:
         """The group runs another version."""
         self.fault = ""
-        self._at = now + QUIET_NS
+        self._at = now + self._quiet_ns
 
     def to_say(self, replica: Replica[Any], me: Name) -> bytes | None:
         """What this node has to tell the others, once in a view."""
