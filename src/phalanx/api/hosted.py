@@ -74,11 +74,12 @@ class Uses:
                 raise Refused(why)
             self.claim(view, spec, OBJECT, kind)
 
-    def lacks(self, view: View, me: str) -> bool:
-        """One of those objects was founded with another version of its class, and this process is no host of it yet: it
-        asks for it as it is there, and may find that it cannot run it."""
+    def is_whole(self, view: View, me: str) -> bool:
+        """The process is a full member there, and a host of those of its first objects that were founded with another
+        version of their class: until then it may find that it cannot run them."""
         found = [(group, self._first[group.spec.name]) for group in view.groups if group.spec.name in self._first]
-        return any(group.spec != spec and me not in group.hosts for group, (_, spec) in found)
+        lacks = any(group.spec != spec and me not in group.hosts for group, (_, spec) in found)
+        return view.rank(me) >= 0 and not lacks
 
     def claim(self, view: View | None, spec: GroupSpec, what: str, kind: ObjectType[Any] | None = None) -> None:
         """Take the name for that.  `kind`: of an object.  Raises `ConfigurationError` if it is taken for something else,
@@ -86,11 +87,11 @@ class Uses:
         used = self._uses.get(spec.name, what)
         if used != what:
             raise ConfigurationError(f"{spec.name!r} is {used} at this process: {what} needs another name")
-        if kind is not None:
-            self._kinds[spec.name] = kind
-        if (why := self.why_refused(view, spec)) is not None:
+        if (why := _why_refused(view, spec, kind)) is not None:
             raise Refused(why)
         self._uses[spec.name] = what
+        if kind is not None:
+            self._kinds[spec.name] = kind
 
     def why_refused(self, view: View | None, spec: GroupSpec) -> str | None:
         """Why this process cannot host that group: the cluster has another of its name.  None: it has not, as far as the

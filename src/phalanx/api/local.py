@@ -86,7 +86,8 @@ class Cluster:
         while True:
             views = [process.view for process in self.processes]
             full = {name for view in views[:1] if view is not None for name in (m.name for m in view.members)}
-            if full == set(self._running) and all(view == views[0] for view in views):
+            same = full == set(self._running) and all(view == views[0] for view in views)
+            if same and all(process.is_whole for process in self.processes):
                 return
             await asyncio.sleep(0.005)
 

@@ -117,14 +117,18 @@ class Process:
         kind: `certificate.expired`, `handshake.late`, `alert.authority`, ... (docs/operations.md has them all)."""
         return dict(self._refusals())
 
+    @property
+    def is_whole(self) -> bool:
+        """This process is a full member of a view, and hosts those objects that others had founded otherwise."""
+        return self.view is not None and self._uses.is_whole(self.view, self.name)
+
     async def joined(self) -> View:
         """Wait until this process is a full member of a view.  Raises `Refused` if it cannot host one of its objects:
         there is another of its name, or of a version of its class that this process has no code for."""
         while True:
             self._uses.claim_first(self.view)
-            view = self.view
-            if view is not None and view.rank(self.name) >= 0 and not self._uses.lacks(view, self.name):
-                return view
+            if self.view is not None and self.is_whole:
+                return self.view
             await self._next_view()
 
     async def views(self) -> AsyncIterator[View]:
@@ -308,7 +312,7 @@ class Process:
     def _take(self, delivery: Any) -> None:
         match delivery:
             case Delivered(group=group_id) | Restored(group=group_id) | SnapshotWanted(group=group_id):
-                group = self._group(group_id)
+                group = next((g for g in self._groups.values() if g.id == group_id), None)
                 if group is not None:
                     group.take(delivery, self.me)
                 elif isinstance(delivery, SnapshotWanted):
@@ -324,11 +328,7 @@ class Process:
             case HostRefused(spec, reason):
                 self._not_hosted(spec.name, self._uses.why_refused(self.view, spec) or reason)
             case VersionRefused(name, reason, keeps):
-                why = self._uses.refuse(name, reason)
-                if keeps:  # without it the group may be lost: this process stops as it stands, and does not give it up
-                    raise Refused(why)
-                self._not_hosted(name, why)
-                self._wake()
+                self._not_hosted(name, self._uses.refuse(name, reason), stops=keeps)
             case Writable() | SnapshotUnwanted():
                 pass  # `drained` looks after every turn; and a group's state is given whole, so there is no rest of it
             case Refusal(reason):
@@ -336,12 +336,14 @@ class Process:
             case _:
                 self._reports.found(delivery)
 
-    def _not_hosted(self, name: str, reason: str) -> None:
-        future = self._refused.get(name)
-        if future is not None and not future.done():
+    def _not_hosted(self, name: str, reason: str, *, stops: bool = False) -> None:
+        if stops:  # the group may need what is on this disk, so it is not given up: the process ends as it stands
+            raise Refused(reason)
+        if (future := self._refused.get(name)) is not None and not future.done():
             future.set_exception(Refused(reason))
         else:
             self._reports.not_hosted(name, reason)
+        self._wake()
 
     def _take_fate(self, delivery: GroupLost | GroupSuspended | Founded) -> None:
         """What becomes of a group's state."""
@@ -391,9 +393,6 @@ class Process:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-    def _group(self, group_id: int) -> Group | None:
-        return next((g for g in self._groups.values() if g.id == group_id), None)
 
     def _note(self, notes: Sequence[Note], _: Any) -> None:
         if self._reports.notes(notes, self.on_notes):

@@ -104,10 +104,12 @@ class UpgradeScenario(ServiceScenario):
         self._deployed = 0
         """How many of the planned restarts have been done."""
         self._deployments = 0
+        self._begun: set[tuple[int, int]] = set()
+        """Upgrades that some node has begun: its life, and the position."""
         self._strikes = 0
         """How often nodes are still to die while the group goes over."""
         self.last = 1
-        """The version that all come to in the end."""
+        """The last that nodes get the code of."""
 
     def kind(self, setup: Setup | None) -> ObjectType[Any]:
         if setup is None:
@@ -146,21 +148,34 @@ class UpgradeScenario(ServiceScenario):
         self.world.schedule(down_ns, self.world.start, name)
 
     def after_step(self, node: Node, output: Output) -> str | None:
-        replica = self._replica(node.name) if self._strikes and node.name in self._code else None
-        if replica is not None and replica.is_upgrading:
+        replica = self._replica(node.name) if node.name in self._code else None
+        if replica is not None and replica.is_upgrading and (at := (node.life, replica.position)) not in self._begun:
+            self._begun.add(at)
+            self._upgrade_begins()
+        return super().after_step(node, output)
+
+    def _upgrade_begins(self) -> None:
+        """Clients call just then, and nodes may die."""
+        for _ in range(3):
+            client = self._aim.choice(self.clients)
+            self.world.schedule(self._aim.randrange(20 * MILLISECOND), self._call_now, client)
+        if self._strikes:
             self._strikes -= 1
             names = self._aim.choice(([self._aim.choice(self.plan.names)], self.plan.names))
             self.world.schedule(self._aim.randrange(100 * MILLISECOND), self._strike, names)
-        return super().after_step(node, output)
+
+    def _call_now(self, client: Name) -> None:
+        asked = self.ask((self._aim.choice(("append", "append", "get")), self._aim.choice(KEYS), client))
+        self.world.request(client, *self._call(self.world.nodes[client], asked))
 
     def _strike(self, names: list[Name]) -> None:
         for name in names:
-            self.world.crash(name, host=len(names) > 1)
+            self.world.crash(name, host=len(names) > 1 and not self.storm.over)  # links break at once in calm
             self.world.schedule(self._aim.randrange(2 * SECOND), self.world.start, name)
 
     def start(self, setup: Setup) -> Machine:
         if setup.name in self._code:  # each node asks for the group as its own code would found it
-            contract = KINDS[self._code[setup.name]].contract
+            contract = self.kind(setup).contract
             self.spec = msgspec.structs.replace(self.spec, contract=contract)
         return super().start(setup)
 
@@ -169,7 +184,7 @@ class UpgradeScenario(ServiceScenario):
             case ObjectUpgraded():
                 pass
             case UpgradeFailed():
-                self.world.fail("upgrade", str(delivery))
+                self.upgrade_failed(delivery)
             case VersionRefused():
                 if self._code[node.name] == self.last:
                     self.world.fail("upgrade", f"{node.name} has all versions: {delivery}")
@@ -196,8 +211,16 @@ class UpgradeScenario(ServiceScenario):
         if self._deployed < self._deployments:
             return False
         replicas = [self._replica(name) for name in self.plan.names if not self.world.nodes[name].retired]
-        ready = all(replica is None or replica.kind.version == self.last for replica in replicas)
+        ready = all(replica is None or self.is_there(replica) for replica in replicas)
         return ready and super().finished()
+
+    def is_there(self, replica: Replica[Any]) -> bool:
+        """It runs the version that all come to in the end."""
+        return replica.kind.version == self.last
+
+    def upgrade_failed(self, failed: UpgradeFailed) -> None:
+        """The hosts did not come to one state."""
+        self.world.fail("upgrade", str(failed))
 
     def _replica(self, name: Name) -> Replica[Any] | None:
         machine = self.world.nodes[name].machine

@@ -10,7 +10,7 @@ from typing import Any
 
 from phalanx.model.view import GroupSpec, View
 from phalanx.replication.objects import ObjectType
-from phalanx.replication.versions import wanted
+from phalanx.replication.versions import founded_with, wanted
 
 
 class Objects:
@@ -39,9 +39,14 @@ class Objects:
         return own if there is None else wanted(kind, own, there)
 
     def known_to(self, view: View | None) -> dict[str, GroupSpec]:
-        """What to ask for at the start, if that was the last view: durable groups are still those that it has."""
+        """What to ask for at the start, if that was the last view: so nobody is a full member before it is asked to host
+        what is still there.  What is in memory may be gone, and is founded again as a version that is known here."""
         found = {name: self.asked(name, view) for name in self._objects} if view is not None else {}
-        return {name: spec for name, spec in found.items() if spec is not None and spec.durable}
+        return {
+            name: spec
+            for name, spec in found.items()
+            if spec is not None and (spec.durable or founded_with(spec) in self._objects[name][0].versions)
+        }
 
     def __contains__(self, name: str) -> bool:
         return name in self._objects
