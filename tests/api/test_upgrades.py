@@ -42,9 +42,19 @@ def status(cluster: Cluster, name: str = "a") -> GroupStatus:
     return cluster[name].status.groups[0]
 
 
+async def until(cluster: Cluster, holds: Callable[[], bool]) -> None:
+    """Looks whenever a node has noted something."""
+    noted = asyncio.Event()
+    for process in cluster.processes:
+        process.on_notes = lambda _: noted.set()
+    while not holds():
+        noted.clear()
+        await noted.wait()
+
+
 async def upgraded(cluster: Cluster, to: int = 2) -> None:
-    while any(status(cluster, process.name).version != to for process in cluster.processes):
-        await asyncio.sleep(0.01)
+    names = [process.name for process in cluster.processes]
+    await until(cluster, lambda: all(status(cluster, name).version == to for name in names))
 
 
 def test_nodes_are_restarted_one_by_one_with_the_new_class_while_clients_go_on() -> None:
@@ -75,7 +85,7 @@ def test_a_caller_is_told_which_of_the_two_is_behind_and_nothing_has_happened() 
             await new.call(Account.add_cents, 1)
         assert status(cluster).version == 1
         while status(cluster, "c").versions != {"a": 2, "b": 2, "c": 1}:  # as soon as they have said so in this view
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
         assert status(cluster, "c").upgrade == "Account is to go from version 1 to 2 once c can run that"
         await restart(cluster, "c", Account)
         await upgraded(cluster)
@@ -163,8 +173,7 @@ def test_a_conversion_that_fails_leaves_the_object_as_it_is_and_says_why(caplog:
         handle = cluster.client().object(AccountV1, "Account")
         await handle.call(AccountV1.add, -1)
         await restart(cluster, "abc", Failing)
-        while not status(cluster).upgrade.endswith("ValueError: overdrawn"):
-            await asyncio.sleep(0.01)
+        await until(cluster, lambda: status(cluster).upgrade.endswith("ValueError: overdrawn"))
         assert status(cluster).version == 1
         assert "does not go over to version 2: the conversion fails at" in caplog.text
         await handle.call(AccountV1.add, 1)
@@ -224,8 +233,9 @@ def test_a_node_without_the_version_does_not_join(tmp_path: Path) -> None:
             with pytest.raises(phalanx.Refused, match="a host it, and it is at version 2 of the class"):
                 async with join("b", seeds=[first.address], objects={"Account": (AccountV1, 0)}, data=tmp_path):
                     pass
-            while first.view is None or len(first.view.everyone) > 1:
-                await asyncio.sleep(0.01)
+            async for view in first.views():
+                if len(view.everyone) == 1:
+                    break
             assert await first.client().object(Account).call(Account.add, 1) == 1
 
     run(story())
