@@ -239,3 +239,39 @@ def test_a_node_without_the_version_does_not_join(tmp_path: Path) -> None:
             assert await first.client().object(Account).call(Account.add, 1) == 1
 
     run(story())
+
+
+def test_a_new_node_with_the_new_class_takes_its_place_beside_hosts_of_the_former_one() -> None:
+    """It has joined when it hosts the object, and not before; so has one that is asked to host it later."""
+
+    async def story() -> None:
+        former = {"Account": (AccountV1, 0)}
+        async with asyncio.timeout(PATIENCE_S), join("a", bootstrap=True, objects=former) as first:
+            await first.client().object(AccountV1, "Account").call(AccountV1.add, 5)
+            seeds = [first.address]
+            async with (
+                join("b", seeds=seeds, objects={"Account": (Account, 0)}) as second,
+                join("c", seeds=seeds) as third,
+            ):
+                assert second.view is not None and "b" in second.view.groups[0].hosts
+                handle = await third.host(Account)
+                assert await handle.call(Account.add, 1) == 6
+                assert third.status.groups[0].hosts == ("a", "b", "c")
+                assert third.status.groups[0].version == 1
+
+    run(story())
+
+
+def test_a_process_that_is_asked_to_host_what_it_has_no_code_for_says_so() -> None:
+    async def story() -> None:
+        objects = {"Account": (Alone, 0)}
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            join("a", bootstrap=True, objects=objects) as first,
+            join("b", seeds=[first.address]) as second,
+        ):
+            with pytest.raises(phalanx.Refused, match="this code has AccountV1 up to version 1"):
+                await second.host(AccountV1, "Account")
+            assert (await second.host(Alone, "Account")).name == "Account"
+
+    run(story())

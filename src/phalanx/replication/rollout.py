@@ -69,7 +69,8 @@ class Rollout:
         """When this node is to order an upgrade; None: it is not."""
         if replica.newest.version == replica.kind.version or replica.group.hosts[:1] != (me,):
             return None
-        return self._at if not replica.is_upgrading and self._target(replica) is not None else None
+        waits = replica.is_upgrading or replica.stopped or self._target(replica) is None
+        return self._at if not waits else None
 
     def order(self, replica: Replica[Any], me: Name, now: int) -> bytes | None:
         """The entry, if it is due."""
