@@ -46,6 +46,7 @@ from phalanx.errors import (
     NoMajority,
     NotHappened,
     OutcomeUnknown,
+    Outdated,
     PhalanxError,
     Quota,
     Refused,
@@ -56,12 +57,13 @@ from phalanx.errors import (
     TooFarBehind,
     TooLarge,
     Unavailable,
+    UpgradePending,
     WrongCluster,
 )
 from phalanx.group.config import Limits, Timing
 from phalanx.model.globalstate import GlobalState
 from phalanx.model.procedures import procedure
-from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, Sliced, command, query
+from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, Sliced, command, query, version
 from phalanx.model.view import Member, Order, View
 from phalanx.multicast.config import ChannelLimits, ChannelTiming
 from phalanx.node.status import Status
@@ -111,6 +113,7 @@ __all__ = [
     "NotHappened",
     "Order",
     "OutcomeUnknown",
+    "Outdated",
     "PhalanxError",
     "Process",
     "Quota",
@@ -131,6 +134,7 @@ __all__ = [
     "TooLarge",
     "Troupe",
     "Unavailable",
+    "UpgradePending",
     "Versioned",
     "View",
     "Watch",
@@ -146,4 +150,5 @@ __all__ = [
     "rolling_restart",
     "run",
     "txn",
+    "version",
 ]

@@ -28,6 +28,16 @@ class Refused(NotHappened):
     """The cluster refuses: the name is in use, the contract differs, a limit is reached, ... The text says which."""
 
 
+class UpgradePending(Refused):
+    """The replicated object still runs a former version of the caller's class, which has no such operation, or has it
+    with other types.  It has not happened; call again when all hosts run the new code, and the object with them."""
+
+
+class Outdated(Refused):
+    """The replicated object runs a later version of the caller's class, in which the operation is gone, or has other
+    types.  It has not happened; the caller needs the newer class.  Operations that are still there go on working."""
+
+
 class WrongCluster(NotHappened):
     """All nodes at a client's endpoints are of another cluster than the one that it was served by so far, or that its
     program named (`connect(cluster=...)`): that was founded anew, perhaps by a node that lost its data, or addresses are

@@ -152,7 +152,7 @@ class AnotherCounter:
 @pytest.mark.parametrize(
     ("hosted", "text"),
     [
-        (phalanx.Hosted(AnotherCounter), "a host it with another version of the class"),
+        (phalanx.Hosted(AnotherCounter), "a host it, and version 1 of AnotherCounter there is another than here"),
         (phalanx.Hosted(Counter, lease_ms=500), "a host it with other settings: lease_ms=0 there and 500 here"),
         (phalanx.Hosted(Counter, durable=True), "other settings: durable=False there and True here"),
     ],
@@ -176,7 +176,9 @@ def test_a_durable_group_that_waits_for_its_hosts_is_not_hosted_by_another_versi
 
     async def in_turn() -> None:
         await beginning(bootstrap=True, data=tmp_path, objects={"C": phalanx.Hosted(Counter, durable=True)})
-        with pytest.raises(phalanx.Refused, match="a host it with another version of the class"):
+        with pytest.raises(
+            phalanx.Refused, match="a host it, and version 1 of AnotherCounter there is another than here"
+        ):
             await beginning(data=tmp_path, objects={"C": phalanx.Hosted(AnotherCounter, durable=True)})
         await beginning(data=tmp_path, objects={"C": phalanx.Hosted(Counter, durable=True)})
 

@@ -8,9 +8,18 @@ from typer.testing import CliRunner
 
 from phalanx.api.storage import RECORDS
 from phalanx.cli.log import log_app
-from phalanx.group.messages import Ceiling, Data, Record
+from phalanx.group.messages import Ceiling, Chunk, Data, Decision, Record, Turned
+from phalanx.group.seat import Seat
+from phalanx.model.view import Group, GroupSpec, Member, View
+from phalanx.parts.spool import Spool, framed
+from phalanx.replication import entries
+from phalanx.replication.objects import describe
+from phalanx.replication.replica import Replica
 from phalanx.runtime.files import PosixFiles
 from phalanx.runtime.log import Log
+from phalanx.services.store.kv import KV
+
+KIND = describe(KV)
 
 
 def batch(number: int) -> Data:
@@ -120,3 +129,28 @@ def test_a_repair_of_a_log_in_use_is_refused(data: Path) -> None:
     assert run("repair", data, "--force")[0] == 3
     node.close()
     assert run("repair", data, "--force")[0] == 0
+
+
+def test_a_dump_says_which_version_of_a_class_a_state_is_of_and_where_the_group_goes_over(tmp_path: Path) -> None:
+    """By which one knows whether a node still needs the code of a former version."""
+    member = Member("a", "a:1", 1)
+    replica = Replica(KIND, Group(7, GroupSpec("KV", contract=KIND.contract), ("a",)), member)
+    view = View(1, 1, (member,), groups=(replica.group,))
+    upgrade = entries.encode(entries.Upgrade(1, 1, 2, "object/2:2:x", ("a",)))
+    spool = Spool(1 << 16)
+    Seat.begin_packing(spool, [])
+    spool.append(framed(next(replica.slices(1 << 16))))
+    told: list[Record] = [
+        Turned(Decision(0, view, (), 5)),
+        Data(1, 7, 0, 1, 5, 1, -1, (), [b"?", upgrade]),
+        Data(1, 8, 0, 1, 5, 1, -1, (), [upgrade]),
+        Chunk(7, 1, 1, (1,), spool.digest, 0, len(spool), spool.read(0, len(spool))),
+    ]
+    log = Log(PosixFiles(tmp_path / "log"))
+    log.recover()
+    log.append([RECORDS.encode(record) for record in told])
+    log.close()
+    rows = [json.loads(line) for line in run("dump", tmp_path, "--json")[1].splitlines()]
+    assert [(row.get("upgrade"), row.get("version")) for row in rows] == [
+        (None, None), ("1->2", None), (None, None), (None, 1),
+    ]  # fmt: skip

@@ -96,7 +96,7 @@ def test_what_a_command_undoes_keeps_the_ticks_before_it() -> None:
 def test_a_tick_that_raises_is_undone_and_reported() -> None:
     replica, session = fuse()
     told: list[HookFailed] = []
-    replica.told = told.append
+    replica.hooks.told = told.append
     replica.deliver(delivered(2_000, entry(session, 1, 1, FUSE.invoke(Fuse.light, 100, True))))
     replica.deliver(delivered(2_100, TICK))
     replica.deliver(delivered(2_200, TICK))

@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 
 from phalanx.model.clock import MILLISECOND, SECOND, Instant, stamp_of
-from phalanx.model.events import Barrier, BarrierReached, Delivered, Excluded, Founded, Installed
+from phalanx.model.events import Barrier, BarrierReached, Delivered, Excluded, Founded, Installed, Multicast
 from phalanx.model.machine import LinkDown, Output, Received
-from phalanx.model.view import Group, GroupSpec, View
+from phalanx.model.replicated import version
+from phalanx.model.view import Group, GroupSpec, Member, View
 from phalanx.replication import entries
 from phalanx.replication.client import ClientMachine
 from phalanx.replication.feeds import CREDIT_MAX, PROGRESS_NS, WATCHES_PER_CLIENT
 from phalanx.replication.following import FROM_NOW, SILENCE_NS, WINDOW, Ended, Fed, Follow, Took, Unfollow
 from phalanx.replication.gateway import Gateway
 from phalanx.replication.messages import Batch, Declined, Reason, Reply, Unwatch, Watch, WatchMore
-from phalanx.replication.objects import describe
+from phalanx.replication.objects import ObjectType, describe
 from phalanx.replication.outcome import Raised
 from phalanx.replication.standing import Standing
 from phalanx.services.store import limits
@@ -37,12 +38,12 @@ CLUSTER, FORMER = 1, 9
 class Shop:
     """One gateway with a store, at which a client watches.  Commands are applied at once."""
 
-    def __init__(self, group: int = GROUP) -> None:
+    def __init__(self, group: int = GROUP, kind: ObjectType[Any] = KIND) -> None:
         self.group = group
         self.now = 1_000 * SECOND
         self.request = 0
         self.gateway = Gateway(A)
-        self.gateway.register("KV", KIND)
+        self.gateway.register("KV", kind)
         spec = GroupSpec("KV", contract=KIND.contract)
         self.gateway.stand(Standing.ACTS, frozenset(), self.now)
         groups = (Group(group, spec, ("a", "b", "c")),)
@@ -50,10 +51,10 @@ class Shop:
         self.gateway.deliver(Founded(group, spec))
         self.session = stamp_of(self.now)
         self.numbers = 0
-        self._order(entries.Open(0))
+        self.order(entries.Open(0))
 
-    def _order(self, entry: entries.Entry) -> None:
-        self.gateway.deliver(Delivered(self.group, 1, B, stamp_of(self.now), [entries.encode(entry)]))
+    def order(self, entry: entries.Entry, sender: Member = B) -> None:
+        self.gateway.deliver(Delivered(self.group, 1, sender, stamp_of(self.now), [entries.encode(entry)]))
 
     def put(self, key: bytes, value: bytes = b"") -> None:
         self.run(KIND.invoke(KV.put, key, value))
@@ -62,7 +63,7 @@ class Shop:
         self.numbers += 1
         operation = invocation.operation
         entry = entries.Run(0, self.session, self.numbers, 1, operation.id, operation.types, invocation.arguments)
-        self._order(entry)
+        self.order(entry)
 
     def watch(
         self,
@@ -114,6 +115,31 @@ def test_a_watch_is_told_what_concerns_it_once_and_in_order() -> None:
     assert shop.told() == []
     shop.put(b"a")
     assert shop.told() == [(b"a", 5)]
+
+
+@version(2, replaces=KV)
+class LaterKV(KV):
+    """The store, in a later version of its class."""
+
+
+def test_a_watch_goes_on_with_the_class_that_the_group_goes_over_to() -> None:
+    later = describe(LaterKV)
+    shop = Shop(kind=later)
+    shop.put(b"a")
+    shop.watch(b"", None)
+    assert shop.told() == [(b"a", 1)]
+    shop.order(entries.Upgrade(1, 1, 2, later.contract, ("a", "b", "c")))
+    out = Output()
+    (said,) = [request.payloads for request in shop.gateway.flush(out) if isinstance(request, Multicast)]
+    (converted,) = [entry for entry in map(entries.decode, said) if isinstance(entry, entries.Converted)]
+    shop.put(b"b")
+    for sender in (A, B, C):
+        shop.order(converted, sender)
+    (declined,) = shop.turn()
+    assert isinstance(declined, Declined) and declined.reason is Reason.ELSEWHERE
+    assert declined.text == "the group runs version 2 now"
+    shop.watch(b"", None, after=1)
+    assert shop.told() == [(b"b", 2)], "its history is taken over"
 
 
 def test_a_watch_of_another_cluster_is_declined() -> None:

@@ -8,6 +8,7 @@ from phalanx.group.channel import Channel
 from phalanx.group.messages import Data
 from phalanx.replication.audit import Audit
 from phalanx.replication.saving import Counters, Restoration
+from phalanx.replication.upgrading import Pending
 from phalanx.sim.run import Result
 from phalanx.testing import simulate, simulation
 from tests.testing import subjects
@@ -87,9 +88,9 @@ def test_a_replica_that_begins_anew_after_a_restart_is_found(monkeypatch: pytest
 
     finish = Restoration.finish
 
-    def emptied(restoration: Restoration[Any]) -> tuple[Counters, Audit]:
+    def emptied(restoration: Restoration[Any]) -> tuple[Counters, Audit, Pending | None]:
         found = finish(restoration)
-        restoration.object = restoration._kind.state.create()
+        restoration.object = restoration.kind.state.create()
         return found
 
     monkeypatch.setattr(Restoration, "finish", emptied)

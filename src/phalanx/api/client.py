@@ -160,10 +160,10 @@ class Client:
         """Have the group run it, or answer it.  Raises as `Replicated.call` says."""
         name, types = invocation.operation.id, invocation.operation.types
         arguments = _sized(invocation.arguments)
-        deadline = self._deadline(timeout_s)
+        deadline, version = self._deadline(timeout_s), invocation.operation.version
         if invocation.operation.kind is Kind.COMMAND:
-            return await self._submit(lambda token: Call(token, group, name, types, arguments, deadline))
-        return await self._submit(lambda token: Read(token, group, name, types, arguments, deadline, stale))
+            return await self._submit(lambda token: Call(token, group, name, types, arguments, deadline), version)
+        return await self._submit(lambda token: Read(token, group, name, types, arguments, deadline, stale), version)
 
     def follow(self, group: str, invocation: Invocation[Any], position: int | None, patience_s: float | None) -> Watch:
         """A watch, which begins when its block does."""
@@ -191,7 +191,8 @@ class Client:
     def _deadline(self, timeout_s: float | None) -> int:
         return system_clock().mono + int((self.timeout_s if timeout_s is None else timeout_s) * SECOND)
 
-    async def _submit(self, make: Callable[[int], Any]) -> Completed:
+    async def _submit(self, make: Callable[[int], Any], version: int = 0) -> Completed:
+        """`version`: of the class that is called."""
         if asyncio.get_running_loop() is not self._loop:
             raise RuntimeError(
                 "this client is of another event loop: use it there (asyncio.run_coroutine_threadsafe), make one for "
@@ -211,7 +212,7 @@ class Client:
         finally:
             self._futures.pop(token, None)
         if completed.end is not End.DONE:
-            raise self._explained(error_of(completed))
+            raise self._explained(error_of(completed, version))
         return completed
 
     def _explained(self, error: Exception) -> Exception:

@@ -16,6 +16,9 @@ from phalanx.model.events import Consumed, Delivered, Multicast, SnapshotTaken, 
 from phalanx.model.globalstate import GlobalState
 from phalanx.model.view import GroupId, GroupSpec, Member, Order
 
+Fate = events.GroupLost | events.GroupSuspended | events.Founded
+"""What becomes of a group's state."""
+
 UNSAID_FRACTION = 8
 """The machine is told at once of what the application has consumed when that is this part of a window; of less with the
 next turn."""
@@ -343,6 +346,17 @@ class Group:
                 future.set_exception(OutcomeUnknown(reason))
         self._seat(None)
         self._writable.set()
+
+    def _take_fate(self, fate: Fate, me: Member) -> None:
+        """What becomes of the group's state."""
+        match fate:
+            case events.GroupLost(group_id, _):
+                self._lost("the group was lost")
+                self._take(Lost(group_id), me)
+            case events.GroupSuspended():
+                self._lost("the group is suspended: none of its last hosts is here")
+            case events.Founded(group_id, _, replayed):
+                self._take(fate if replayed else Founded(group_id), me)
 
     def _fail(self, error: BaseException) -> None:
         """The node has stopped, for that reason."""

@@ -23,7 +23,7 @@ class Cluster:
     def __init__(self, names: list[Name], objects: Objects, timing: Timing, limits: Limits):
         self._network = MemoryNetwork()
         self._peers = tuple((name, name) for name in names)
-        self._objects = dict(objects)
+        self._objects: dict[Name, Objects] = {name: dict(objects) for name in names}
         self._timing = timing
         self._limits = limits
         self._disks: dict[Name, MemoryDisk] = {name: MemoryDisk() for name in names}
@@ -43,8 +43,9 @@ class Cluster:
         """The running process of that name.  Raises KeyError if it is down."""
         return self._running[name]
 
-    def start(self, name: Name) -> Process:
-        """Start the process of that name, which is down, with what its disk holds."""
+    def start(self, name: Name, objects: Objects | None = None) -> Process:
+        """Start the process of that name, which is down, with what its disk holds.  objects: what it hosts from now on,
+        as for `join`, say a newer version of a class; None: as before."""
         if name in self._running or name not in self._disks:
             raise ConfigurationError(f"{name} runs already, or is not of this cluster")
         votes = self._disks[name].record
@@ -52,7 +53,9 @@ class Cluster:
         config = Config(name, name, (), self._peers, (), self._timing, self._limits)
         transport = self._network.transport(name)
         storage = Storage(self._disks[name], votes, self._logs[name], self._logs[name].journal())
-        process = Process(config, transport, storage, self._network.client, self._objects)
+        if objects is not None:
+            self._objects[name] = dict(objects)
+        process = Process(config, transport, storage, self._network.client, self._objects[name])
         self._running[name] = process
         process.start()
         return process
@@ -86,7 +89,8 @@ class Cluster:
         while True:
             views = [process.view for process in self.processes]
             full = {name for view in views[:1] if view is not None for name in (m.name for m in view.members)}
-            if full == set(self._running) and all(view == views[0] for view in views):
+            same = full == set(self._running) and all(view == views[0] for view in views)
+            if same and all(process.is_whole for process in self.processes):
                 return
             await asyncio.sleep(0.005)
 

@@ -5,11 +5,11 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from phalanx.api import events, groups
+from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.events import Changed
 from phalanx.api.groups import Group
-from phalanx.api.hosted import GROUP, OBJECT, TROUPE, Objects, Uses, described, why_refused
+from phalanx.api.hosted import GROUP, OBJECT, TROUPE, Objects, Uses, described
 from phalanx.api.reports import Reports
 from phalanx.api.slow import Slow
 from phalanx.api.snapshots import Snapshots
@@ -42,6 +42,7 @@ from phalanx.model.machine import Note
 from phalanx.model.view import GroupSpec, Member, Order, View
 from phalanx.node.node import Node
 from phalanx.node.status import Status
+from phalanx.replication.inflight import VersionRefused
 from phalanx.replication.standing import Standing
 from phalanx.runtime.clock import system_clock
 from phalanx.runtime.contract import Transport
@@ -69,15 +70,12 @@ class Process:
         """The view that this process is in; None while it is in none."""
         self._config = config
         self._groups: dict[str, Group] = {}
-        self._uses = Uses()
         self._refused: dict[str, asyncio.Future[None]] = {}
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
         self._leaving = False
         kinds = {name: described(name, *what) for name, what in (objects or {}).items()}
-        self._first = [spec for _, spec in kinds.values()]
-        for spec in self._first:
-            self._uses.claim(None, spec, OBJECT)
+        self._uses = Uses(kinds)
         self._node = Node(config, storage.votes, random.Random(), system_clock(), kinds, storage.journal)
         self._slow = Slow(config.name, config.timing, self._node.slow, [kind for kind, _ in kinds.values()])
         self._driver = Driver(
@@ -127,13 +125,17 @@ class Process:
         kind: `certificate.expired`, `handshake.late`, `alert.authority`, ... (docs/operations.md has them all)."""
         return dict(self._refusals())
 
+    @property
+    def is_whole(self) -> bool:
+        """This process is a full member of a view, and hosts those objects that others had founded otherwise."""
+        return self.view is not None and self._uses.is_whole(self.view, self.name)
+
     async def joined(self) -> View:
-        """Wait until this process is a full member of a view.  Raises `Refused` if it cannot host one of its objects,
-        because there is another of its name."""
+        """Wait until this process is a full member of a view.  Raises `Refused` if it cannot host one of its objects:
+        there is another of its name, or of a version of its class that this process has no code for."""
         while True:
-            for spec in self._first:
-                self._uses.claim(self.view, spec, OBJECT)
-            if self.view is not None and self.view.rank(self.name) >= 0:
+            self._uses.claim_first(self.view)
+            if self.view is not None and self.is_whole:
                 return self.view
             await self._next_view()
 
@@ -214,7 +216,7 @@ class Process:
         nothing on disk.
         """
         kind, spec = described(name, cls, lease_ms, durable, min_copies)
-        self._uses.claim(self.view, spec, OBJECT)
+        self._uses.claim(self.view, spec, OBJECT, kind)
         await self._host(self._node.host(spec.name, self._slow.watch(kind), spec))
         return Replicated(self.client(), kind, spec.name, TIMEOUT_S)
 
@@ -318,7 +320,7 @@ class Process:
     def _take(self, delivery: Any) -> None:
         match delivery:
             case Delivered() | Restored() | Rescued() | SnapshotWanted():
-                group = self._group(delivery.group)
+                group = next((g for g in self._groups.values() if g.id == delivery.group), None)
                 if group is not None:
                     group._take(delivery, self.me)
                 elif isinstance(delivery, SnapshotWanted):
@@ -332,12 +334,9 @@ class Process:
             case GroupLost() | GroupSuspended() | Founded():
                 self._take_fate(delivery)
             case HostRefused(spec, reason):
-                reason = why_refused(self.view, spec) or reason
-                future = self._refused.get(spec.name)
-                if future is not None and not future.done():
-                    future.set_exception(Refused(reason))
-                else:
-                    self._reports.not_hosted(spec.name, reason)
+                self._not_hosted(spec.name, self._uses.why_refused(self.view, spec) or reason)
+            case VersionRefused(name, reason, keeps):
+                self._not_hosted(name, self._uses.refuse(name, reason), stops=keeps)
             case Writable() | SnapshotUnwanted():
                 pass  # `drained` looks after every turn; and a group's state is given whole, so there is no rest of it
             case Refusal(reason):
@@ -345,23 +344,24 @@ class Process:
             case _:
                 self._reports.found(delivery)
 
+    def _not_hosted(self, name: str, reason: str, *, stops: bool = False) -> None:
+        if stops:  # the group may need what is on this disk, so it is not given up: the process ends as it stands
+            raise Refused(reason)
+        if (future := self._refused.get(name)) is not None and not future.done():
+            future.set_exception(Refused(reason))
+        else:
+            self._reports.not_hosted(name, reason)
+        self._wake()
+
     def _take_fate(self, delivery: GroupLost | GroupSuspended | Founded) -> None:
         """What becomes of a group's state."""
         name = delivery.spec.name
-        group = self._groups.get(name)
-        match delivery:
-            case GroupLost(group_id, _):
-                self._reports.lost(name)
-                if group is not None:
-                    group._lost("the group was lost")
-                    group._take(events.Lost(group_id), self.me)
-            case GroupSuspended():
-                self._reports.suspended(name)
-                if group is not None:
-                    group._lost("the group is suspended: none of its last hosts is here")
-            case Founded(group_id, _, replayed):
-                if group is not None:
-                    group._take(delivery if replayed else events.Founded(group_id), self.me)
+        if isinstance(delivery, GroupLost):
+            self._reports.lost(name)
+        elif isinstance(delivery, GroupSuspended):
+            self._reports.suspended(name)
+        if (group := self._groups.get(name)) is not None:
+            group._take_fate(delivery, self.me)
 
     def _out(self, reason: str) -> None:
         self._reports.out(reason, self._leaving)
@@ -390,9 +390,6 @@ class Process:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-    def _group(self, group_id: int) -> Group | None:
-        return next((g for g in self._groups.values() if g.id == group_id), None)
 
     def _note(self, notes: Sequence[Note], _: Any) -> None:
         if self._reports.notes(notes, self.on_notes):

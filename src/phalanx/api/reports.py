@@ -13,7 +13,13 @@ from typing import Any
 
 from phalanx.model.machine import Note
 from phalanx.model.view import Group, Member, Name, View
-from phalanx.replication.inflight import HookFailed, ReplicaDiverged, SnapshotUnfaithful
+from phalanx.replication.inflight import (
+    HookFailed,
+    ObjectUpgraded,
+    ReplicaDiverged,
+    SnapshotUnfaithful,
+    UpgradeFailed,
+)
 
 log = logging.getLogger("phalanx")
 
@@ -145,6 +151,11 @@ class Reports:
                 log.error("%s the replicas diverged, and no majority agrees: its writes are stopped", where)
         elif isinstance(what, HookFailed):
             log.error("%s: group %s: %s raised %s; %s", self._name, what.group, what.where, what.error, what.effect)
+        elif isinstance(what, ObjectUpgraded):
+            log.info("%s: group %s went from version %d to %d", self._name, what.group, what.since, what.to)
+        elif isinstance(what, UpgradeFailed):
+            text = "%s: group %s stays with the version that it runs, and does not go over to version %d: %s"
+            log.error(text, self._name, what.group, what.to, what.reason)
         elif isinstance(what, SnapshotUnfaithful):
             text = "%s does not serve group %s: its state changes when it is saved and restored: %s"
             log.error(text, self._name, what.group, what.reason)

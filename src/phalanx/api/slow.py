@@ -42,11 +42,12 @@ class Slow:
             self.watch(kind)
 
     def watch(self, kind: ObjectType[T]) -> ObjectType[T]:
-        """The class, which is of this process alone, looked after from now on."""
-        for operation in kind.operations.values():
-            operation.watcher = self._run
-        if kind.tick is not None:
-            kind.tick.watcher = self._run
+        """The class, which is of this process alone, looked after from now on, in all versions that there are."""
+        for each in kind.versions.values():
+            for operation in each.operations.values():
+                operation.watcher = self._run
+            if each.tick is not None:
+                each.tick.watcher = self._run
         return kind
 
     def _run(

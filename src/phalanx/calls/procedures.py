@@ -125,7 +125,7 @@ class ServiceType(Generic[T]):
         if not self.procedures:
             raise ConfigurationError(f"{self.name} has no method marked @procedure")
         spelled = sorted(procedure.spelled for procedure in self.procedures.values())
-        self.contract = contract.contract("troupe", *spelled).replace("object/", "troupe/")
+        self.contract = contract.contract("troupe/1", "troupe", *spelled)
         """Fingerprint of names, versions and types, for `GroupSpec.contract`."""
 
     def procedure(self, method: Callable[Concatenate[T, P], Any]) -> Procedure:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,10 @@ import typer
 from phalanx.api.storage import RECORDS
 from phalanx.errors import DataDirectoryInUse, PhalanxError
 from phalanx.group.messages import Ceiling, Chunk, Data, Record, Turned
+from phalanx.replication.entries import UNREADABLE as UNDECODABLE
+from phalanx.replication.entries import Upgrade, decode
+from phalanx.replication.saving import version_in
+from phalanx.replication.versions import founded_with
 from phalanx.runtime.disk import VoteFile
 from phalanx.runtime.files import PosixFiles
 from phalanx.runtime.log import look, repair
@@ -53,12 +57,18 @@ def dump(
     """Print what each record is.  Exit statuses as for `verify`; what can be read before a damage is not shown."""
     with _reading():
         found = look(PosixFiles(_directory(data), make=False))
-        for number, record in enumerate(found.records):
+        objects: dict[int, bool] = {}
+        for number, encoded in enumerate(found.records):
+            record = RECORDS.decode(encoded)
+            if isinstance(record, Turned):
+                objects |= {group.id: founded_with(group.spec) is not None for group in record.value.view.groups}
             if number < first:
                 continue
             if number in found.cuts:
                 typer.echo("{}" if as_json else "--- here something was cut off: records are possibly lost")
-            fields = {"record": number, **_describe(RECORDS.decode(record))}
+            fields = {"record": number, **_describe(record)}
+            if isinstance(record, (Data, Chunk)) and objects.get(record.group):
+                fields |= _of_versions(record)
             typer.echo(json.dumps(fields) if as_json else " ".join(f"{key}={value}" for key, value in fields.items()))
     raise typer.Exit(POSSIBLY_LOST if found.cuts or found.lost else WHOLE)
 
@@ -112,6 +122,20 @@ def _reading() -> Iterator[None]:
     except (CodecError, DataDirectoryInUse, OSError) as error:
         typer.echo(f"phalanx: {error}", err=True)
         raise typer.Exit(UNREADABLE) from error
+
+
+def _of_versions(record: Data | Chunk) -> dict[str, int | str]:
+    """What a record of an object's group says of the version of its class."""
+    if isinstance(record, Chunk):
+        opening = record.data[4 : 4 + int.from_bytes(record.data[:4], "big")] if record.offset == 0 else b""
+        version = version_in(record.data[8 + len(opening) :]) if opening else None
+        return {"version": version} if version is not None else {}
+    for payload in record.payloads:
+        with suppress(*UNDECODABLE):
+            entry = decode(payload)
+            if isinstance(entry, Upgrade):
+                return {"upgrade": f"{entry.since}->{entry.to}"}
+    return {}
 
 
 def _describe(record: Record) -> dict[str, int | str]:

@@ -21,6 +21,7 @@ from phalanx.lab.omission import OmissionScenario
 from phalanx.lab.service import ServiceScenario
 from phalanx.lab.store import StoreScenario
 from phalanx.lab.troupes import TroupeScenario
+from phalanx.lab.upgrading import UpgradeScenario
 from phalanx.model.clock import SECOND
 from phalanx.runtime.compiled import run_from_source
 from phalanx.sim.campaign import Summary
@@ -38,6 +39,7 @@ SCENARIOS: dict[str, type[Scenario]] = {
     "service": ServiceScenario,
     "store": StoreScenario,
     "troupes": TroupeScenario,
+    "upgrade": UpgradeScenario,
 }
 """What can be run, by name: each is a class without arguments, importable by the worker processes."""
 

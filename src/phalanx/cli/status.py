@@ -9,7 +9,7 @@ from rich.table import Table
 from phalanx.api.client import connect
 from phalanx.cli.calls import ENDPOINT, AsJson, Endpoints, Timeout, Tls, print_whole, tls_of
 from phalanx.errors import PhalanxError
-from phalanx.node.status import Status
+from phalanx.node.status import GroupStatus, Status
 from phalanx.runtime.loop import run
 
 
@@ -47,11 +47,12 @@ def status(
 
 def _show(answers: dict[str, Status | None]) -> None:
     table = Table("address", "node", "state", "view", "members", "learners", "suspects", "survives", "disk")
-    groups = Table("group", "order", "hosts", "learners")
-    seen: dict[str, tuple[str, str, str]] = {}
+    groups = Table("group", "order", "hosts", "learners", "version")
+    seen: dict[str, tuple[str, str, str, str]] = {}
     waiting = Table("suspended group", "waits for one of")
     suspended: dict[str, str] = {}
     refusals: set[str] = set()
+    upgrades: set[str] = set()
     for address, s in answers.items():
         if s is None:
             table.add_row(address, "-", "no answer", "", "", "", "", "", "")
@@ -71,7 +72,9 @@ def _show(answers: dict[str, Status | None]) -> None:
         refusals |= {group.refuses_writes for group in s.groups if group.refuses_writes}
         for group in s.groups:
             order = f"{group.order}, durable" if group.durable else group.order
-            seen[group.name] = (order, " ".join(group.hosts), " ".join(group.learners))
+            upgrades |= {group.upgrade} - {""}
+            version = _version(group) or seen.get(group.name, ("", "", "", ""))[3]
+            seen[group.name] = (order, " ".join(group.hosts), " ".join(group.learners), version)
         for one in s.suspended:
             suspended[one.name] = " ".join(one.waits_for)
     for name, row in sorted(seen.items()):
@@ -83,10 +86,17 @@ def _show(answers: dict[str, Status | None]) -> None:
         waiting.add_row(name, hosts)
     if suspended:
         print_whole(waiting)
-    for refusal in sorted(refusals):
-        typer.echo(refusal)
+    for line in (*sorted(refusals), *sorted(upgrades)):
+        typer.echo(line)
     for s in filter(None, answers.values()):
         if s.waits:
             typer.echo(f"{s.node} {s.waits}")
         for where, count in sorted(s.slow.items()):
             typer.echo(f"{where} took longer than a heartbeat at {s.node}, {count} times")
+
+
+def _version(group: GroupStatus) -> str:
+    """Of a replicated object's class; with those that its hosts can run, if some can run another."""
+    able = " ".join(f"{host}:{number}" for host, number in group.versions.items())
+    ahead = any(number != group.version for number in group.versions.values())
+    return f"{group.version or ''}{f' ({able})' if ahead else ''}"

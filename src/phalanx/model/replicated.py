@@ -72,6 +72,17 @@ The first slice is taken at once, the others whenever there is time, and command
 tell the state as it was when the first was taken (so what a command changes, and has not been told yet, must be kept
 until it is).  Of equal states the slices should be equal, so that another host can go on with a transfer whose donor
 has failed.  The iterator is closed (a generator sees `GeneratorExit`) when the rest is not wanted.
+
+A class that takes the place of another one, whose state it goes on with, says so, and how:
+
+        @version(2, replaces=AccountV1)
+        class Account:
+            cents: int = 0
+            def upgrade(self, former: AccountV1) -> None:   # on a new instance; `former` is not used any more
+                self.cents = former.balance * 100
+
+Without the hook the state is taken over as it is: each attribute of the former class must be one of the new class, of the
+same type, and the others keep what the constructor gives them.  The hook is as deterministic as a command.
 """
 
 from collections.abc import Callable, Iterator
@@ -87,6 +98,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 MARK = "__phalanx_operation__"
 """The attribute of a function that holds its `Mark`."""
+
+C = TypeVar("C", bound=type[Any])
+
+_VERSION = "__phalanx_version__"
+"""The attribute of a class that holds its `Version`."""
 
 
 class Sliced(Protocol):
@@ -166,6 +182,44 @@ class CommandFailed(PhalanxError):
         super().__init__(f"{type_name}: {text}")
         self.type_name = type_name
         self.text = text
+
+
+class Version(NamedTuple):
+    """Which version of its object a class is, and the class that was the version before, if it is still here."""
+
+    number: int
+    replaces: type[Any] | None
+
+
+def version(number: int, *, replaces: type[Any] | None = None) -> Callable[[C], C]:
+    """Mark a class as that version of a replicated object.  A class without the mark is version 1.
+
+    replaces: the class that was the version before, which groups run, and logs hold, that were not upgraded yet; see the
+        module's text for how its state becomes one of the new class.  It can be left out once nothing needs it.
+
+    Raises `ConfigurationError` if the numbers do not follow each other, or something is no class.
+    """
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ConfigurationError(f"@version: the number must be at least 1, not {number!r}")
+    if replaces is not None and not isinstance(replaces, type):
+        raise ConfigurationError(f"@version: replaces must be a class, not {replaces!r}")
+    if replaces is not None and version_of(replaces).number != number - 1:
+        former = version_of(replaces).number
+        raise ConfigurationError(f"@version: version {number} replaces version {number - 1}, not {former}")
+
+    def mark(cls: C) -> C:
+        if not isinstance(cls, type):
+            raise ConfigurationError(f"@version goes on a class, not on {cls!r}")
+        setattr(cls, _VERSION, Version(number, replaces))
+        return cls
+
+    return mark
+
+
+def version_of(cls: type[Any]) -> Version:
+    """What `version` said of that class; what it said of a base class counts for nothing."""
+    found = vars(cls).get(_VERSION)
+    return found if isinstance(found, Version) else Version(1, None)
 
 
 @overload

@@ -21,9 +21,10 @@ from phalanx.group.config import Config
 from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import Envelope, Votes
 from phalanx.model.clock import Instant
-from phalanx.model.events import Consumed, Excluded, Host, Leave, Multicast, Unhost
+from phalanx.model.events import Consumed, Excluded, Host, HostRefused, Installed, Leave, Multicast, Unhost
 from phalanx.model.machine import Drop, Journal, LinkDown, Logged, Output, Received, Room, Send, Space
-from phalanx.model.view import Address, GroupSpec
+from phalanx.model.view import Address, GroupSpec, View
+from phalanx.node.objects import Objects
 from phalanx.node.status import Status, status_of
 from phalanx.parts.quorum import is_quorum
 from phalanx.parts.room import refusal
@@ -35,6 +36,9 @@ from phalanx.replication.standing import Standing
 
 Message = Envelope | Letter | ClientMessage
 """Everything that a node's connections carry."""
+
+QUIET_SILENCES = 4
+"""So many times `suspect_after` a view lasts before an object's class is upgraded in it: two seconds, by default."""
 
 _status_json = msgspec.json.Encoder().encode
 
@@ -53,10 +57,14 @@ class Node:
         journal: Journal | None = None,
     ) -> None:
         self._rng = rng
-        self._objects = dict(objects or {})
+        self._objects = Objects(objects or {})
         self._config = config
-        self._specs = {spec.name: spec for spec in config.hosts}
-        self._specs |= {name: spec for name, (_, spec) in self._objects.items()}
+        self._specs = {spec.name: spec for spec in config.hosts} | self._objects.specs()
+        """What this node asks to host, by name."""
+        last = votes.decided if votes is not None else None
+        self._specs |= self._objects.known_to(last.view if last is not None else votes.view if votes else None)
+        self._asks: list[Host | HostRefused] = []
+        """What it asks for otherwise now; and what was refused before it knew a view."""
         self._votes = votes
         self._journal = journal
         """What a new group machine begins with; it is let go of then."""
@@ -80,17 +88,19 @@ class Node:
         config = msgspec.structs.replace(self._config, hosts=tuple(self._specs.values()))
         self.group = GroupMachine(config, self._votes, self._rng, now, self._journal)
         self._journal = None
-        slice_bytes = min(SLICE_BYTES, config.limits.chunk)
-        self.gateway = Gateway(self.group.me, GATEWAY_LIMITS._replace(slice_bytes=slice_bytes))
-        for name, (kind, _) in self._objects.items():
+        slice_bytes, quiet_ns = min(SLICE_BYTES, config.limits.chunk), QUIET_SILENCES * config.timing.suspect_after
+        limits = GATEWAY_LIMITS._replace(slice_bytes=slice_bytes, quiet_ns=quiet_ns)
+        self.gateway = Gateway(self.group.me, limits)
+        for name, kind in self._objects.kinds():
             self.gateway.register(name, kind)
         self._consumed: list[Any] = [self._room] if self._room.space else []
 
     def host(self, name: str, kind: ObjectType[Any], spec: GroupSpec) -> Host:
         """Register an object; the request that hosts it is to be submitted."""
-        self._objects[name] = (kind, spec)
+        self._objects.add(kind, spec)
         self.gateway.register(name, kind)
-        return Host(spec)
+        view = self.group.view
+        return Host((self._objects.asked(name, view) if view is not None else None) or spec)
 
     def serve(self, service: ServiceType[Any], spec: GroupSpec) -> Host:
         """Register a troupe; the request that hosts it is to be submitted."""
@@ -105,7 +115,7 @@ class Node:
 
     @property
     def status(self) -> Status:
-        return status_of(self.group, self.slow)
+        return status_of(self.group, self.slow, self.gateway.of_versions)
 
     def no_room(self, name: str) -> str | None:
         """Why this node cannot send in that group for want of room on disks; None if it can, or will in a moment."""
@@ -137,6 +147,8 @@ class Node:
             if self.gateway.is_holding:
                 self._stand(now)
             requests: list[Any] = self.gateway.flush(out)
+            if self._asks:
+                requests += self._take_asks(out)
             if self.calls is not None:
                 requests += self.calls.flush(out)
             if not requests:
@@ -229,6 +241,32 @@ class Node:
             case Room():
                 self._room = event
 
+    def _ask_as_it_is(self, view: View) -> None:
+        """Objects may have been founded with another version of their class than this node has."""
+        for name, spec in list(self._specs.items()):
+            if name in self._objects and name not in self.gateway.refused:
+                asked = self._objects.asked(name, view)
+                if asked is not None and asked != spec:
+                    self._specs[name] = asked
+                    self._asks.append(Host(asked))
+
+    def _take_asks(self, out: Output) -> list[Host]:
+        """What to ask the group machine for.  A refusal stands if there is nothing else to ask for."""
+        view, asks = self.group.view, self._asks
+        if view is None:
+            return []
+        self._asks = []
+        wanted = [ask for ask in asks if isinstance(ask, Host)]
+        for ask in asks:
+            if isinstance(ask, HostRefused):
+                asked = self._objects.asked(ask.spec.name, view)
+                if asked is None or asked == ask.spec:
+                    out.deliveries.append(ask)
+                elif ask.spec.name in self._specs:
+                    self._specs[asked.name] = asked
+                    wanted.append(Host(asked))
+        return wanted
+
     def _answer(self, source: Address, request: int, what: str) -> Send:
         data = _status_json(self.status) if what == "status" else b"null"
         return Send((source,), Answer(request, data))
@@ -249,6 +287,11 @@ class Node:
             if not self.gateway.deliver(delivery):
                 if self.calls is not None and self.calls.deliver(delivery, others):
                     continue
+                if isinstance(delivery, HostRefused) and delivery.spec.name in self._objects:
+                    self._asks.append(delivery)
+                    continue
+                if isinstance(delivery, Installed):
+                    self._ask_as_it_is(delivery.view)
                 others.append(delivery)
                 if isinstance(delivery, Excluded):
                     out.note("node.excluded", delivery.reason)

@@ -1,10 +1,13 @@
 """What a node says about itself: for `phalanx status`, for clients that look for members, for tests."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import msgspec
 
 from phalanx.group.machine import GroupMachine
 from phalanx.model.signals import Space
-from phalanx.model.view import Address, Member, Name
+from phalanx.model.view import Address, Group, Member, Name
 from phalanx.parts.quorum import survives
 from phalanx.parts.room import refusal
 
@@ -27,6 +30,12 @@ class GroupStatus(msgspec.Struct, frozen=True):
     """Why it takes no writes, if that is so because disks have no room."""
     min_copies: int = 1
     """Of a durable group: it takes no writes with fewer full hosts."""
+    version: int = 0
+    """Of a replicated object, which version of its class the group runs; 0: not known at the answering node."""
+    versions: dict[Name, int] = {}
+    """Up to which version its hosts can go, as far as they have said in this view."""
+    upgrade: str = ""
+    """Why it does not run the last of these; empty: it does."""
 
 
 class SuspendedStatus(msgspec.Struct, frozen=True):
@@ -71,7 +80,11 @@ class Status(msgspec.Struct, frozen=True):
     """By class and method, how often one took longer than a heartbeat at the answering node since its process began."""
 
 
-def status_of(group: GroupMachine, slow: dict[str, int]) -> Status:
+OfVersions: TypeAlias = Callable[[Group], tuple[int, dict[Name, int], str]]
+"""The last three fields of a group's status."""
+
+
+def status_of(group: GroupMachine, slow: dict[str, int], of_versions: OfVersions) -> Status:
     """What that machine would say now."""
     view, me = group.view, group.me
     waits = group.waiting
@@ -94,6 +107,7 @@ def status_of(group: GroupMachine, slow: dict[str, int]) -> Status:
             g.spec.durable,
             refusal(g, group.short) or "",
             g.spec.min_copies,
+            *of_versions(g),
         )
         for g in view.groups
     )

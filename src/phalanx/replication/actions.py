@@ -4,7 +4,7 @@ from typing import final
 
 import msgspec
 
-from phalanx.model.view import Member
+from phalanx.model.view import Member, Name
 from phalanx.replication.audit import Finding
 from phalanx.replication.messages import Reason
 from phalanx.replication.outcome import Outcome
@@ -12,10 +12,11 @@ from phalanx.replication.outcome import Outcome
 
 @final
 class Refusal(msgspec.Struct, frozen=True, gc=False):
-    """The entry was not applied, by every replica alike."""
+    """The entry was not applied, by every replica alike.  version: of the class that the group runs, if that matters."""
 
     reason: Reason
     text: str
+    version: int = 0
 
 
 class SessionOpened(msgspec.Struct, frozen=True, gc=False):
@@ -57,4 +58,28 @@ class Ticked(msgspec.Struct, frozen=True, gc=False):
     """This node's `entries.Tick` was ordered."""
 
 
-Action = Answered | Say | Judged | NotUnderstood | Ticked
+class CanRun(msgspec.Struct, frozen=True, gc=False):
+    """That host has code for these versions as well, by their contracts."""
+
+    host: Name
+    versions: dict[int, str]
+
+
+class Upgraded(msgspec.Struct, frozen=True, gc=False):
+    """The group runs another version from here on, at every replica.  replayed: that was in an earlier view."""
+
+    since: int
+    to: int
+    replayed: bool
+
+
+class UpgradeVoid(msgspec.Struct, frozen=True, gc=False):
+    """Nothing came of an upgrade, at every replica.  fault: of the conversion; empty: its view ended.  replayed: that was
+    in an earlier view."""
+
+    to: int
+    fault: str
+    replayed: bool
+
+
+Action = Answered | Say | Judged | NotUnderstood | Ticked | CanRun | Upgraded | UpgradeVoid

@@ -9,11 +9,13 @@ from phalanx.errors import (
     ClusterRecovered,
     NotHappened,
     OutcomeUnknown,
+    Outdated,
     PhalanxError,
     Refused,
     StorageFull,
     TooLarge,
     Unavailable,
+    UpgradePending,
     WrongCluster,
 )
 from phalanx.model.clock import Stamp
@@ -84,13 +86,21 @@ class Completed(msgspec.Struct, frozen=True, gc=False):
     data: bytes = b""
     reason: Reason | None = None
     text: str = ""
+    version: int = 0
+    """Of the class that the group runs, after `Reason.OPERATION`."""
 
 
-def error_of(completed: Completed) -> PhalanxError:
-    """The public error for a call that was not done."""
+def error_of(completed: Completed, version: int = 0) -> PhalanxError:
+    """The public error for a call that was not done.  `version`: of the caller's class."""
     assert completed.end is not End.DONE
     if completed.end is End.UNKNOWN:
         return OutcomeUnknown(completed.text)
+    if completed.reason is Reason.OPERATION and 0 < completed.version < version:
+        told = f"the group still runs version {completed.version}, and the caller's class is version {version}"
+        return UpgradePending(f"{completed.text}: {told}; call again when all hosts run the new code")
+    if completed.reason is Reason.OPERATION and completed.version > version > 0:
+        told = f"the group runs version {completed.version}, and the caller's class is version {version}"
+        return Outdated(f"{completed.text}: {told}; start this program with the newer class")
     kinds: dict[Reason, type[NotHappened]] = {
         Reason.OPERATION: Refused,
         Reason.ARGUMENTS: Refused,

@@ -227,7 +227,9 @@ class ClientMachine:
             if reason in FINAL or reason is Reason.SETTLED:
                 unknown = isinstance(errand.call, Call) and (reason is Reason.SETTLED or bool(errand.live))
                 end = End.UNKNOWN if unknown else End.NOT_HAPPENED
-                self._complete(lane, errand, out, Completed(errand.call.token, end, reason=reason, text=message.text))
+                text, version = message.text, message.version
+                completed = Completed(errand.call.token, end, reason=reason, text=text, version=version)
+                self._complete(lane, errand, out, completed)
                 return
             if current:
                 lane.waiting.append(errand)

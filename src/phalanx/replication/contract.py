@@ -29,9 +29,9 @@ def fingerprint(*words: str) -> int:
     return zlib.crc32("\n".join(words).encode())
 
 
-def contract(*words: str) -> str:
-    """A fingerprint of all that is spoken in a group (`GroupSpec.contract`)."""
-    return "object/1:" + hashlib.blake2b("\n".join(words).encode(), digest_size=16).hexdigest()
+def contract(head: str, *words: str) -> str:
+    """What is spoken in a group (`GroupSpec.contract`): its kind, which `head` says, and a fingerprint of all of it."""
+    return f"{head}:{hashlib.blake2b(chr(10).join(words).encode(), digest_size=16).hexdigest()}"
 
 
 def _spell(info: Any, where: str, open_classes: tuple[type, ...]) -> str:

@@ -56,7 +56,33 @@ class Tick(msgspec.Struct, frozen=True, array_like=True, tag="k", gc=False):
     """Nothing: it makes time pass (DESIGN section 9)."""
 
 
-Entry = Open | Run | Touch | Close | Report | Tick
+class Able(msgspec.Struct, frozen=True, array_like=True, tag="a", gc=False):
+    """The sender has code for these versions of the class, by their contracts, besides the one that the group runs."""
+
+    versions: dict[int, str]
+
+
+class Upgrade(msgspec.Struct, frozen=True, array_like=True, tag="u"):
+    """All are to go over from version `since` to version `to` of the class, if `hosts` convert the state as it is here
+    alike, in this view (see `replica`)."""
+
+    view: int
+    since: int
+    to: int
+    contract: str
+    hosts: tuple[str, ...]
+
+
+class Converted(msgspec.Struct, frozen=True, array_like=True, tag="v", gc=False):
+    """What the sender's conversion at the position of an `Upgrade` came to: the digest of the new state; or, with none,
+    why there is no new state."""
+
+    position: int
+    digest: bytes
+    fault: str = ""
+
+
+Entry = Open | Run | Touch | Close | Report | Tick | Able | Upgrade | Converted
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Entry).decode

@@ -14,8 +14,10 @@ The node drives it: `stand` at the start of a turn, `receive` for clients' messa
 `deliver` for everything that the group machine delivers, `flush` at the end of a turn.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+from phalanx.model.clock import Stamp
 from phalanx.model.events import (
     BarrierFailed,
     BarrierReached,
@@ -29,29 +31,15 @@ from phalanx.model.events import (
     Request,
     Rescued,
     Restored,
-    Unhost,
 )
 from phalanx.model.machine import Output
-from phalanx.model.view import Address, GroupId, Member, Name, View
-from phalanx.replication.actions import (
-    Action,
-    Answered,
-    Judged,
-    NotUnderstood,
-    Say,
-    Ticked,
-)
+from phalanx.model.view import Address, Group, GroupId, GroupSpec, Member, Name, View
+from phalanx.replication.actions import Action, Answered
 from phalanx.replication.feeds import Feeds
+from phalanx.replication.findings import Findings
 from phalanx.replication.hosted import Hosted, Rounds, withdraw
 from phalanx.replication.hosting import Hosting
-from phalanx.replication.inflight import (
-    GATEWAY_LIMITS,
-    GatewayLimits,
-    Intake,
-    ReplicaDiverged,
-    SnapshotUnfaithful,
-    Waiter,
-)
+from phalanx.replication.inflight import GATEWAY_LIMITS, GatewayLimits, Intake, SnapshotUnfaithful, Waiter
 from phalanx.replication.messages import (
     Asked,
     CloseSession,
@@ -71,6 +59,7 @@ from phalanx.replication.outcome import Raised, Returned
 from phalanx.replication.replica import Replica
 from phalanx.replication.session import LIMITS, Limits
 from phalanx.replication.standing import AMPLE, Place, Short, Standing
+from phalanx.replication.versions import CannotRun
 
 
 class Gateway:
@@ -84,13 +73,14 @@ class Gateway:
         self._session_limits = sessions
         self._intake = Intake(limits)
         self._out = Outbox(self._intake)
-        self._hosting = Hosting(me, sessions, audit_interval, limits.slice_bytes, self._out.failed)
+        self._hosting = Hosting(me, sessions, audit_interval, limits.slice_bytes, limits.quiet_ns, self._out.failed)
         self._hosted = self._hosting.groups
         self._feeds = Feeds()
         self._place = Place(me)
         self._rounds = Rounds(me.name, self._hosted)
         self._held: list[tuple[Waiter, Asked]] = []
         self._now = 0
+        self._findings = Findings(me, self._hosting, self._feeds, self._out)
         self._taking = self._hosting.taking
 
     # --- what the node tells --------------------------------------------------------------------------------------
@@ -99,11 +89,26 @@ class Gateway:
         """Groups of that name hold such objects here.  Before the node asks to host it; its spec must carry the
         contract of the kind."""
         self._hosting.kinds[name] = kind
+        self._hosting.refused.pop(name, None)
 
     def replica(self, name: str) -> Replica[Any] | None:
         """The replica of the group of that name, if there is one here."""
         hosted = self._hosting.named(name)
         return hosted.replica if hosted is not None else None
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Groups of which this node has been told that it cannot host them, and why."""
+        return self._hosting.refused
+
+    def of_versions(self, group: Group) -> tuple[int, dict[Name, int], str]:
+        """Which version of its class that group runs, up to which its hosts can go, and why it does not; (0, {}, "") if
+        that is not known here."""
+        hosted = self._hosted.get(group.id)
+        if hosted is None or hosted.stranded:
+            return 0, {}, ""
+        replica, rollout = hosted.replica, hosted.rollout
+        return replica.kind.version, rollout.versions(replica), rollout.why_not(replica)
 
     def stand(self, standing: Standing, suspects: frozenset[Name], now: int, short: Short = AMPLE) -> None:
         """What the node can do now, whom it suspects (clients are not sent to those), and whose disks are short.  What
@@ -247,19 +252,17 @@ class Gateway:
                 self._deal_with(delivery)
             elif group in self._hosted:
                 self._rounds.touch(group)
-                self._act(self._hosted[group], self._hosted[group].replica.install(delivery.view))
+                self._act(self._hosted[group], self._hosted[group].install(delivery.view, self._now))
 
     def _deal_with(self, delivery: Delivery) -> bool:
         match delivery:
             case Delivered():
                 return self._apply(delivery)
             case Founded(group, spec, fence=fence) if spec.name in self._hosting.kinds:
-                self._hosting.found(group, spec, self._place.view, self._now, fence)
-                self._rounds.touch(group)
-                self._out.note("gateway.founded", spec.name)
+                self._found(group, spec, fence)
             case Rescued(group, fence) if group in self._hosted:
                 self._rounds.touch(group)
-                self._hosted[group].replica.rescued(fence)
+                self._act(self._hosted[group], self._hosted[group].replica.rescued(fence))
             case Restored(group) if self._hosting.kind(group, self._place.view) is not None:
                 self._restore(delivery)
             case BarrierReached(group, token) if group in self._hosted:
@@ -290,12 +293,27 @@ class Gateway:
                 return self._hosting.exchange(delivery, self._place.view, self._now, self._out)
         return True
 
+    def _found(self, group: GroupId, spec: GroupSpec, fence: Stamp) -> None:
+        fault = self._hosting.found(group, spec, self._place.view, self._now, fence)
+        self._rounds.touch(group)
+        self._out.note("gateway.founded", spec.name)
+        if fault is not None:
+            self._strand(self._hosted[group], fault)
+
     def _apply(self, delivered: Delivered) -> bool:
         hosted = self._hosted.get(delivered.group)
         if hosted is not None:
             self._rounds.touch(delivered.group)
-            self._act(hosted, hosted.apply(delivered, self._now))
+            try:
+                actions = hosted.apply(delivered, self._now)
+            except CannotRun as error:
+                self._strand(hosted, str(error))
+            else:
+                self._act(hosted, actions)
         return hosted is not None
+
+    def _strand(self, hosted: Hosted, why: str) -> None:
+        self._findings.stranded(hosted, why, self._endpoints(hosted.replica.group.spec.name))
 
     def _install(self, view: View) -> None:
         self._place.view = view
@@ -308,7 +326,7 @@ class Gateway:
                 hosted.ticking = False
                 self._rounds.touch(group_id)
                 if group_id not in self._taking:  # else it is the view's turn when what came before it is dealt with
-                    self._act(hosted, hosted.replica.install(view))
+                    self._act(hosted, hosted.install(view, self._now))
         self._out.requests += self._hosting.again(view)
 
     def _restore(self, restored: Restored) -> None:
@@ -318,7 +336,9 @@ class Gateway:
             self._drop(group, "the state was replaced by a transfer")
         replica, error = self._hosting.restore(restored, self._place.view, self._now)
         self._rounds.touch(group)
-        if error is not None:
+        if isinstance(error, CannotRun):
+            self._strand(self._hosted[group], str(error))
+        elif error is not None:
             unfaithful = SnapshotUnfaithful(replica.group.spec.name, f"{type(error).__name__}: {error}")
             self._out.deliveries.append(unfaithful)
         self._out.note("gateway.restored", replica.group.spec.name, replica.position)
@@ -347,26 +367,8 @@ class Gateway:
                 if waiter is not None:  # it may have been sent before the state here was replaced
                     self._intake.release(waiter)
                     self._answer(hosted, waiter, action.result)
-                continue
-            match action:
-                case Say(payload):
-                    hosted.payloads.append(payload)
-                case Judged(finding):
-                    self._judged(hosted, finding.since, finding.position, finding.diverged, bool(finding.agreed))
-                case Ticked():
-                    hosted.ticking = False
-                case NotUnderstood(sender):
-                    self._out.note("gateway.not_understood", str(sender))
-
-    def _judged(self, hosted: Hosted, since: int, position: int, diverged: tuple[Name, ...], majority: bool) -> None:
-        spec = hosted.replica.group.spec
-        self._out.note("gateway.diverged", spec.name, since, position, diverged)
-        self._out.deliveries.append(ReplicaDiverged(spec.name, since, position, diverged, majority and not diverged))
-        if hosted.replica.diverged and hosted.serves:
-            hosted.serves = False
-            self._feeds.drop(hosted.replica.group.id, "this replica has diverged", self._endpoints(spec.name))
-            self._hosting.anew[spec.name] = spec
-            self._out.requests.append(Unhost(spec.name))
+            else:
+                self._findings.take(hosted, action, self._endpoints(hosted.replica.group.spec.name), self._now)
 
     def _answer(self, hosted: Hosted, waiter: Waiter, result: Any) -> None:
         replica = hosted.replica

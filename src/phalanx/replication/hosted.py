@@ -1,4 +1,4 @@
-"""A group that a node has a replica of, as its gateway keeps it: what is under way, and when a tick is due.
+"""A group that a node has a replica of, as its gateway keeps it: what is under way, and when a tick or an upgrade is due.
 
 The eldest host orders a tick when the object wants one and nothing else flows (DESIGN section 9).  It judges this by its
 monotonic clock, from when it last applied something: its wall clock may be wrong.
@@ -8,12 +8,13 @@ from typing import Any, TypeAlias, TypeVar
 
 from phalanx.model.clock import MILLISECOND, wall_ms
 from phalanx.model.events import Barrier, Consumed, Delivered, Multicast, Request
-from phalanx.model.view import Address, GroupId, Name
+from phalanx.model.view import Address, GroupId, Name, View
 from phalanx.replication import entries
 from phalanx.replication.actions import Action
 from phalanx.replication.inflight import Waiter, entry_of
 from phalanx.replication.messages import CloseSession, Command, OpenSession, Query, SessionKeepAlive, Watch
 from phalanx.replication.replica import Replica
+from phalanx.replication.rollout import QUIET_NS, Rollout
 
 TICK_NS_LEAST = 50 * MILLISECOND
 """From one tick to the next: the group's clock may stand still for a while, if it was ahead of physical time."""
@@ -28,7 +29,7 @@ Waiting: TypeAlias = list[tuple[Waiter, T]]
 class Hosted:
     """See the module's text.  Times are monotonic nanoseconds."""
 
-    def __init__(self, replica: Replica[Any], now: int) -> None:
+    def __init__(self, replica: Replica[Any], now: int, quiet_ns: int = QUIET_NS) -> None:
         self.replica = replica
         self.serves = True
         self.payloads: list[bytes] = []
@@ -41,6 +42,9 @@ class Hosted:
         self.ticking = False
         """A tick of ours is under way."""
         self._ticked_at = now - TICK_NS_LEAST
+        self.rollout = Rollout(now, quiet_ns)
+        self.stranded = False
+        """The group runs a version that there is no code for here: nothing is applied any more."""
 
     def serves_as(self, name: str, me: Name) -> bool:
         """It is the group of that name, and this node answers for it."""
@@ -55,10 +59,15 @@ class Hosted:
         self.payloads.append(entries.encode(entry_of(ticket, message)))
 
     def apply(self, delivered: Delivered, now: int) -> list[Action]:
-        """Give the replica a run of entries; what it asks for."""
+        """Give the replica a run of entries; what it asks for.  Raises `CannotRun`."""
         self.consumed += sum(map(len, delivered.payloads))
         self.applied_at = now
-        return self.replica.deliver(delivered)
+        return self.replica.deliver(delivered) if not self.stranded else []
+
+    def install(self, view: View, now: int) -> list[Action]:
+        """A view begins; what the replica asks for."""
+        self.rollout.begin(now)
+        return self.replica.install(view) if not self.stranded else []
 
     @property
     def waiting(self) -> list["Waiting[Query | Watch]"]:
@@ -75,17 +84,26 @@ class Hosted:
         wait = (due_ms - wall_ms(self.replica.stamp)) * MILLISECOND
         return max(self.applied_at + wait, self._ticked_at + TICK_NS_LEAST)
 
-    def tick(self, me: Name, now: int) -> None:
-        """Order a tick, if one is due."""
+    def due_at(self, me: Name) -> int | None:
+        """When this node is to order a tick or an upgrade; None: neither."""
+        tick, upgrade = self.tick_at(me), self.rollout.due(self.replica, me) if self.serves else None
+        return tick if upgrade is None or (tick is not None and tick < upgrade) else upgrade
+
+    def order_due(self, me: Name, now: int) -> None:
+        """Order a tick or an upgrade, if one is due."""
+        if self.serves and (upgrade := self.rollout.order(self.replica, me, now)) is not None:
+            self.payloads.append(upgrade)
         at = self.tick_at(me)
         if at is not None and at <= now:
             self.ticking = True
             self._ticked_at = now
             self.payloads.append(entries.encode(entries.Tick()))
 
-    def requests(self, ticket: int) -> list[Request]:
+    def requests(self, ticket: int, me: Name) -> list[Request]:
         """What the group machine is to do, at the end of a turn.  `ticket`: of the barrier, if there are questions."""
         group = self.replica.group.id
+        if self.serves and (said := self.rollout.to_say(self.replica, me)) is not None:
+            self.payloads.append(said)
         requests: list[Request] = []
         if self.consumed:
             requests.append(Consumed(group, self.consumed))
@@ -108,7 +126,7 @@ class Rounds:
         self._hosted = hosted
         self._touched: dict[GroupId, None] = {}
         self._ticks: dict[GroupId, int] = {}
-        """When the objects that this node has to tick are due."""
+        """When what this node has to order of itself is due."""
         self._ticket = 0
 
     def new_ticket(self) -> int:
@@ -121,10 +139,10 @@ class Rounds:
         self._touched[group] = None
 
     def tick(self, now: int) -> None:
-        """Order the ticks that are due."""
+        """Order the ticks and upgrades that are due."""
         for group, at in self._ticks.items():
             if at <= now and group in self._hosted:
-                self._hosted[group].tick(self._me, now)
+                self._hosted[group].order_due(self._me, now)
                 self.touch(group)
 
     @property
@@ -141,8 +159,8 @@ class Rounds:
                 hosted = self._hosted.get(group)
                 due = None
                 if hosted is not None:
-                    requests += hosted.requests(self.new_ticket())
-                    due = hosted.tick_at(self._me)
+                    requests += hosted.requests(self.new_ticket(), self._me)
+                    due = hosted.due_at(self._me)
                 if due is not None:
                     self._ticks[group] = due
                 else:

@@ -25,11 +25,12 @@ from phalanx.replication.outbox import Outbox
 from phalanx.replication.replica import Replica
 from phalanx.replication.session import Limits
 from phalanx.replication.slicing import Giving, Taking
+from phalanx.replication.versions import fault_in, founded_with
 
 
 class Hosting:
-    """See the module's text.  `audit_interval` 0: the usual one.  `slice_bytes`: of a state, in one turn.  `failed`: is
-    told of hooks that raise."""
+    """See the module's text.  `audit_interval` 0: the usual one.  `slice_bytes`: of a state, in one turn.  `quiet_ns`:
+    see `rollout`.  `failed`: is told of hooks that raise."""
 
     def __init__(
         self,
@@ -37,8 +38,10 @@ class Hosting:
         limits: Limits,
         audit_interval: int,
         slice_bytes: int,
+        quiet_ns: int,
         failed: Callable[[HookFailed], None],
     ) -> None:
+        self._quiet_ns = quiet_ns
         self._me = me
         self._failed = failed
         self._limits = limits
@@ -48,6 +51,8 @@ class Hosting:
         self.groups: dict[GroupId, Hosted] = {}
         self.anew: dict[str, GroupSpec] = {}
         """Groups whose state here was wrong: they are to be hosted again."""
+        self.refused: dict[str, str] = {}
+        """Groups that run what there is no code for here, and why."""
         self._ids: dict[str, GroupId] = {}
         """The latest of each name, here or not any more: each request asks by name, and there can be many groups."""
         self.giving = Giving(slice_bytes)
@@ -105,17 +110,20 @@ class Hosting:
             case _:
                 return False
 
-    def found(self, group_id: GroupId, spec: GroupSpec, view: View | None, now: int, fence: Stamp) -> None:
-        """A replica of a new group, whose fencing tokens begin above `fence`."""
+    def found(self, group_id: GroupId, spec: GroupSpec, view: View | None, now: int, fence: Stamp) -> str | None:
+        """A replica of a new group, whose fencing tokens begin above `fence`.  What is returned says why it cannot be run
+        here, if so."""
         known = view.group(group_id) if view else None
-        self._host(known or Group(group_id, spec, (self._me.name,)), now).replica.fence(fence)
+        self._host(known or Group(group_id, spec, (self._me.name,)), view, now).replica.fence(fence)
+        number = founded_with(spec)
+        return fault_in(self.kinds[spec.name], number, spec.contract) if number is not None else None
 
     def restore(self, last: Restored, view: View | None, now: int) -> tuple[Replica[Any], Exception | None]:
         """A new replica with the state of which the last slice has come, and what was wrong with that, if anything: then
         the replica does not serve."""
         spec = self.spec(last.group, view)
         assert view is not None and spec is not None
-        hosted = self._host(view.group(last.group) or Group(last.group, spec, ()), now)
+        hosted = self._host(view.group(last.group) or Group(last.group, spec, ()), view, now)
         try:
             hosted.replica.restore(self.taking.restored(last, hosted.replica.restoration()))
         except Exception as error:  # whatever the class's own hooks raise
@@ -123,11 +131,12 @@ class Hosting:
             return hosted.replica, error
         return hosted.replica, None
 
-    def _host(self, group: Group, now: int) -> Hosted:
+    def _host(self, group: Group, view: View | None, now: int) -> Hosted:
         """A new replica takes the place of the one that there was, if any."""
-        replica = Replica(self.kinds[group.spec.name], group, self._me, self._limits, **self._audit)
-        replica.told = self._failed
-        hosted = self.groups[group.id] = Hosted(replica, now)
+        here = view.id if view is not None else -1
+        replica = Replica(self.kinds[group.spec.name], group, self._me, self._limits, **self._audit, view=here)
+        replica.hooks.told = self._failed
+        hosted = self.groups[group.id] = Hosted(replica, now, self._quiet_ns)
         self._ids[group.spec.name] = group.id
         return hosted
 

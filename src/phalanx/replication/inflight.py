@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from phalanx.model.clock import SECOND
 from phalanx.model.view import Address, Name
 from phalanx.replication import entries
 from phalanx.replication.messages import CloseSession, Command, OpenSession, SessionKeepAlive
@@ -25,13 +26,15 @@ SLICE_BYTES = 64 << 10
 
 class GatewayLimits(NamedTuple):
     """The limits of one node's gateway.  At each the request is declined as `Reason.BUSY` (or `TOO_LARGE`), but for
-    `slice_bytes`: beyond that a state, or a log that is replayed, goes on in the next turn."""
+    `slice_bytes`: beyond that a state, or a log that is replayed, goes on in the next turn.  `quiet_ns`: how long a view
+    lasts before an upgrade is ordered in it."""
 
     command_bytes: int = COMMAND_BYTES_MAX
     client_requests: int = REQUESTS_PER_CLIENT
     client_bytes: int = BYTES_PER_CLIENT
     bytes_in_flight: int = BYTES_IN_FLIGHT
     slice_bytes: int = SLICE_BYTES
+    quiet_ns: int = 2 * SECOND
 
 
 GATEWAY_LIMITS = GatewayLimits()
@@ -71,6 +74,32 @@ class SnapshotUnfaithful(NamedTuple):
 
     group: str
     reason: str
+
+
+class ObjectUpgraded(NamedTuple):
+    """A delivery to the application: the group runs another version of its class from here on."""
+
+    group: str
+    since: int
+    to: int
+
+
+class UpgradeFailed(NamedTuple):
+    """A delivery to the application: the hosts did not come to one state of a new version, so the group stays with the
+    one that it runs.  `reason` says what went wrong with the conversion."""
+
+    group: str
+    to: int
+    reason: str
+
+
+class VersionRefused(NamedTuple):
+    """A delivery to the application: the group runs a version that this node has no code for.  `keeps`: the node has it
+    in its log, and stays one of its hosts without serving it."""
+
+    group: str
+    reason: str
+    keeps: bool
 
 
 class Waiter:

@@ -213,6 +213,7 @@ class Declined(msgspec.Struct, frozen=True, array_like=True, tag="c.declined"):
 
     endpoints: who may do it instead, if anybody is known.
     cluster: after `Reason.LOST`, the one that the client's was recovered as, if that is why.
+    version: of the class that the group runs, after `Reason.OPERATION`.
     """
 
     request: int
@@ -220,6 +221,7 @@ class Declined(msgspec.Struct, frozen=True, array_like=True, tag="c.declined"):
     text: str
     endpoints: tuple[Address, ...] = ()
     cluster: int = 0
+    version: int = 0
 
 
 Asked = OpenSession | SessionKeepAlive | CloseSession | Command | Query | Watch

@@ -8,8 +8,9 @@ class, method and parameter, if something cannot be encoded.  Callers and replic
     ...                                             # invocation.operation.id, .types and .arguments travel
     invocation.result(outcome)                      # an int; or raises what the command raised
 
-Versions of a class cannot misread each other: hosts of a group compare the contract of the whole class when they join,
-and callers send the fingerprint of the one operation that they call.
+Versions of a class cannot misread each other: hosts of a group compare the contract of the whole class, and callers send
+the fingerprint of the one operation that they call.  A class that replaces another one brings that with it, for groups
+that still run it (`versions`).
 """
 
 import inspect
@@ -21,8 +22,9 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeAlias, 
 import msgspec
 
 from phalanx.errors import ConfigurationError
-from phalanx.model.replicated import MARK, CommandFailed, Context, Kind, Mark
+from phalanx.model.replicated import MARK, CommandFailed, Context, Kind, Mark, version_of
 from phalanx.replication import contract
+from phalanx.replication.conversion import Conversion
 from phalanx.replication.outcome import Outcome, Returned, exception_of
 from phalanx.replication.state import StateCodec
 
@@ -37,6 +39,9 @@ _ENCODER = msgspec.msgpack.Encoder()
 RESULT_BYTES_MAX = 7 << 20
 """An encoded result: the answer travels in one frame (`wire.frame.BODY_BYTES_MAX`), with room to spare, and every host
 keeps what a command has answered until its client has it."""
+
+CONTRACTS = "object/2"
+"""What the contract of an object begins with; the version of its class follows."""
 
 _PLACE = re.compile(r" - at `\$\[(\d+)\](.*)`$")
 """Where msgspec says that a tuple of arguments is at fault."""
@@ -61,6 +66,8 @@ class Operation:
     def __init__(self, cls: type, function: Callable[..., Any], mark: Mark) -> None:
         self.where = f"{cls.__name__}.{function.__name__}"
         self.kind = mark.kind
+        self.version = version_of(cls).number
+        """Of the class."""
         self.id = f"{mark.name}@{mark.version}"
         self.raises = mark.raises
         self.atomic = mark.atomic
@@ -252,13 +259,31 @@ class ObjectType(Generic[T]):
         self.recovered = TickHook(cls, "recovered") if callable(getattr(cls, "recovered", None)) else None
         """How to tell an instance that something may be lost; None: the class has no such hook."""
         _check_feeds(cls, self.operations.values())
+        self.version, replaced = version_of(cls)
         self.contract = contract.contract(
+            f"{CONTRACTS}:{self.version}",
             f"state {self.state.spelled}{' ticks' if self.tick else ''}",
             *sorted(operation.spelled for operation in self.operations.values()),
         )
-        """Fingerprint of names, versions and types, for `GroupSpec.contract`."""
+        """The version, and a fingerprint of names, versions and types, for `GroupSpec.contract`."""
+        self.versions: dict[int, ObjectType[Any]] = {self.version: self}
+        """All that there is code for: this one, and those before it that came with it."""
+        self.conversion: Conversion | None = None
+        """From the version before; None: it is not here."""
+        if replaced is not None:
+            former = ObjectType(replaced)
+            self.versions = {**former.versions, **self.versions}
+            self.conversion = Conversion(cls, self.state, replaced, former.state)
         self.undoes = any(o.kind is Kind.COMMAND and not o.atomic for o in self.operations.values())
         """Whether some command may leave a half-made change behind when it raises."""
+
+    def converted(self, instance: Any, since: int) -> T:
+        """What becomes of the state of an instance of that version, in a new one.  Raises as `Conversion.convert`."""
+        for number in range(since + 1, self.version + 1):
+            conversion = self.versions[number].conversion
+            assert conversion is not None, "versions follow each other"
+            instance = conversion.convert(instance)
+        return cast(T, instance)
 
     def operation(self, method: Callable[..., Any]) -> Operation:
         """The operation that a marked method is.  Raises `ConfigurationError` for any other function."""

@@ -36,13 +36,15 @@ class Outbox:
                 self.answer(waiter, Opened(waiter.request, session, lifetime_ms, endpoints, waiter.cluster))
             case Touched():
                 self.answer(waiter, Acknowledged(waiter.request, endpoints))
-            case Refusal(reason, text):
-                self.decline(waiter, reason, text, ())
+            case Refusal(reason, text, version):
+                self.decline(waiter, reason, text, (), version)
 
-    def decline(self, waiter: Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...]) -> None:
+    def decline(
+        self, waiter: Waiter, reason: Reason, text: str, endpoints: tuple[Address, ...], version: int = 0
+    ) -> None:
         """Tell whoever waits that it is not done here."""
         cluster = waiter.cluster if reason is Reason.LOST else 0
-        self.answer(waiter, Declined(waiter.request, reason, text, endpoints, cluster))
+        self.answer(waiter, Declined(waiter.request, reason, text, endpoints, cluster, version))
 
     def failed(self, fault: HookFailed) -> None:
         """A hook of a class raised: whoever looks after the node is told."""

@@ -9,13 +9,16 @@ Rules for one entry, in this order: the position and the clock advance; idle ses
 is due; then the entry is applied.
 A command is run only if its session is known, the table has no outcome for it, writes are not stopped, and its
 operation, types and arguments are understood; each of these is judged alike by every replica.
+
+Which version of the object's class it runs is part of its state as well; `upgrading` says how that changes.
 """
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from msgspec.structs import astuple
 
 from phalanx.errors import ConfigurationError
@@ -27,58 +30,65 @@ from phalanx.replication import entries, saving
 from phalanx.replication.actions import (
     Action,
     Answered,
+    CanRun,
     Judged,
     NotUnderstood,
     Refusal,
     Say,
-    SessionOpened,
     Ticked,
-    Touched,
+    Upgraded,
+    UpgradeVoid,
 )
 from phalanx.replication.audit import AUDIT_INTERVAL, Audit
-from phalanx.replication.entries import UNREADABLE, Close, Open, Report, Run, Tick, Touch
-from phalanx.replication.inflight import HookFailed
+from phalanx.replication.entries import UNREADABLE, Able, Close, Converted, Open, Report, Run, Tick, Touch, Upgrade
+from phalanx.replication.hooks import Hooks
+from phalanx.replication.lookup import decode, find, manage
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import ObjectType, Operation, OversizedResult, TickHook, UnencodableResult
 from phalanx.replication.outcome import Outcome, Returned, raised
 from phalanx.replication.saving import Counters, Restoration
 from phalanx.replication.session import LIMITS, Limits
 from phalanx.replication.sessions import FRESH, Sessions, Verdict
-from phalanx.replication.state import DIGEST_BYTES, Digest, HookError
+from phalanx.replication.state import DIGEST_BYTES, HookError
 from phalanx.replication.undo import Undo
+from phalanx.replication.upgrading import AGREED, Pending, agreed_on, convert
+from phalanx.replication.versions import founded_with
 
 T = TypeVar("T")
 
 _REASONS = {Verdict.UNKNOWN: Reason.EXPIRED, Verdict.SETTLED: Reason.SETTLED, Verdict.WINDOW: Reason.WINDOW}
 
 
-def _told_nobody(_: HookFailed) -> None:
-    """Nobody looks after it."""
-
-
 class Replica(Generic[T]):
-    """See the module's text."""
+    """See the module's text.  `newest`: the class, with the versions before it that there is code for; `view`: the one
+    that the group is in, -1 if that is not known here."""
 
     def __init__(
         self,
-        kind: ObjectType[T],
+        newest: ObjectType[T],
         group: Group,
         me: Member,
         limits: Limits = LIMITS,
         audit_interval: int = AUDIT_INTERVAL,
+        view: int = -1,
     ) -> None:
         if group.spec.order is not Order.TOTAL:
             raise ConfigurationError(f"group {group.spec.name}: a replicated object needs total order")
+        self.newest = newest
+        kind: ObjectType[Any] = newest.versions.get(founded_with(group.spec) or 0, newest)
         self.kind = kind
+        """The version that the group runs."""
+        self.installed = view
+        """The view that the group is in."""
+        self._pending: Pending | None = None
+        self._converted: Any = None
+        """The new state of the upgrade under way, if it was made here."""
         self.group = group
         self._me = me
         self._limits = limits
         self._audit_interval = audit_interval
-        self._object = kind.state.create()
-        self.told: Callable[[HookFailed], None] = _told_nobody
-        """Is told of hooks that raise."""
-        self._failing: dict[str, str] = {}
-        """Those that do, and what they raise."""
+        self._object: T = kind.state.create()
+        self.hooks = Hooks(group.spec.name)
         self._undo = Undo(kind, self._object, self._saving_failed) if kind.undoes else None
         self._sessions = Sessions(limits)
         self._audit = Audit(interval=audit_interval, due=audit_interval)
@@ -98,6 +108,11 @@ class Replica(Generic[T]):
         return self._object
 
     @property
+    def is_upgrading(self) -> bool:
+        """An upgrade is under way: what is ordered is held."""
+        return self._pending is not None
+
+    @property
     def stopped(self) -> bool:
         """Writes are refused, because the replicas disagree and no majority says who is right."""
         return self._audit.stopped
@@ -113,11 +128,26 @@ class Replica(Generic[T]):
         """A view begins."""
         group = view.group(self.group.id)
         assert group is not None, "the gateway drops replicas of groups that are gone"
-        self.group = group
-        return self._judge()
+        actions = self._conclude("") if self._pending is not None else []
+        self.group, self.installed = group, view.id
+        return [*actions, *self._judge()]
 
     def deliver(self, delivered: Delivered) -> list[Action]:
-        """Apply a run of entries."""
+        """Apply a run of entries; or hold it, while an upgrade is under way.  Raises `CannotRun` if the group goes over
+        to a version that this node's code does not have: then the replica is of no use any more."""
+        pending = self._pending
+        if pending is None:
+            return self._apply(delivered)
+        if delivered.view != pending.upgrade.view:
+            return [*self._conclude(""), *self.deliver(delivered)]
+        end = pending.hold(delivered)
+        if end is None:
+            return []
+        fault, rest = end
+        actions = self._conclude(fault)
+        return [*actions, *self.deliver(rest)] if rest.payloads else actions
+
+    def _apply(self, delivered: Delivered) -> list[Action]:
         actions: list[Action] = []
         mine = delivered.sender == self._me
         if delivered.view != self._view:
@@ -131,7 +161,7 @@ class Replica(Generic[T]):
         due_ms = self.due_ms
         if due_ms is not None and due_ms <= wall_ms(self.stamp):
             self._tick()
-        for payload in delivered.payloads:
+        for place, payload in enumerate(delivered.payloads, 1):
             self.position += 1
             self._token = max(self._token + 1, self.stamp)
             try:
@@ -143,30 +173,65 @@ class Replica(Generic[T]):
                     outcome = self._once(entry, sender)
                     if mine:
                         actions.append(Answered(entry.ticket, outcome))
-                elif isinstance(entry, Report):
-                    self._audit.report(delivered.sender.name, entry)
-                    actions += self._judge()
-                elif isinstance(entry, Tick):
-                    actions += [Ticked()] if mine else []
-                else:
-                    result = self._manage(entry)
+                elif isinstance(entry, Open | Touch | Close):
+                    result = manage(self._sessions, entry, self._token)
                     if mine:
                         actions.append(Answered(entry.ticket, result))
+                else:
+                    actions += self._heed(entry, delivered)
             if self.position >= audit.due and audit.begins(self.position):
                 actions += self._report()
+            if self._pending is not None:
+                rest = msgspec.structs.replace(delivered, payloads=delivered.payloads[place:])
+                return [*actions, *self.deliver(rest)] if rest.payloads else actions
         return actions
 
-    def _manage(self, entry: Open | Touch | Close) -> SessionOpened | Touched | Refusal:
+    def _heed(self, entry: Report | Tick | Able | Upgrade | Converted, delivered: Delivered) -> list[Action]:
+        """What hosts say among themselves."""
         match entry:
-            case Open():
-                if self._sessions.open(self._token):
-                    return SessionOpened(self._token)
-                return Refusal(Reason.SESSIONS, f"the group has {len(self._sessions)} sessions, which is its limit")
-            case Touch(_, session, low):
-                known = self._sessions.touch(session, low)
-            case Close(_, session):
-                known = self._sessions.close(session)
-        return Touched() if known else Refusal(Reason.EXPIRED, "the group does not know the session")
+            case Report():
+                self._audit.report(delivered.sender.name, entry)
+                return self._judge()
+            case Tick():
+                return [Ticked()] if delivered.sender == self._me else []
+            case Able(versions):
+                return [CanRun(delivered.sender.name, versions)]
+            case Upgrade(view, since, to):
+                fits = view == delivered.view and since == self.kind.version < to
+                return self._begin(entry) if fits and not self._audit.stopped else []
+            case Converted():
+                return []  # of an upgrade that has come to its end
+
+    # --- another version of the class -----------------------------------------------------------------------------
+
+    def _begin(self, upgrade: Upgrade) -> list[Action]:
+        """An upgrade begins here.  A host of its view converts the state, and says what that comes to; who reads of it
+        later converts when it is known that all did."""
+        self._pending = Pending(upgrade, self.position)
+        if self.installed != upgrade.view or self._me.name not in self.group.hosts:
+            return []
+        self._converted, said = convert(self.newest, self._object, upgrade, self.position)
+        return [Say(entries.encode(said))]
+
+    def _conclude(self, fault: str | None) -> list[Action]:
+        """The upgrade under way comes to its end, and what was held is applied."""
+        pending = self._pending
+        assert pending is not None
+        upgrade, replayed = pending.upgrade, pending.upgrade.view != self.installed
+        if fault is AGREED:
+            self._go_over(pending)
+        ended = Upgraded(upgrade.since, upgrade.to, replayed)
+        actions: list[Action] = [ended if fault is AGREED else UpgradeVoid(upgrade.to, fault or "", replayed)]
+        self._pending = self._converted = None
+        for held in pending.held:
+            actions += self.deliver(held)
+        return actions
+
+    def _go_over(self, pending: Pending) -> None:
+        new = self._converted if self._converted is not None else agreed_on(self.newest, self._object, pending)
+        self.kind = self.newest.versions[pending.upgrade.to]
+        self._object = new
+        self._undo = Undo(self.kind, new, self._saving_failed) if self.kind.undoes else None
 
     def _once(self, entry: Run, sender: str) -> Outcome | Refusal:
         # All at once, since each field of a struct costs compiled code a search.
@@ -179,7 +244,7 @@ class Replica(Generic[T]):
             return verdict
         if self._audit.stopped:
             return Refusal(Reason.DIVERGED, "the replicas have diverged and there is no majority: writes are stopped")
-        found = self._find(operation, types, Kind.COMMAND)
+        found = find(self.kind, operation, types, Kind.COMMAND)
         if type(found) is Refusal:  # rather than isinstance: their metaclass makes that slow
             return found
         outcome = self._run(found, arguments, self._context(sender))
@@ -194,20 +259,11 @@ class Replica(Generic[T]):
     def _context(self, sender: str) -> Context:
         return Context(self.stamp, sender, self.position, self._token, self._between_ms)
 
-    def _find(self, operation_id: str, types: int, kind: Kind) -> Operation | Refusal:
-        operation = self.kind.operations.get(operation_id)
-        if operation is None or operation.kind is not kind:
-            return Refusal(Reason.OPERATION, f"{self.kind.name} has no {kind} {operation_id}")
-        if operation.types != types:
-            return Refusal(Reason.OPERATION, f"{operation.where}: the caller knows other types under {operation_id}")
-        return operation
-
     def _run(self, operation: Operation, encoded: bytes, context: Context) -> Outcome | Refusal:
         """Run a command; if it raises, the state is as before."""
-        try:
-            arguments = operation.decode(encoded)
-        except UNREADABLE as error:
-            return Refusal(Reason.ARGUMENTS, operation.fault(error))
+        arguments = decode(operation, encoded)
+        if type(arguments) is Refusal:
+            return arguments
         try:
             outcome: Outcome = operation.run(self._object, arguments, context)
         except MemoryError:
@@ -227,20 +283,7 @@ class Replica(Generic[T]):
     @property
     def due_ms(self) -> int | None:
         """The ordered time from which on the object wants to be ticked, in milliseconds since the epoch; None: never."""
-        if self.kind.tick is None:
-            return None
-        try:
-            due: int | None = self._object.due_ms()  # type: ignore[attr-defined]  # it has both hooks
-            if due is not None and not isinstance(due, int):
-                raise TypeError(f"it must return an int or None, not {type(due).__name__}")
-        except MemoryError:
-            raise
-        except (Exception, SystemExit) as error:
-            self._failed("due_ms()", error, "time does not pass for it")
-            return None
-        if self._failing:
-            self._failing.pop("due_ms()", None)
-        return due
+        return self.hooks.due_ms(self.kind, self._object)
 
     def _tick(self) -> None:
         assert self.kind.tick is not None
@@ -257,9 +300,9 @@ class Replica(Generic[T]):
         except (Exception, SystemExit) as error:
             if self._undo is not None:
                 self._object = self._undo.before()
-            self._failed(f"{hook.name}()", error, "it was undone")
+            self.hooks.failed(self.kind, f"{hook.name}()", error, "it was undone")
             return
-        self._failing.pop(f"{hook.name}()", None)
+        self.hooks.well(f"{hook.name}()")
         if self._undo is not None:
             self._undo.succeeded(hook, b"", context, self._object)
 
@@ -269,27 +312,29 @@ class Replica(Generic[T]):
         """Fencing tokens that come are above that."""
         self._token = max(self._token, at)
 
-    def rescued(self, fence: Stamp) -> None:
+    def rescued(self, fence: Stamp) -> list[Action]:
         """What was applied so far is what one node's log held when an operator had the cluster go on with that.  Others
         may have acknowledged something else, so what is given out from here on (tokens, ids of sessions) is above all
-        that they can have given out, and nobody goes on with a session of before."""
+        that they can have given out, and nobody goes on with a session of before.  With the view ends an upgrade that was
+        under way in it."""
+        actions = self._conclude("") if self._pending is not None else []
         self.fence(fence)
         self._token += 1
         self._sessions.forget()
         if self.kind.recovered is not None:
             self._hook(self.kind.recovered)
+        return actions
 
     # --- reads ----------------------------------------------------------------------------------------------------
 
     def query(self, operation_id: str, types: int, encoded: bytes) -> Outcome | Refusal:
         """Answer from the present state."""
-        found = self._find(operation_id, types, Kind.QUERY)
+        found = find(self.kind, operation_id, types, Kind.QUERY)
         if isinstance(found, Refusal):
             return found
-        try:
-            arguments = found.decode(encoded)
-        except UNREADABLE as error:
-            return Refusal(Reason.ARGUMENTS, found.fault(error))
+        arguments = decode(found, encoded)
+        if type(arguments) is Refusal:
+            return arguments
         try:
             return found.run(self._object, arguments, self._context(str(self._me)))
         except MemoryError:
@@ -301,28 +346,20 @@ class Replica(Generic[T]):
 
     def feed(self, operation_id: str, types: int, encoded: bytes) -> tuple[Operation, tuple[Any, ...]] | Refusal:
         """What a watch is to be fed with: the operation and its arguments."""
-        found = self._find(operation_id, types, Kind.FEED)
+        found = find(self.kind, operation_id, types, Kind.FEED)
         if isinstance(found, Refusal):
             return found
-        try:
-            return found, found.decode(encoded)
-        except UNREADABLE as error:
-            return Refusal(Reason.ARGUMENTS, found.fault(error))
+        arguments = decode(found, encoded)
+        return arguments if isinstance(arguments, Refusal) else (found, arguments)
 
-    # --- audits ---------------------------------------------------------------------------------------------------
+    # --- audits and snapshots -----------------------------------------------------------------------------------------
 
     def _report(self) -> list[Action]:
         """An audit begins here.  Learners' multicasts wait for their promotion, and one host has nobody to ask."""
         if self._me.name not in self.group.hosts or len(self.group.hosts) < 2:
             return []
-        try:
-            state = self.kind.state.digest(self._object)
-        except HookError as error:
-            self._failed(error.hook, error.error, "audits do not compare its state")
-            state = Digest(type(error.error).__name__.encode(), 0)  # who has none where others do has diverged
-        else:
-            self._failing.pop(self.kind.state.digester, None)
-        parts = state.value + self._replies.to_bytes(4, "big")
+        state = self.hooks.digest(self.kind, self._object)
+        parts = state.value + self._replies.to_bytes(4, "big") + self.kind.version.to_bytes(4, "big")
         digest = hashlib.blake2b(parts, digest_size=DIGEST_BYTES).digest()
         return [Say(entries.encode(Report(self.position, digest, state.cost)))]
 
@@ -333,36 +370,30 @@ class Replica(Generic[T]):
         self._diverged |= self._me.name in finding.diverged
         return [Judged(finding)]
 
-    # --- snapshots ------------------------------------------------------------------------------------------------
-
     def slices(self, size: int) -> Iterator[bytes]:
         """All that the next entries depend on, as it is when the first slice is taken, in slices of about `size` bytes
         (see `saving`).  To be closed if the rest is not wanted.  Raises `HookError`."""
         counters = Counters(self.position, self.stamp, self._token, self._replies, self._view, self._between_ms)
+        kept = self._sessions, counters, self._audit, self._pending
         try:
-            yield from saving.slices(self.kind, self._object, self._sessions, counters, self._audit, size)
+            yield from saving.slices(self.kind, self._object, *kept, size)
         except HookError as error:
             self._saving_failed(error)
             raise
-        self._failing.pop(self.kind.state.saver, None)
+        self.hooks.well(self.kind.state.saver)
 
     def _saving_failed(self, error: HookError) -> None:
-        self._failed(error.hook, error.error, "its state cannot be saved: nobody can learn it, and no log is shortened")
-
-    def _failed(self, hook: str, error: BaseException, effect: str) -> None:
-        text = f"{type(error).__name__}: {error}"
-        if self._failing.get(hook) != text:
-            self._failing[hook] = text
-            self.told(HookFailed(self.group.spec.name, f"{self.kind.name}, {hook}", text, effect))
+        self.hooks.saving_failed(self.kind, error)
 
     def restoration(self) -> Restoration[T]:
         """What takes the slices of another replica, for `restore`.  Meanwhile this one goes on as it is."""
-        return Restoration(self.kind, self._limits)
+        return Restoration(self.newest, self._limits)
 
     def restore(self, restoration: Restoration[T]) -> None:
         """Become what was saved, when all slices are there.  Raises as `Restoration.finish`; the replica is unchanged
         then."""
-        counters, self._audit = restoration.finish()
+        counters, self._audit, self._pending = restoration.finish()
+        self.kind, self._converted = restoration.kind, None
         self.position, self.stamp, self._token, self._replies, self._view, self._between_ms = counters
         self._object, self._sessions = restoration.object, restoration.sessions
         self._undo = Undo(self.kind, self._object, self._saving_failed) if self.kind.undoes else None

@@ -61,7 +61,8 @@ class StateCodec(Generic[T]):
             raise ConfigurationError(f"{cls.__name__} has snapshot_slices(), so it needs a digest() that is cheap")
         self.digester = "digest()" if self._own_digest is not None else self.saver
         self._fields = () if self._hooked or self._sliced else _fields(cls)
-        fields = ", ".join(f"{name}: {kind}" for name, kind in self._spellings())
+        self._spellings = {name: contract.spell(kind, f"{cls.__name__}.{name}") for name, kind in self._fields}
+        fields = ", ".join(f"{name}: {kind}" for name, kind in self._spellings.items())
         self.spelled = "hooks" if self._hooked else "slices" if self._sliced else fields
         self._struct = contract.struct(f"{cls.__name__}State", list(self._fields))
         self._decoder = msgspec.msgpack.Decoder(self._struct)
@@ -136,6 +137,27 @@ class StateCodec(Generic[T]):
         data = self.snapshot(instance) if self._hooked else canonical.encode(self._values(instance), self._sorts)
         return Digest(hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest(), len(data))
 
+    def fault_in_taking(self, former: "StateCodec[Any]") -> str | None:
+        """Why a state of that class cannot be taken over as it is; None: it can."""
+        if self._hooked or self._sliced or former._hooked or former._sliced:
+            same = (self._hooked, self._sliced) == (former._hooked, former._sliced)
+            if same and issubclass(self._cls, former._cls):
+                return None
+            return "a state that is saved by hooks is taken over as it is by a subclass only"
+        for name, kind in former._spellings.items():
+            if self._spellings.get(name) != kind:
+                return f"its attribute {name!r} is {'of another type' if name in self._spellings else 'gone'}"
+        return None
+
+    def take_over(self, former: "StateCodec[Any]", instance: Any) -> T:
+        """A new instance with the state of one of that class, which is not to be used any more."""
+        if self._hooked or self._sliced:
+            return self.restore(former.snapshot(instance))
+        new = self.create()
+        for name, _ in former._fields:
+            setattr(new, name, getattr(instance, name))
+        return new
+
     def prove(self) -> None:
         """Try the class on its initial state.  Raises `ConfigurationError` if saving and restoring loses anything."""
         name = self._cls.__name__
@@ -169,9 +191,6 @@ class StateCodec(Generic[T]):
 
     def _values(self, instance: T) -> msgspec.Struct:
         return self._struct(*[getattr(instance, name) for name, _ in self._fields])
-
-    def _spellings(self) -> list[tuple[str, str]]:
-        return [(name, contract.spell(kind, f"{self._cls.__name__}.{name}")) for name, kind in self._fields]
 
 
 def _shown(error: Exception) -> str:

@@ -125,9 +125,10 @@ class Cluster(Bridged[aio_local.Cluster]):
         """Of those that run."""
         return [process.name for process in self.wrapped.processes]
 
-    def start(self, name: Name) -> None:
-        """Start the process of that name, which is down, with what its disk holds."""
-        self.background.call(_do(lambda: self.wrapped.start(name)))
+    def start(self, name: Name, objects: Objects | None = None) -> None:
+        """Start the process of that name, which is down, with what its disk holds.  objects: what it hosts from now on,
+        as for `join`, say a newer version of a class; None: as before."""
+        self.background.call(_do(lambda: self.wrapped.start(name, objects)))
 
     def cut(self, one: Name, other: Name) -> None:
         """Lose everything between two processes, without telling either."""

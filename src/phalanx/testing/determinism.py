@@ -1,5 +1,7 @@
 """One class, one sequence of commands, many ways to run it: all must come to the same answers and the same states.
 
+A class that replaces another one is run from a state of that one as well, which is converted on the way.
+
 Alone, so without any cluster: twice in this process; from a saved and restored state before each command, as a replica
 that has just been given its state runs it; and in processes with other hash seeds, where sets are iterated in another
 order.  One run is also watched for calls that no replica may make (`impure`).
@@ -18,10 +20,10 @@ import msgspec
 from phalanx.errors import ConfigurationError
 from phalanx.model.clock import SECOND, stamp_of
 from phalanx.model.replicated import Context
-from phalanx.replication.objects import ObjectType, describe
+from phalanx.replication.objects import ObjectType, Operation, describe
 from phalanx.testing.impure import watching
 from phalanx.testing.located import Located
-from phalanx.testing.subject import Alone, Done, call_text, outcome_text, told
+from phalanx.testing.subject import Alone, Done, call_text, outcome_text, state_text, told
 
 HASH_SEEDS = (1, 2)
 """Two runs elsewhere, compared with each other: so a finding does not depend on the hash seed of this process."""
@@ -40,10 +42,14 @@ CHILD = "PHALANX_TESTING_CHILD"
 
 
 class Step(NamedTuple):
-    """One command or query of a sequence."""
+    """One command or query of a sequence; no operation: the state is converted to that version of the class.
+
+    version: which one runs it; 0: the last.  A sequence begins with the version of its first step.
+    """
 
     operation: str
     arguments: bytes
+    version: int = 0
 
 
 class Made(NamedTuple):
@@ -60,20 +66,44 @@ def context_of(index: int) -> Context:
     return Context(stamp_of(BEGIN_NS + SECOND * index), "n0", index + 1, index + 1)
 
 
-def made(kind: ObjectType[Any], steps: Sequence[Step], *, restoring: bool = False) -> list[Made]:
-    """Run a sequence.  `restoring`: from a saved and restored state, each step."""
+def made(newest: ObjectType[Any], steps: Sequence[Step], *, restoring: bool = False) -> list[Made]:
+    """Run a sequence, up to a conversion that raises.  `restoring`: from a saved and restored state, each step."""
+    kind = _kind_of(newest, steps[0])
     alone = Alone(kind)
-    found = []
-    for index, (name, arguments) in enumerate(steps):
+    found: list[Made] = []
+    for index, step in enumerate(steps):
         if restoring:
             alone.instance = kind.state.restore(kind.state.snapshot(alone.instance))
         context = context_of(index)
+        if not step.operation:
+            try:
+                alone = _converted(newest, alone.instance, step)
+            except (Exception, SystemExit) as error:
+                return [*found, Made(RAISED, "", f"raised {type(error).__name__}: {error}", state_text(alone.instance))]
+            kind = _kind_of(newest, step)
+            found.append(Made("", kind.state.digest(alone.instance).value.hex(), "", state_text(alone.instance)))
+            continue
         if kind.tick is not None:
             due_ms = alone.instance.due_ms()
             if due_ms is not None and due_ms <= context.time_ms:
                 alone.run(kind.tick, b"", context)
-        found.append(_travelling(alone.done(kind.operations[name], arguments, context)))
+        found.append(_travelling(alone.done(kind.operations[step.operation], step.arguments, context)))
     return found
+
+
+RAISED = "conversion"
+"""What is told of a conversion that raises."""
+
+
+def _kind_of(newest: ObjectType[Any], step: Step) -> ObjectType[Any]:
+    return newest.versions[step.version or newest.version]
+
+
+def _converted(newest: ObjectType[Any], instance: Any, step: Step) -> Alone:
+    kind = _kind_of(newest, step)
+    alone = Alone(kind)
+    alone.instance = kind.converted(instance, kind.version - 1)
+    return alone
 
 
 def _travelling(done: Done) -> Made:
@@ -90,6 +120,7 @@ class Suspicion(NamedTuple):
 def suspicions(kind: ObjectType[Any], sequences: Sequence[Sequence[Step]]) -> Iterator[Suspicion]:
     """All that can be found without a cluster, each kind once."""
     yield from _impurities(kind, sequences)
+    yield from _unconvertible(kind, sequences)
     ways = (
         ("nondeterminism", "the same commands, run twice in one process", "first", "second", False),
         (
@@ -111,13 +142,31 @@ def suspicions(kind: ObjectType[Any], sequences: Sequence[Sequence[Step]]) -> It
 def _impurities(kind: ObjectType[Any], sequences: Sequence[Sequence[Step]]) -> Iterator[Suspicion]:
     heard: dict[str, None] = {}
     for steps in sequences:
-        alone = Alone(kind)
-        for index, (name, arguments) in enumerate(steps):
-            operation = kind.operations[name]
+        alone = Alone(_kind_of(kind, steps[0]))
+        for index, step in enumerate(steps):
+            of = _kind_of(kind, step)
+            operation = of.operations[step.operation] if step.operation else of.conversion
+            assert operation is not None, "a version that is converted to has a conversion"
             with watching(lambda text, where=operation.where: heard.setdefault(f"{where} {text}")):  # type: ignore[misc]  # a default binds the loop's variable
-                alone.run(operation, arguments, context_of(index))
+                if isinstance(operation, Operation):
+                    alone.run(operation, step.arguments, context_of(index))
+                    continue
+                try:
+                    alone = _converted(kind, alone.instance, step)
+                except (Exception, SystemExit):
+                    break
     if heard:
         yield Suspicion("impure", "\n".join(heard))
+
+
+def _unconvertible(kind: ObjectType[Any], sequences: Sequence[Sequence[Step]]) -> Iterator[Suspicion]:
+    """A group that has such a state stays with the former version."""
+    for steps in sequences:
+        runs = made(kind, steps)
+        if runs and runs[-1].told == RAISED:
+            text = _story(kind, steps[: len(runs)], (("the conversion", runs[-1]),))
+            yield Suspicion("upgrade", f"a state of the former class cannot be converted\n{text}")
+            return
 
 
 def elsewhere(kind: ObjectType[Any], sequences: Sequence[Sequence[Step]]) -> Suspicion | None:
@@ -137,12 +186,23 @@ def _difference(
     """The first step after which two runs differ, in words."""
     for number, a, b in zip(count(1), first, second, strict=False):
         if (a.told, a.digest) != (b.told, b.digest):
-            before = [call_text(kind.operations[each.operation], each.arguments) for each in steps[:number]]
-            lines = [f"  {place}. {text}" for place, text in enumerate(before, 1)][-STEPS_SHOWN:]
-            for name, done in ((one, a), (other, b)):
-                lines += [f"  {name}: {done.outcome}", f"    and the state is {done.state}"]
-            return "\n".join(lines)
+            return _story(kind, steps[:number], ((one, a), (other, b)))
     return None
+
+
+def _story(kind: ObjectType[Any], steps: Sequence[Step], ends: Sequence[tuple[str, Made]]) -> str:
+    """The steps, and what came of the last one."""
+    lines = [f"  {place}. {_step_text(kind, step)}" for place, step in enumerate(steps, 1)][-STEPS_SHOWN:]
+    for name, done in ends:
+        lines += [f"  {name}: {done.outcome}", f"    and the state is {done.state}"]
+    return "\n".join(lines)
+
+
+def _step_text(kind: ObjectType[Any], step: Step) -> str:
+    of = _kind_of(kind, step)
+    if not step.operation:
+        return f"upgraded to version {of.version}, {of.name}"
+    return call_text(of.operations[step.operation], step.arguments)
 
 
 # --- other processes ----------------------------------------------------------------------------------------------

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from phalanx.api.client import TIMEOUT_S, Client
-from phalanx.api.hosted import Hosted
+from phalanx.api.hosted import Hosted, described
 from phalanx.api.local import Cluster
 from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError
@@ -57,6 +57,8 @@ class Nodes(ABC):
         self._wish = wish
         self._cuts: set[frozenset[Name]] = set()
         self._paused: set[Name] = set()
+        self._objects = {name: dict(wish.objects) for name in wish.names}
+        """What each node hosts."""
 
     @property
     def names(self) -> tuple[Name, ...]:
@@ -81,11 +83,18 @@ class Nodes(ABC):
         self._known(*(names or ()))
         return self._connect(self.names if names is None else names, timeout_s)
 
-    async def start(self, name: Name) -> None:
-        """Start a node that is down, with what its disk holds."""
+    async def start(self, name: Name, *, classes: Mapping[str, type[Any]] | None = None) -> None:
+        """Start a node that is down, with what its disk holds.  classes: those of its objects, by name, that are others
+        from now on: the new code of an upgrade, say."""
         self._known(name)
         if name in self.running:
             raise ConfigurationError(f"{name} runs already")
+        hosted = self._objects[name]
+        for each, cls in (classes or {}).items():
+            if each not in hosted:
+                raise ConfigurationError(f"no object {each!r}: there are {', '.join(hosted)}")
+            described(each, *hosted[each]._replace(cls=cls))
+            hosted[each] = hosted[each]._replace(cls=cls)
         await self._start(name)
 
     async def kill(self, name: Name) -> None:
@@ -94,12 +103,12 @@ class Nodes(ABC):
         self._paused.discard(name)
         await self._kill(name)
 
-    async def restart(self, name: Name) -> None:
-        """Kill the node if it runs, and start it again."""
+    async def restart(self, name: Name, *, classes: Mapping[str, type[Any]] | None = None) -> None:
+        """Kill the node if it runs, and start it again.  classes: as for `start`."""
         self._known(name)
         if name in self.running:
             await self.kill(name)
-        await self.start(name)
+        await self.start(name, classes=classes)
 
     async def pause(self, name: Name) -> None:
         """Have the node stand still, with its connections open, as a long pause or a stopped virtual machine does."""
@@ -255,7 +264,7 @@ class LocalNodes(Nodes):
             self._cluster.start(name)
 
     async def _start(self, name: Name) -> None:
-        self._cluster.start(name)
+        self._cluster.start(name, self._objects[name])
 
     async def _kill(self, name: Name) -> None:
         await self._cluster.kill(name)

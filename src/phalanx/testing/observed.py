@@ -74,13 +74,14 @@ def _again(node: Name) -> str:
 
 def observed(cls: type, node: Name, watcher: Watcher) -> ObjectType[Any]:
     """The class as the replica at one node runs it."""
-    kind: ObjectType[Any] = describe(cls)
-    observer = _Observer(kind, node, watcher)
-    for operation in kind.operations.values():
-        operation.watcher = observer.run
-    if kind.tick is not None:
-        kind.tick.watcher = observer.tick
-    return kind
+    newest: ObjectType[Any] = describe(cls)
+    for kind in newest.versions.values():
+        observer = _Observer(kind, node, watcher)
+        for operation in kind.operations.values():
+            operation.watcher = observer.run
+        if kind.tick is not None:
+            kind.tick.watcher = observer.tick
+    return newest
 
 
 class _Observer:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
@@ -30,11 +30,7 @@ class RealNodes(Nodes):
     def __init__(self, wish: Wish, network: Network | None = None) -> None:
         """network: where they are to run, each in its namespace; None: on loopback, cut off inside their transports."""
         super().__init__(wish)
-        located = {
-            name: Object(Located.of(each.cls), each.lease_ms, each.durable, each.min_copies)
-            for name, each in wish.objects.items()
-        }
-        self._processes = _Ordered(wish, located, network)
+        self._processes = _Ordered(wish, self._located, network)
 
     @property
     def running(self) -> tuple[Name, ...]:
@@ -55,6 +51,13 @@ class RealNodes(Nodes):
 
     async def _start(self, name: Name) -> None:
         await self._processes.start(name)
+
+    def _located(self, name: Name) -> dict[str, Object]:
+        """What that node hosts, as its process is told."""
+        return {
+            each: Object(Located.of(hosted.cls), hosted.lease_ms, hosted.durable, hosted.min_copies)
+            for each, hosted in self._objects[name].items()
+        }
 
     async def _kill(self, name: Name) -> None:
         await self._processes.kill(name)
@@ -81,7 +84,7 @@ class _Ordered(Processes):
 
     stdin = asyncio.subprocess.PIPE
 
-    def __init__(self, wish: Wish, objects: dict[str, Object], network: Network | None) -> None:
+    def __init__(self, wish: Wish, objects: Callable[[Name], dict[str, Object]], network: Network | None) -> None:
         super().__init__(wish.names, directory=wish.directory, tls=wish.tls)
         self._objects = objects
         self._network = network
@@ -105,7 +108,7 @@ class _Ordered(Processes):
                 self.addresses[name],
                 tuple(self.addresses.items()),
                 str(self.directory / name),
-                self._objects,
+                self._objects(name),
                 REAL,
                 sys.path,
                 self._cut_from(name),

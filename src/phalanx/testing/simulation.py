@@ -47,8 +47,8 @@ SHRINK_RUNS_MAX = 150
 class Finding(NamedTuple):
     """One thing that is wrong.
 
-    kind: `impure`, `nondeterminism`, `snapshot` (found alone); `divergence`, `order`, `atomic`, `query`, `result`,
-        `replica`, `lost`, `doubled`, `linearizability`, `stuck`, ... (found on a cluster).
+    kind: `impure`, `nondeterminism`, `snapshot`, `upgrade` (found alone); `divergence`, `order`, `atomic`, `query`,
+        `result`, `replica`, `lost`, `doubled`, `linearizability`, `stuck`, ... (found on a cluster).
     text: the story.
     seed: of the simulated disaster; None: it needs none.  plan: the smallest one found, for `simulate(cls, plan=...)`.
     """
@@ -126,7 +126,8 @@ def simulate(
             phalanx.testing.simulate(Bank)
 
     First the class is run alone: the same calls twice, from saved and restored states, and in processes with other hash
-    seeds; and watched for clocks, chance and files.  Then each seed is a simulated disaster: whole nodes that host the
+    seeds; and watched for clocks, chance and files; a class that replaces another one also from states of that one, which
+    are converted on the way.  Then each seed is a simulated disaster: whole nodes that host the
     class, and clients that call it, while nodes crash and come back, links are cut, and clocks are wrong.  Replicas must
     answer alike and have the same state after each command; every command must be run once; and what clients were told
     must be what one instance alone answers, in an order that explains when they were told (linearizability).
@@ -194,6 +195,7 @@ class _Simulation:
         """Without a cluster."""
         kind = self._subject.kind
         sequences = [self._sequence(random.Random(f"{number}/alone")) for number in range(SEQUENCES)]
+        sequences += self._passages()
         found = list(suspicions(kind, sequences))
         if not {"impure", "nondeterminism"} & {each.kind for each in found}:  # else that would differ there, too
             try:
@@ -205,6 +207,27 @@ class _Simulation:
     def _sequence(self, rng: random.Random) -> list[Step]:
         drawn = [self._subject.draw(rng) for _ in range(SEQUENCE_CALLS)]
         return [Step(each.operation.id, each.arguments) for each in drawn]
+
+    def _passages(self) -> list[list[Step]]:
+        """Sequences that begin with a former version of the class, and go on with the next."""
+        newest = self._subject.kind
+        found: list[list[Step]] = []
+        for number in sorted(newest.versions)[1:]:
+            try:
+                before, after = (drawing(newest.versions[each], None) for each in (number - 1, number))
+            except ConfigurationError as error:
+                self.report.skipped.append(f"the upgrade to version {number}: {error}")
+                continue
+            after = self._subject.draw if number == newest.version else after
+            for place in range(SEQUENCES):
+                rng = random.Random(f"{place}/{number}/upgraded")
+                steps = [[draw(rng) for _ in range(rng.randrange(1, SEQUENCE_CALLS // 2))] for draw in (before, after)]
+                former, new = (
+                    [Step(each.operation.id, each.arguments, number - 1 + later) for each in drawn]
+                    for later, drawn in enumerate(steps)
+                )
+                found.append([*former, Step("", b"", number), *new])
+        return found
 
     def _suspect(self, found: Iterable[Suspicion]) -> None:
         self.report.findings += [Finding(each.kind, each.text) for each in found]

@@ -1,0 +1,44 @@
+"""What a caller asks for, looked up in what a replica has: operations of its class, and sessions."""
+
+from typing import Any
+
+from phalanx.model.replicated import Kind
+from phalanx.replication.actions import Refusal, SessionOpened, Touched
+from phalanx.replication.entries import UNREADABLE, Close, Open, Touch
+from phalanx.replication.messages import Reason
+from phalanx.replication.objects import ObjectType, Operation
+from phalanx.replication.sessions import Sessions
+
+
+def find(of: ObjectType[Any], operation_id: str, types: int, kind: Kind) -> Operation | Refusal:
+    """The operation of that kind, by which the caller means the same."""
+    operation = of.operations.get(operation_id)
+    if operation is None or operation.kind is not kind:
+        text = f"{of.name} (version {of.version}) has no {kind} {operation_id}"
+        return Refusal(Reason.OPERATION, text, of.version)
+    if operation.types != types:
+        text = f"{operation.where}: the caller knows other types under {operation_id}"
+        return Refusal(Reason.OPERATION, text, of.version)
+    return operation
+
+
+def decode(operation: Operation, encoded: bytes) -> tuple[Any, ...] | Refusal:
+    """Its arguments."""
+    try:
+        return operation.decode(encoded)
+    except UNREADABLE as error:
+        return Refusal(Reason.ARGUMENTS, operation.fault(error))
+
+
+def manage(sessions: Sessions, entry: Open | Touch | Close, token: int) -> SessionOpened | Touched | Refusal:
+    """Do with a session what the entry says; a new one gets that id."""
+    match entry:
+        case Open():
+            if sessions.open(token):
+                return SessionOpened(token)
+            return Refusal(Reason.SESSIONS, f"the group has {len(sessions)} sessions, which is its limit")
+        case Touch(_, session, low):
+            known = sessions.touch(session, low)
+        case Close(_, session):
+            known = sessions.close(session)
+    return Touched() if known else Refusal(Reason.EXPIRED, "the group does not know the session")
