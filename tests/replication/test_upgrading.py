@@ -126,6 +126,22 @@ def test_an_upgrade_that_is_ordered_in_a_later_view_than_it_was_meant_for_is_voi
 # --- read again from a log, or from a snapshot --------------------------------------------------------------------
 
 
+def test_an_upgrade_that_was_under_way_when_an_operator_went_on_is_void() -> None:
+    """What it held was ordered before that, so it is applied, with tokens of before; no session of then goes on."""
+    group, session = line()
+    group.order(upgrade(V2), add(session, 1, 5))
+    (replica, *_) = group.replicas
+    fence = replica.stamp + (1 << 60)
+    actions = replica.rescued(fence)
+    assert isinstance(actions[0], UpgradeVoid)
+    assert not replica.is_upgrading and replica.kind.version == 1
+    assert read(replica) == 5
+    group.order(add(session, 2, 5, ticket=3))
+    answers = [action.result for action in group.told["a"] if isinstance(action, Answered)]
+    assert isinstance(answers[-1], Refusal)
+    assert replica._token > fence
+
+
 def upgraded() -> Line:
     group, session = line()
     group.order(add(session, 1, 5))
