@@ -141,6 +141,22 @@ def handed_on_expressions(module: Module) -> list[str]:
     ]
 
 
+def narrowed_exceptions(module: Module) -> list[str]:
+    """Names that two `except` clauses of a function give to exceptions of different types.  Compiled, a variable has the
+    type that is met first, so an exception of another would raise `TypeError` where it is caught."""
+    wrong = []
+    for function in ast.walk(module.tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            handlers = [node for node in ast.walk(function) if isinstance(node, ast.ExceptHandler) and node.type]
+            types: dict[str | None, str] = {None: ""}
+            for handler in handlers:
+                assert handler.type is not None
+                text = ast.unparse(handler.type)
+                if handler.name and types.setdefault(handler.name, text) != text:
+                    wrong.append(f"{module.name}:{handler.lineno}")
+    return wrong
+
+
 def unreached(package: Iterable[Module], others: Iterable[Module]) -> set[str]:
     """Modules of the package to which no import leads from its face, its commands, or `others`.  Tests are no reason
     for a module to exist, so they are not asked."""
@@ -207,6 +223,12 @@ def test_compiled_functions_return_no_generator_expressions() -> None:
     assert {"phalanx.services.store.index", "phalanx.group.machine"} <= {module.name for module in modules}
     wrong = [line for module in modules for line in handed_on_expressions(module)]
     assert not wrong, f"use `yield`, or say that it is a list: {wrong}"
+
+
+def test_compiled_modules_catch_what_they_say() -> None:
+    """A command that raised what it may once stopped its node, where it was compiled."""
+    wrong = [line for module in compiled_modules() for line in narrowed_exceptions(module)]
+    assert not wrong, f"give the exception a name of its own: {wrong}"
 
 
 def test_no_module_is_dead() -> None:
@@ -317,6 +339,14 @@ def test_a_sleep_is_found(call: str, count: int) -> None:
 )
 def test_a_generator_expression_that_is_returned_is_found(body: str, count: int) -> None:
     assert len(handed_on_expressions(Module("planted", f"def f():\n    {body}\n"))) == count
+
+
+@pytest.mark.parametrize(
+    ("second", "count"), [("Error as e", 1), ("Error as f", 0), ("KeyError as e", 0), ("Error", 0)]
+)
+def test_an_exception_under_the_name_of_another_is_found(second: str, count: int) -> None:
+    body = f"    try:\n        g()\n    except KeyError as e:\n        pass\n    except {second}:\n        pass\n"
+    assert len(narrowed_exceptions(Module("planted", f"def f():\n{body}"))) == count
 
 
 def test_a_dead_module_is_found() -> None:

@@ -100,8 +100,8 @@ class Operation:
         if kwargs or len(args) != len(self._names):
             try:
                 bound = self._signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{self.where}: {error}") from None
+            except TypeError as wrong:
+                raise TypeError(f"{self.where}: {wrong}") from None
             bound.apply_defaults()  # the caller's defaults hold, not those of whatever code a replica runs
             args = tuple(bound.arguments.values())
         try:

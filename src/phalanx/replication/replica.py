@@ -268,8 +268,8 @@ class Replica(Generic[T]):
             outcome: Outcome = operation.run(self._object, arguments, context)
         except MemoryError:
             raise  # it is this process that failed, not the command
-        except UnencodableResult as error:
-            outcome = raised(error)
+        except UnencodableResult as unencodable:
+            outcome = raised(unencodable)
         except (Exception, SystemExit) as error:  # sys.exit() would end every host, one after the other
             if self._undo is not None and not operation.atomic:
                 self._object = self._undo.before()
@@ -339,8 +339,8 @@ class Replica(Generic[T]):
             return found.run(self._object, arguments, self._context(str(self._me)))
         except MemoryError:
             raise
-        except OversizedResult as error:
-            return Refusal(Reason.TOO_LARGE, str(error))
+        except OversizedResult as oversized:
+            return Refusal(Reason.TOO_LARGE, str(oversized))
         except (Exception, SystemExit) as error:
             return raised(error)
 
