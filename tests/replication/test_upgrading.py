@@ -5,14 +5,17 @@ from typing import Any
 
 import pytest
 
-from phalanx.model.events import Delivered
+from phalanx.model.events import Delivered, Founded, Installed
+from phalanx.model.machine import Output
 from phalanx.model.replicated import query, version, version_of
 from phalanx.replication import entries
 from phalanx.replication.actions import Answered, Refusal, Say, Upgraded, UpgradeVoid
+from phalanx.replication.gateway import Gateway
 from phalanx.replication.objects import Invocation, ObjectType, describe
 from phalanx.replication.outcome import Returned
 from phalanx.replication.replica import Replica
 from phalanx.replication.saving import version_in
+from phalanx.replication.standing import Standing
 from phalanx.replication.versions import CannotRun, fault_in
 from tests.replication.samples import A, B, C, results, run
 from tests.replication.versions import (
@@ -140,6 +143,38 @@ def test_an_upgrade_that_was_under_way_when_an_operator_went_on_is_void() -> Non
     answers = [action.result for action in group.told["a"] if isinstance(action, Answered)]
     assert isinstance(answers[-1], Refusal)
     assert replica._token > fence
+
+
+@pytest.mark.parametrize("rescued", [False, True])
+def test_an_upgrade_that_another_one_held_is_void_with_it(rescued: bool) -> None:
+    """A node that was behind ordered it twice.  What both held comes before whatever begins then."""
+    group, session = line()
+    group.order(upgrade(V2), upgrade(V2), add(session, 1, 5))
+    for replica in group.replicas:
+        replica.rescued(1 << 60) if rescued else replica.install(view(2))
+        assert not replica.is_upgrading
+        assert read(replica) == 5
+
+
+@pytest.mark.parametrize("held", [1, 0], ids=["held", "not"])
+def test_what_was_held_when_a_view_ended_is_there_after_a_restart_of_all(held: int) -> None:
+    """The others applied it when the view ended, and acknowledged it, though nothing was ordered since."""
+    group, session = line()
+    group.order(add(session, 1, 5))
+    if held:
+        group.order(upgrade(V2))
+    group.order(add(session, 2, 1))
+    gateway = Gateway(A)
+    gateway.register("account", V2)
+    gateway.stand(Standing.ACTS, frozenset(), 0)
+    gateway.deliver(Installed(view(9)))
+    gateway.deliver(Founded(7, group_of(V1).spec, replayed=True))
+    for each in group.ordered:
+        gateway.deliver(each)
+    gateway.flush(Output())
+    replica = gateway.replica("account")
+    assert replica is not None and not replica.is_upgrading
+    assert read(replica) == 6
 
 
 def upgraded() -> Line:

@@ -148,6 +148,8 @@ class Gateway:
 
     def flush(self, out: Output) -> list[Request]:
         """The end of a turn: answers, facts and notes go to `out`, the rest is for the group machine."""
+        for hosted in self._hosting.read_to_end():
+            self._act(hosted, hosted.replica.begun(hosted.replica.installed))
         self._out.requests += self._rounds.settle()
         self._out.sends += self._feeds.flush(self._now, silent=not self._place.acts)
         return self._out.empty(out)

@@ -75,8 +75,7 @@ class Replica(Generic[T]):
         if group.spec.order is not Order.TOTAL:
             raise ConfigurationError(f"group {group.spec.name}: a replicated object needs total order")
         self.newest = newest
-        kind: ObjectType[Any] = newest.versions.get(founded_with(group.spec) or 0, newest)
-        self.kind = kind
+        self.kind = kind = newest.versions.get(founded_with(group.spec) or 0, newest)
         """The version that the group runs."""
         self.installed = view
         """The view that the group is in."""
@@ -128,9 +127,16 @@ class Replica(Generic[T]):
         """A view begins."""
         group = view.group(self.group.id)
         assert group is not None, "the gateway drops replicas of groups that are gone"
-        actions = self._conclude("") if self._pending is not None else []
+        actions = self.begun(view.id)
         self.group, self.installed = group, view.id
         return [*actions, *self._judge()]
+
+    def begun(self, view: int) -> list[Action]:
+        """All that was ordered before that view has been delivered: upgrades of before are void, what they held comes."""
+        actions: list[Action] = []
+        while self._pending is not None and self._pending.upgrade.view != view:
+            actions += self._conclude("")
+        return actions
 
     def deliver(self, delivered: Delivered) -> list[Action]:
         """Apply a run of entries; or hold it, while an upgrade is under way.  Raises `CannotRun` if the group goes over
@@ -139,7 +145,7 @@ class Replica(Generic[T]):
         if pending is None:
             return self._apply(delivered)
         if delivered.view != pending.upgrade.view:
-            return [*self._conclude(""), *self.deliver(delivered)]
+            return [*self.begun(delivered.view), *self.deliver(delivered)]
         end = pending.hold(delivered)
         if end is None:
             return []
@@ -156,8 +162,7 @@ class Replica(Generic[T]):
             self._view = delivered.view
         self.stamp = max(self.stamp, delivered.stamp)
         self._sessions.advance(wall_ms(self.stamp))
-        sender = str(delivered.sender)
-        audit = self._audit
+        sender, audit = str(delivered.sender), self._audit
         due_ms = self.due_ms
         if due_ms is not None and due_ms <= wall_ms(self.stamp):
             self._tick()
@@ -219,19 +224,15 @@ class Replica(Generic[T]):
         assert pending is not None
         upgrade, replayed = pending.upgrade, pending.upgrade.view != self.installed
         if fault is AGREED:
-            self._go_over(pending)
+            new = self._converted if self._converted is not None else agreed_on(self.newest, self._object, pending)
+            self.kind, self._object = self.newest.versions[upgrade.to], new
+            self._undo = Undo(self.kind, new, self._saving_failed) if self.kind.undoes else None
         ended = Upgraded(upgrade.since, upgrade.to, replayed)
         actions: list[Action] = [ended if fault is AGREED else UpgradeVoid(upgrade.to, fault or "", replayed)]
         self._pending = self._converted = None
         for held in pending.held:
             actions += self.deliver(held)
         return actions
-
-    def _go_over(self, pending: Pending) -> None:
-        new = self._converted if self._converted is not None else agreed_on(self.newest, self._object, pending)
-        self.kind = self.newest.versions[pending.upgrade.to]
-        self._object = new
-        self._undo = Undo(self.kind, new, self._saving_failed) if self.kind.undoes else None
 
     def _once(self, entry: Run, sender: str) -> Outcome | Refusal:
         # All at once, since each field of a struct costs compiled code a search.
@@ -315,9 +316,8 @@ class Replica(Generic[T]):
     def rescued(self, fence: Stamp) -> list[Action]:
         """What was applied so far is what one node's log held when an operator had the cluster go on with that.  Others
         may have acknowledged something else, so what is given out from here on (tokens, ids of sessions) is above all
-        that they can have given out, and nobody goes on with a session of before.  With the view ends an upgrade that was
-        under way in it."""
-        actions = self._conclude("") if self._pending is not None else []
+        that they can have given out, and nobody goes on with a session of before."""
+        actions = self.begun(-1)
         self.fence(fence)
         self._token += 1
         self._sessions.forget()
@@ -374,9 +374,9 @@ class Replica(Generic[T]):
         """All that the next entries depend on, as it is when the first slice is taken, in slices of about `size` bytes
         (see `saving`).  To be closed if the rest is not wanted.  Raises `HookError`."""
         counters = Counters(self.position, self.stamp, self._token, self._replies, self._view, self._between_ms)
-        kept = self._sessions, counters, self._audit, self._pending
+        kept = self._sessions, counters, self._audit, self._pending, size
         try:
-            yield from saving.slices(self.kind, self._object, *kept, size)
+            yield from saving.slices(self.kind, self._object, *kept)
         except HookError as error:
             self._saving_failed(error)
             raise
