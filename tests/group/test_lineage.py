@@ -21,6 +21,8 @@ from tests.group.durables import D, cluster_of, cut_log, power_cut, sent
 CLUSTER = 77
 NOW = 1_800_000_000_000 << COUNTER_BITS
 """By the clock of the operator."""
+WALL = 1_700_000_000_000 << COUNTER_BITS
+"""When the simulation begins, by its clocks."""
 
 
 def planned(cluster: Cluster, name: str, now: Stamp = NOW, cluster_id: int = CLUSTER) -> Rescue:
@@ -30,11 +32,13 @@ def planned(cluster: Cluster, name: str, now: Stamp = NOW, cluster_id: int = CLU
     return rescue(name, votes, Journal(tuple(node.log), tuple(node.cuts), node.log_lost), cluster_id, now)
 
 
-def recover(cluster: Cluster, name: str, *, interrupted: bool = False, cluster_id: int = CLUSTER) -> Rescue:
+def recover(
+    cluster: Cluster, name: str, *, interrupted: bool = False, now: Stamp = NOW, cluster_id: int = CLUSTER
+) -> Rescue:
     """What the command does to a node that is down."""
     cluster.check()
     node = cluster.world.nodes[name]
-    plan = planned(cluster, name, cluster_id=cluster_id)
+    plan = planned(cluster, name, now, cluster_id)
     if plan.record is not None:
         node.log.append(plan.record)
     if not interrupted:
@@ -202,6 +206,26 @@ def test_the_fence_is_above_the_last_one_whatever_the_clocks_say() -> None:
         second = recover(cluster, "c", cluster_id=CLUSTER + 1).votes.view
         assert first is not None and second is not None
         assert second.fence == first.fence + FENCE_AHEAD
+
+
+def test_a_group_in_memory_that_is_lost_after_a_recovery_begins_further_on() -> None:
+    """All its hosts have failed; its clients hold tokens, and ids of sessions, that went on from the fence."""
+    with recovered(Cluster("abc", D)) as cluster:
+        cluster.hosts["c"] = (D, GroupSpec("m"))
+        cluster.until_members("abc")
+        power_cut(cluster, "abc")
+        recover(cluster, "c", now=WALL)
+        fences = []
+        for _ in range(3):
+            cluster.restart("c")
+            cluster.until_members("c")
+            cluster.run(5)
+            fences.append([e.fence for e in cluster.log("c", Founded) if e.spec.name == "m"][-1])
+            power_cut(cluster, "c")
+        assert fences[0] < fences[1] < fences[2]
+        assert fences[2] - fences[1] >= 3_000 << COUNTER_BITS, "by as much as the clock went on"
+        last = recover(cluster, "c", now=WALL + 2 * CLOCK_BEHIND, cluster_id=CLUSTER + 1).votes.view
+        assert last is not None and last.fence > fences[2]
 
 
 def test_a_clock_that_is_behind_the_log_tells_nothing() -> None:

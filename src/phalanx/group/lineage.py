@@ -14,7 +14,8 @@ What the log holds and what was delivered may differ at both ends: something may
 view may have been delivered to nobody.  Groups are told where that is (`Rescued`), after all that the log holds, so that
 nothing is taken for what others saw.  Fencing tokens go on from the new view's *fence* (`View.fence`), which is above all
 that can have been given out: those are made of clocks, so it is a day beyond the operator's clock, the log's, and the
-last fence.
+last fence; one day more with each recovery, for tokens of the last cluster run ahead of its clock by as much.  Groups in
+memory, which can be lost and founded again under their name, begin further on with each founding (`fence_at`).
 
 The ids of views jump, so no view, group or suffix of the new lineage can be taken for one that others may have decided in
 the old one after this node had lost sight of it.
@@ -108,18 +109,26 @@ def rescue(name: Name, votes: Votes, journal: Journal, cluster: int, now: Stamp)
     newest = max(view.id, votes.decided.view.id if votes.decided is not None else 0)
     survivor = Member(name, me.address, max(votes.incarnation, me.incarnation))
     missing = tuple(m for m in view.everyone if m.name != name)
+    lineage = (*view.lineage, view.cluster)[-LINEAGE_MAX:]
     successor = View(
         cluster,
         newest + VIEWS_AHEAD,
         (survivor,),
         groups=tuple(Group(k.group.id, k.group.spec, (name,)) for k in kept),
         departed=(*(d for d in view.departed if view.named(d[0]) is None), *((m.name, m.incarnation) for m in missing)),
-        lineage=(*view.lineage, view.cluster)[-LINEAGE_MAX:],
-        fence=max(view.fence, clock, now) + FENCE_AHEAD,
+        lineage=lineage,
+        fence=max(view.fence + FENCE_AHEAD, max(clock, now) + len(lineage) * FENCE_AHEAD),
     )
     cuts = tuple(Cut(k.group.id, k.received, k.view) for k in kept)
     decision = Decision(successor.id - 1, successor, cuts, clock)
     return Rescue(view, kept, lost, missing, went_on, _votes(votes, decision), Turned(decision))
+
+
+def fence_at(view: View, clock: Stamp) -> Stamp:
+    """The fence for a group in memory that is founded in that view, when the clock was there: by as much later as it is
+    than the recovery, for a group of that name may have been founded since, and lost with all its hosts."""
+    recovered_at = view.fence - len(view.lineage) * FENCE_AHEAD
+    return view.fence + max(0, clock - recovered_at) if view.lineage else view.fence
 
 
 def _kept(recovered: Recovered) -> Kept:

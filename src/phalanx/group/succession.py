@@ -9,9 +9,11 @@ from phalanx.group.channel import Channel
 from phalanx.group.core import REMEMBERED, Core
 from phalanx.group.flush import Flush
 from phalanx.group.ledger import concerns_logs, cut_of
+from phalanx.group.lineage import fence_at
 from phalanx.group.messages import Decision, Turned
 from phalanx.group.reads import Reads
 from phalanx.group.seat import Seat, Tag
+from phalanx.model.clock import Stamp
 from phalanx.model.events import Excluded, Founded, GroupLost, GroupSuspended, Installed
 from phalanx.model.view import Group, View
 
@@ -113,7 +115,7 @@ class Succession:
         core.persist(cluster=new.cluster, view=new, promised=None, accepted=None, made_by=value, decided=None)
         core.note("installed", new.id, *map(str, new.members), "|", *map(str, new.learners))
         core.out.deliveries.append(Installed(new))
-        self._begin_groups(old, new)
+        self._begin_groups(old, new, value.clock)
 
     def _log(self, old: View | None, value: Decision) -> None:
         """The log learns of the decision before the votes do."""
@@ -152,7 +154,7 @@ class Succession:
                 seat.put_back(channel.unsent(cut.upto))
         self._reads.end_view(value)
 
-    def _begin_groups(self, old: View | None, new: View) -> None:
+    def _begin_groups(self, old: View | None, new: View, clock: Stamp) -> None:
         core = self.core
         mine = {g.id: g for g in new.groups if core.name in g.everyone}
         for group_id in [g for g in core.seats if g not in mine]:
@@ -170,7 +172,7 @@ class Succession:
                 recovered = found if group_id >> 16 != new.id else None
                 if recovered is not None:
                     core.note("group.recovered", group_id)
-                core.seats[group_id] = recovered or self._new_seat(old, new, group)
+                core.seats[group_id] = recovered or self._new_seat(old, new, group, clock)
             seat = core.seats[group_id]
             assert seat.synced or core.name not in group.hosts, "a full host holds the state"
             limits = core.config.limits
@@ -182,13 +184,14 @@ class Succession:
         group = view.group(group_id)
         return Tag(view.id, (0,) * len(group.hosts) if group is not None else ())
 
-    def _new_seat(self, old: View | None, new: View, group: Group) -> Seat:
+    def _new_seat(self, old: View | None, new: View, group: Group, clock: Stamp) -> Seat:
         core = self.core
         founded = core.name in group.hosts
         seat = Seat(group.id, group.spec, core.config.limits, synced=founded)
         if founded:
             assert old is None or old.group(group.id) is None, "only founders host without a transfer"
-            core.out.deliveries.append(Founded(group.id, group.spec, fence=new.fence))
+            fence = new.fence if group.spec.durable else fence_at(new, clock)  # as who reads it from a log is told
+            core.out.deliveries.append(Founded(group.id, group.spec, fence=fence))
         else:
             seat.lose_state(self._beginning(new, group.id))
         return seat
