@@ -148,8 +148,9 @@ class Gateway:
 
     def flush(self, out: Output) -> list[Request]:
         """The end of a turn: answers, facts and notes go to `out`, the rest is for the group machine."""
-        for hosted in self._hosting.read_to_end():
-            self._act(hosted, hosted.replica.begun(hosted.replica.installed))
+        if self._hosting.reading:
+            for hosted in self._hosting.read_to_end():
+                self._act(hosted, hosted.replica.begun(hosted.replica.installed))
         self._out.requests += self._rounds.settle()
         self._out.sends += self._feeds.flush(self._now, silent=not self._place.acts)
         return self._out.empty(out)
@@ -307,11 +308,9 @@ class Gateway:
         if hosted is not None:
             self._rounds.touch(delivered.group)
             try:
-                actions = hosted.apply(delivered, self._now)
+                self._act(hosted, hosted.apply(delivered, self._now))
             except CannotRun as error:
                 self._strand(hosted, str(error))
-            else:
-                self._act(hosted, actions)
         return hosted is not None
 
     def _strand(self, hosted: Hosted, why: str) -> None:

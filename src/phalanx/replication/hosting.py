@@ -55,7 +55,7 @@ class Hosting:
         """Groups that run what there is no code for here, and why."""
         self._ids: dict[str, GroupId] = {}
         """The latest of each name, here or not any more: each request asks by name, and there can be many groups."""
-        self._reading: dict[GroupId, None] = {}
+        self.reading: dict[GroupId, None] = {}
         """Groups whose log or transfer began to be read here."""
         self.giving = Giving(slice_bytes)
         self.taking = Taking(slice_bytes)
@@ -140,15 +140,13 @@ class Hosting:
         replica.hooks.told = self._failed
         hosted = self.groups[group.id] = Hosted(replica, now, self._quiet_ns)
         self._ids[group.spec.name] = group.id
-        self._reading[group.id] = None
+        self.reading[group.id] = None
         return hosted
 
     def read_to_end(self) -> list[Hosted]:
         """At the end of a turn: the groups that have all that was ordered before the present view, since now."""
-        if not self._reading:
-            return []
-        done = [group for group in self._reading if group not in self.taking]
-        self._reading = {group: None for group in self._reading if group in self.taking}
+        done = [group for group in self.reading if group not in self.taking]
+        self.reading = {group: None for group in self.reading if group in self.taking}
         found = [self.groups[group] for group in done if group in self.groups]
         return [hosted for hosted in found if not hosted.stranded]
 
