@@ -42,6 +42,7 @@ class Reading:
             (lambda: b"saved") if stateful else None,
             self.restored.append if stateful else None,
             lambda _: None,
+            set(),
         )
         self.shown: list[Any] = []
 

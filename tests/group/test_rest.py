@@ -1,10 +1,14 @@
-"""A view at rest skips rules that would do nothing: with and without that, a run is the same to the last step."""
+"""A view at rest skips rules that would do nothing, and groups for which nothing has come: with and without that, a run
+is the same to the last step."""
 
 import pytest
 
 from phalanx.group.machine import GroupMachine
+from phalanx.group.messages import Ack
+from phalanx.group.multicast import Multicasting
 from phalanx.lab.durable import DurableScenario
 from phalanx.lab.groups import GroupScenario
+from phalanx.model.view import Name
 from phalanx.sim.run import Scenario, run_seed
 
 SEEDS = range(40)
@@ -31,3 +35,16 @@ def test_a_run_is_the_same_if_every_rule_is_run_in_every_step(
     assert [result.trace for result in brief] == [result.trace for result in full]
     assert brief == full
     assert skipped > 100, "these runs have views at rest"
+
+
+def test_a_group_that_is_not_looked_at_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This is how the test above fails: acknowledgements come, and no rule looks at their group in that turn."""
+    as_it_is = run_seed(GroupScenario, 0, trace=True)
+    on_ack = Multicasting.on_ack
+
+    def unseen(self: Multicasting, sender: Name, ack: Ack) -> None:
+        on_ack(self, sender, ack)
+        self.core.touched.pop(ack.group, None)
+
+    monkeypatch.setattr(Multicasting, "on_ack", unseen)
+    assert run_seed(GroupScenario, 0, trace=True).trace != as_it_is.trace

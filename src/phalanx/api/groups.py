@@ -86,14 +86,18 @@ class Group:
         snapshot: Callable[[], bytes] | None,
         restore: Callable[[bytes], None] | None,
         no_room: Callable[[str], str | None],
+        sending: "set[Group]",
         snapshots: Snapshots | None = None,
     ) -> None:
+        """`sending`: of all groups of the process, those that are to hear when the machine has taken what was handed to
+        it."""
         self.spec = spec
         self.id: GroupId | None = None
         self._machine = machine
         self._submit = machine.submit
         self._queued = queued
         self._no_room = no_room
+        self._sending = sending
         self._snapshots = snapshots
         self._queue_bytes_max, self._payload_bytes_max = limits.queue, limits.payload
         self._unsaid_max = limits.window // UNSAID_FRACTION
@@ -162,6 +166,7 @@ class Group:
         self._own.append(future)
         self._submit(Multicast(self.id, (payload,)))
         self._handed += len(payload)
+        self._sending.add(self)
         if self._queued(self.id) + self._handed > self._queue_bytes_max:
             self._writable.clear()
 
@@ -318,6 +323,8 @@ class Group:
         self._handed = 0
         if not self._writable.is_set() and self.id is not None and self._queued(self.id) <= self._queue_bytes_max // 2:
             self._writable.set()
+        if self._writable.is_set():
+            self._sending.discard(self)
 
     def _seat(self, group: GroupId | None) -> None:
         """The group's id in the present view, if this process has a place in it."""

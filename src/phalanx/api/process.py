@@ -39,7 +39,7 @@ from phalanx.model.events import (
     Writable,
 )
 from phalanx.model.machine import Note
-from phalanx.model.view import GroupSpec, Member, Order, View
+from phalanx.model.view import GroupId, GroupSpec, Member, Order, View
 from phalanx.node.node import Node
 from phalanx.node.status import Status
 from phalanx.replication.inflight import VersionRefused
@@ -70,6 +70,9 @@ class Process:
         """The view that this process is in; None while it is in none."""
         self._config = config
         self._groups: dict[str, Group] = {}
+        self._seated: dict[GroupId, Group] = {}
+        """Those in which this process has a place in the view."""
+        self._sending: set[Group] = set()
         self._refused: dict[str, asyncio.Future[None]] = {}
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
@@ -195,11 +198,12 @@ class Process:
         self._uses.claim(self.view, spec, GROUP)
         limits, node = self._config.limits, self._node
         snapshots = None if record is None else Snapshots(self.name, name, record)
-        group = Group(spec, self._driver, node.group.backlog, limits, snapshot, restore, node.no_room, snapshots)
+        backlog, no_room = node.group.backlog, node.no_room
+        group = Group(spec, self._driver, backlog, limits, snapshot, restore, no_room, self._sending, snapshots)
         self._groups[name] = group
         place = self.view.group_named(name) if self.view is not None else None
         if place is not None and self.name in place.everyone and place.spec == spec:
-            group._seat(place.id)  # it came back from the log before it was asked for
+            self._seat(group, place.id)  # it came back from the log before it was asked for
         await self._host(Host(spec))
         return group
 
@@ -259,7 +263,8 @@ class Process:
                 if refused.done():
                     refused.result()
         except BaseException:
-            self._groups.pop(name, None)
+            if (group := self._groups.pop(name, None)) is not None:
+                self._seat(group, None)
             self._uses.release(name)
             self._driver.submit(Unhost(name))
             raise
@@ -314,13 +319,13 @@ class Process:
     def _deliver(self, deliveries: list[Any]) -> None:
         for delivery in deliveries:
             self._take(delivery)
-        for group in self._groups.values():
+        for group in list(self._sending):
             group._drained()
 
     def _take(self, delivery: Any) -> None:
         match delivery:
             case Delivered() | Restored() | Rescued() | SnapshotWanted():
-                group = next((g for g in self._groups.values() if g.id == delivery.group), None)
+                group = self._seated.get(delivery.group)
                 if group is not None:
                     group._take(delivery, self.me)
                 elif isinstance(delivery, SnapshotWanted):
@@ -366,18 +371,26 @@ class Process:
     def _out(self, reason: str) -> None:
         self._reports.out(reason, self._leaving)
         self.view = None
+        self._seated.clear()
         for group in self._groups.values():
             group._out(reason, self.me, self._leaving)
         if self._leaving:
             self._left.set()
         self._wake()
 
+    def _seat(self, group: Group, place: GroupId | None) -> None:
+        if group.id is not None:
+            self._seated.pop(group.id, None)
+        if place is not None:
+            self._seated[place] = group
+        group._seat(place)
+
     def _install(self, view: View) -> None:
         self.view = view
         for name, group in self._groups.items():
             place = view.group_named(name)
             here = place is not None and self.name in place.everyone
-            group._seat(place.id if place is not None and here else None)
+            self._seat(group, place.id if place is not None and here else None)
             if here:
                 group._take(Changed(view), self.me)
         self._reports.installed(view)

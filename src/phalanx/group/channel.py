@@ -324,6 +324,8 @@ class Channel:
         for author in range(len(self.hosts)):
             column = [row[author] for row in self.matrix.shown]
             median = sorted(column)[len(column) // 2]
+            if median == self.matrix.stable(author):
+                continue  # nobody is behind it
             for host, shown in enumerate(column):
                 if shown < median and host != self.me:
                     goal, since = self._behind.get((host, author), (median, now))

@@ -90,7 +90,10 @@ class Core:
         self.past: dict[int, Decision] = {}
         self.channels: dict[GroupId, Channel] = {}
         self.busy: dict[GroupId, Channel] = {}
-        """Those of them in which there may be something to send, deliver, forget or show."""
+        """Those of them in which there may be something to send, deliver, forget or show, now or later."""
+        self.touched: dict[GroupId, Channel] = {}
+        """Those for which something has come since the rules that carry traffic last looked: these look at them alone,
+        unless something else than traffic came.  They are `busy` from the end of the turn's events on."""
         self.seats: dict[GroupId, Seat] = {}
         self.rows: dict[Name, Row] = {}
         """The latest row of each other member in this view."""

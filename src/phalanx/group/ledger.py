@@ -347,14 +347,17 @@ class Ledger:
         """It cannot be shortened now: not before it has grown as much again."""
         self._enough = self._size + self._limits.log
 
-    def on_logged(self, count: int) -> None:
-        """So many records are durable."""
+    def on_logged(self, count: int) -> list[Channel]:
+        """So many records are durable.  Returns the channels whose batches are among them, one for each batch."""
         self.logged = max(self.logged, min(count, self.appended))
+        settled = []
         while self._unlogged and self._unlogged[0][0] <= self.logged:
             _, channel, data = self._unlogged.popleft()
             channel.settle(data)
+            settled.append(channel)
         if self._reserving is not None and self._reserving[0] <= self.logged:
             self.ceiling, self._reserving = max(self.ceiling, self._reserving[1]), None
+        return settled
 
     def reserve(self, out: Output, clock: Stamp) -> None:
         """Have a ceiling ahead of the clock (counter-example 10: a restart never stamps below what was stamped)."""

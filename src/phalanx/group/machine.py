@@ -171,12 +171,13 @@ class GroupMachine:
             birth.begin(core)
         for event in events:
             self._absorb(event)
+        core.busy.update(core.touched)
         if core.stirred or now.mono >= self._rest_until or core.detector.must_judge(now.mono):
             self._rest_until = 0
             self._act()
             self._rest()
         else:
-            self._carry()
+            self._carry(everything=False)
             self._compaction.act()
             self._multicast.show_rows()
         self._deadline = self._next_deadline()
@@ -284,16 +285,18 @@ class GroupMachine:
         if core.decision is not None:
             self._succeed()
         if core.active:
-            self._carry()
+            self._carry(everything=True)
         self._transfer.act()
         self._compaction.act()
         self._multicast.show_rows()
         self._membership.say_wish(lambda: birth.seeds(core))
 
-    def _carry(self) -> None:
+    def _carry(self, *, everything: bool) -> None:
         """The rules that carry traffic, in a view in which we are active."""
-        self._multicast.send()
-        self._multicast.deliver()
+        if self._core.busy:
+            self._multicast.look(everything=everything)
+            self._multicast.send()
+            self._multicast.deliver()
         self._reads.reach()
 
     def _suspect(self) -> None:

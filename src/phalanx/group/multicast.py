@@ -40,6 +40,14 @@ class Multicasting:
         """We host or learn a durable group in this view."""
         self._quorate: dict[GroupId, bool] = {}
         """Whether the hosts of a group are a quorum of the view."""
+        self._apart: list[GroupId] = []
+        """The groups whose hosts are none: what they may deliver depends on everybody's rows."""
+        self._owed: dict[GroupId, Channel] = {}
+        """Groups of which somebody has not been shown our row as it is."""
+        self._resend_at: int | None = None
+        """Not after the time at which the first busy group sends again; None: none does."""
+        self._lag_due: int | None = None
+        """When the longest lag of a busy group becomes too long."""
 
     def begin(self, view: View) -> None:
         core = self.core
@@ -50,7 +58,10 @@ class Multicasting:
         self._durable = any(channel.group.spec.durable for channel in core.channels.values())
         self._row_at = core.now.mono
         self._spread_at = None
-        core.busy = dict(core.channels)
+        core.busy, core.touched = dict(core.channels), dict(core.channels)
+        self._owed = {}
+        self._apart = [group for group, is_quorate in self._quorate.items() if not is_quorate]
+        self._resend_at = self._lag_due = None
         core.row_number = 0
         core.row_due = True
         core.rows = {}
@@ -64,7 +75,7 @@ class Multicasting:
             self.core.note("multicast.no_seat", request.group)
             return
         seat.enqueue(request.payloads)
-        self.core.busy[request.group] = self.core.channels[request.group]
+        self.core.touched[request.group] = self.core.channels[request.group]
         seat.full = seat.full or seat.queued > self.core.config.limits.queue
 
     def on_consumed(self, request: Consumed) -> None:
@@ -88,7 +99,7 @@ class Multicasting:
                 return
             if core.room.space and channel.me < 0 and channel.group.spec.durable:
                 return  # there is no room for it; it is sent again once there is
-            core.busy[data.group] = channel
+            core.touched[data.group] = channel
         core.clock.merge(data.stamp)
         if channel.receive(data):
             if channel.hosts[data.author] != sender:
@@ -103,7 +114,9 @@ class Multicasting:
         """So many of our records are durable: the batches among them are received now, and snapshots held."""
         core = self.core
         before = core.ledger.logged
-        core.ledger.on_logged(count)
+        for channel in core.ledger.on_logged(count):
+            if core.channels.get(channel.group.id) is channel:
+                core.touched[channel.group.id] = channel
         if any(before < seat.base_at <= core.ledger.logged for seat in core.seats.values()):
             core.row_due = core.stirred = True
 
@@ -111,7 +124,7 @@ class Multicasting:
         core = self.core
         channel = core.channels.get(ack.group)
         if channel is not None:
-            core.busy[ack.group] = channel
+            core.touched[ack.group] = channel
             channel.show_received(sender, ack.clock, ack.last, ack.backlog, ack.received, core.now.mono)
         self._hear_clock(ack.clock)
 
@@ -128,7 +141,7 @@ class Multicasting:
         for group_row in row.groups:
             channel = core.channels.get(group_row.group)
             if channel is not None and len(group_row.received) == len(channel.hosts):
-                core.busy[group_row.group] = channel
+                core.touched[group_row.group] = channel
                 channel.show(sender, row.clock, group_row, core.now.mono)
                 if channel.me < 0 and core.active and not core.room.space and channel.missed(sender, group_row):
                     core.note("missed", group_row.group, sender)
@@ -137,6 +150,7 @@ class Multicasting:
             self._fresh.discard(sender)
             for channel in core.channels.values():
                 channel.rewind(sender)
+            core.touched.update(core.busy)
         if row.ask and core.active:
             self._answer.append(sender)
         if old is not None and row.number < old.number:
@@ -163,12 +177,23 @@ class Multicasting:
 
     # --- rules
 
+    def look(self, *, everything: bool) -> None:
+        """At which groups this turn looks, besides those for which something has come: those that wait for everybody's
+        rows, all if it is time to send something again, and all if `everything` may have changed."""
+        core = self.core
+        for group in self._apart:
+            if group in core.busy:
+                core.touched[group] = core.busy[group]
+        if everything or (self._resend_at is not None and self._resend_at <= core.now.mono):
+            core.touched.update(core.busy)
+
     def send(self) -> None:
         """Form batches from what is queued, as far as the window allows; send what peers lack.  Only while active."""
         core = self.core
         if not core.clock.knows_median:
             return
-        for group_id, channel in core.busy.items():
+        first = None if len(core.touched) == len(core.busy) else self._resend_at
+        for group_id, channel in core.touched.items():
             if channel.me < 0:
                 continue
             seat = core.seats[group_id]
@@ -182,6 +207,10 @@ class Multicasting:
                 seat.room_again(core.out.deliveries)
             for names, data in channel.to_send(core.now.mono, core.timing.resend_after):
                 core.post(names, data)
+            at = channel.resend_at(core.timing.resend_after)
+            if at is not None and (first is None or at < first):
+                first = at
+        self._resend_at = first
 
     def _may_stamp(self, channel: Channel) -> bool:
         """A durable group has the copies that it wants, and the stamp stays below the ceiling that is on disk."""
@@ -205,16 +234,24 @@ class Multicasting:
         core = self.core
         view = core.view
         assert view is not None
-        for group_id, channel in core.busy.items():
+        clock = core.clock.read(core.now)
+        touched, core.touched = core.touched, {}
+        for group_id, channel in touched.items():
+            seat = core.seats[group_id]
             if channel.has_pending:
-                clock = core.clock.read(core.now)
                 may = None if self._quorate[group_id] else partial(self._echoed, channel)
                 taken = channel.deliver(clock, may)
                 if taken:
-                    seat, deliveries, members = core.seats[group_id], core.out.deliveries, core.roster.members
+                    deliveries, members = core.out.deliveries, core.roster.members
                     for data in taken:
                         seat.deliver(view.id, members[channel.hosts[data.author]], data, deliveries)
             channel.release()
+            if channel.showing.owed:
+                self._owed[group_id] = channel
+            elif channel.is_idle and not seat.queue:
+                del core.busy[group_id]
+            if seat.queue and channel.has_room():
+                core.touched[group_id] = channel  # it waits for its clock, or its log, which are not its own
 
     def _is_quorate(self, channel: Channel) -> bool:
         assert self.core.view is not None
@@ -261,14 +298,11 @@ class Multicasting:
             self._show_owed()
         core.row_due = core.row_asks = False
         self._answer.clear()
-        idle = [g for g, channel in core.busy.items() if channel.is_idle and not core.seats[g].queue]
-        for group in idle:
-            del core.busy[group]
 
     def _show_owed(self) -> None:
         """Of the groups that received something, and to those who asked."""
         core = self.core
-        owed = [group for group, channel in core.busy.items() if channel.showing.owed]
+        owed = list(self._owed)
         if not owed:
             self._spread_at = None
         elif self._spread_at is None:
@@ -293,7 +327,7 @@ class Multicasting:
             self._show(to, owed)
         else:  # what they need in order to deliver
             core.post(to, channel.ack(self._claim(), core.seats[owed[0]].backlog))
-            channel.showing.shown_to(to)
+            self._shown(channel, to)
 
     def _show(self, names: Collection[Name], groups: list[GroupId]) -> None:
         """Our row of these groups, to these members."""
@@ -320,8 +354,17 @@ class Multicasting:
             core.room.space.value,
         )
         for group in groups:
-            core.channels[group].showing.shown_to(names)
+            self._shown(core.channels[group], names)
         core.post(names, row)
+
+    def _shown(self, channel: Channel, names: Collection[Name]) -> None:
+        """Our row of that group was shown to these."""
+        group = channel.group.id
+        channel.showing.shown_to(names)
+        if not channel.showing.owed:
+            self._owed.pop(group, None)
+            if channel.is_idle and not self.core.seats[group].queue and group not in self.core.touched:
+                self.core.busy.pop(group, None)
 
     def shown_at(self, number: int) -> int | None:
         """When we sent our row of that number in this view."""
@@ -337,8 +380,12 @@ class Multicasting:
             return
         self.lag_at = core.now.mono + core.timing.demote_after // 8
         lagging: set[Name] = set()
+        self._lag_due = None
         for channel in core.busy.values():
             lagging |= channel.laggards(core.now.mono, core.timing.demote_after)
+            due = channel.lag_due(core.timing.demote_after)
+            if due is not None and (self._lag_due is None or due < self._lag_due):
+                self._lag_due = due
         if core.short:
             lagging.update(room.holding_up(core))
         for group in view.groups:  # to go on without them would end a group that nobody has lost
@@ -362,9 +409,16 @@ class Multicasting:
         if core.active:
             if self._spread_at is not None:
                 first = min(first, self._spread_at)
-            now, timing = core.now.mono, core.timing
-            for channel in core.busy.values():
-                for at in (channel.resend_at(timing.resend_after), channel.lag_due(timing.demote_after)):
-                    if at is not None and now < at < first:
-                        first = at
+            if self._lag_due is not None and core.now.mono < self._lag_due < first:
+                first = self._lag_due
+            if self._resend_at is not None and self._resend_at < first:
+                first = self._next_resend(first)
         return first
+
+    def _next_resend(self, before: int) -> int:
+        """When the next group sends again, if that is before the given time."""
+        core = self.core
+        now, after = core.now.mono, core.timing.resend_after
+        times = [at for channel in core.busy.values() if (at := channel.resend_at(after)) is not None]
+        self._resend_at = min(times, default=None)
+        return min([at for at in times if now < at < before], default=before)

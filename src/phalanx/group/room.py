@@ -31,7 +31,7 @@ def heard(core: Core, name: Name, space: int) -> None:
         _set(core, name, Space(space))
     for channel in core.channels.values():
         if channel.group.spec.durable and channel.pause(name, paused=space > 0):
-            core.busy[channel.group.id] = channel
+            core.touched[channel.group.id] = channel
 
 
 def _set(core: Core, name: Name, space: Space) -> None:

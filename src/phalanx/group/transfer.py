@@ -351,7 +351,7 @@ class Transfer:
         seat.base_at = fetching.absorbing.logged_by
         if tag.view == view.id:
             channel.adopt(tag.covers)
-            core.busy[group] = channel
+            core.touched[group] = channel
             core.ledger.append_fresh(core.out, channel)
         core.note("transfer.done", group, tag.view)
         if isinstance(content, Suffix):
