@@ -42,3 +42,15 @@ def test_what_nodes_wait_for_and_what_held_them_up_is_told_below_the_tables(caps
         f"c {waits}",
         "Sums.add took longer than a heartbeat at c, 3 times",
     ]
+
+
+def test_the_cluster_is_named_and_two_of_them_with_their_nodes(capsys: pytest.CaptureFixture[str]) -> None:
+    one = Status("a", "a:1", 1, "member", "c0ffee", 3, (A,), (), (), 0, False, ())
+    other = Status("c", "c:1", 5, "member", "beef", 8, (HERE,), (), (), 0, False, ())
+    outside = Status("d", "d:1", 6, "out", "", -1, (), (), (), 0, False, ())
+    _show({"a:1": one, "d:1": outside, "e:1": None})
+    assert capsys.readouterr().out.splitlines()[0] == "cluster c0ffee"
+    _show({"a:1": one, "c:1": other})
+    assert capsys.readouterr().out.splitlines()[:2] == ["cluster c0ffee: a", "cluster beef: c"]
+    _show({"d:1": outside})
+    assert "cluster" not in capsys.readouterr().out

@@ -130,3 +130,18 @@ def test_tables_are_cut_nowhere(shell: Shell, address: str) -> None:
     assert status == 0
     (row,) = [line for line in told.splitlines() if address in line]
     assert "member" in row
+
+
+def test_only_the_cluster_that_is_meant_is_asked(shell: Shell, address: str) -> None:
+    _, (answers,) = shell("status", "--json")
+    cluster = answers[address]["cluster"]
+    assert shell("kv", "put", "which", "1", "--cluster", cluster)[0] == 0
+    for words in (("put", "which", "2"), ("get", "which")):
+        status, said = shell("kv", *words, "--cluster", "c0ffee")
+        assert (status, said) == (3, ""), "not done"
+    assert shell("kv", "get", "which") == (0, "1\n")
+    assert shell("kv", "get", "which", "--cluster", "mine")[0] == 2, "no id"
+    named = {"PHALANX_CLUSTER": "c0ffee", "PHALANX_ENDPOINTS": address}
+    done = CliRunner().invoke(command_line(), ["kv", "get", "which"], env=named)
+    assert done.exit_code == 3
+    assert "c0ffee" in done.stderr

@@ -11,7 +11,7 @@ import typer
 from phalanx.api.backup.format import Backup
 from phalanx.api.backup.format import verify as verify_file
 from phalanx.api.client import Client
-from phalanx.cli.calls import ENDPOINT, AsJson, Endpoints, Files, Timeout, Tls, perform
+from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Endpoints, Files, Timeout, Tls, perform
 from phalanx.errors import DamagedBackup, PhalanxError
 
 DAMAGED, UNREADABLE = 1, 2
@@ -31,6 +31,7 @@ def backup(
     store: _Store = "KV",
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +44,7 @@ def backup(
         tell(checked(file), as_json, "sound")
         return
 
-    tell(run(endpoints, tls, timeout, lambda c: c.backup(file, store, overwrite=force)), as_json, "backed up")
+    tell(run(endpoints, tls, cluster, timeout, lambda c: c.backup(file, store, overwrite=force)), as_json, "backed up")
 
 
 def restore(
@@ -57,6 +58,7 @@ def restore(
     ] = False,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -70,7 +72,9 @@ def restore(
     """
     checked(file)  # before any node is asked
     tell(
-        run(endpoints, tls, timeout, lambda c: c.restore(file, store, same_revision=same_revision)), as_json, "restored"
+        run(endpoints, tls, cluster, timeout, lambda c: c.restore(file, store, same_revision=same_revision)),
+        as_json,
+        "restored",
     )
 
 
@@ -86,10 +90,12 @@ def checked(file: Path) -> Backup:
         raise typer.Exit(UNREADABLE) from error
 
 
-def run(endpoints: list[str], tls: Files, timeout: float, work: Callable[[Client], Awaitable[Backup]]) -> Backup:
+def run(
+    endpoints: list[str], tls: Files, cluster: str, timeout: float, work: Callable[[Client], Awaitable[Backup]]
+) -> Backup:
     """As `perform`, for what may fail at the file."""
     try:
-        return perform(endpoints, tls, timeout, work)
+        return perform(endpoints, tls, cluster, timeout, work)
     except OSError as error:
         typer.echo(f"not done: {error}", err=True)
         raise typer.Exit(UNREADABLE) from error

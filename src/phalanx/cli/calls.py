@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from phalanx.api.arguments import cluster_of
 from phalanx.api.client import Client, connect
 from phalanx.api.store import Store
 from phalanx.api.tls import TLS
@@ -51,6 +52,27 @@ Tls = Annotated[
         envvar="PHALANX_TLS",
         metavar="CERTIFICATE KEY AUTHORITIES",
         help="Files in PEM, to talk under TLS.",
+        show_default=False,
+    ),
+]
+
+
+def _cluster(word: str) -> str:
+    try:
+        cluster_of(word)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None
+    return word
+
+
+Cluster = Annotated[
+    str,
+    typer.Option(
+        "--cluster",
+        envvar="PHALANX_CLUSTER",
+        metavar="ID",
+        help="Which cluster it must be, as `phalanx status` shows it; no other one is asked.",
+        callback=_cluster,
         show_default=False,
     ),
 ]
@@ -113,12 +135,14 @@ def tls_of(files: Files, host: str = "") -> TLS | None:
     return tls
 
 
-def perform(endpoints: list[str], tls: Files, timeout: float, work: Callable[[Client], Awaitable[T]]) -> T:
+def perform(
+    endpoints: list[str], tls: Files, cluster: str, timeout: float, work: Callable[[Client], Awaitable[T]]
+) -> T:
     """Run a call.  Exit status 3: it has not happened; 4: its outcome is unknown; 1: another refusal."""
     shown = tls_of(tls)
 
     async def main() -> T:
-        async with connect(*endpoints, timeout_s=timeout, tls=shown) as client:
+        async with connect(*endpoints, timeout_s=timeout, tls=shown, cluster=cluster) as client:
             return await work(client)
 
     try:

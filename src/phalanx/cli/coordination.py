@@ -13,6 +13,7 @@ from phalanx.cli.calls import (
     ABSENT,
     ENDPOINT,
     AsJson,
+    Cluster,
     Endpoints,
     Stale,
     Timeout,
@@ -91,6 +92,7 @@ def txn(
     otherwise: Annotated[list[str] | None, typer.Option("--else", help="An operation, if they do not.")] = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -101,7 +103,7 @@ def txn(
     """
     compares = [compare_of(words) for words in when or ()]
     branches = [[operation_of(words) for words in branch or ()] for branch in (then, otherwise)]
-    done = perform(endpoints, tls, timeout, lambda c: store_of(c).transact(compares, *branches))
+    done = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c).transact(compares, *branches))
     branch = branches[0] if done.succeeded else branches[1]
     results = [_result(*each) for each in zip(branch, done.results, strict=True)]
     if as_json:
@@ -148,6 +150,7 @@ def watch(
     ] = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     as_json: AsJson = False,
 ) -> None:
     """Print changes as they happen, one a line, until interrupted.  It goes on at other nodes when its own is lost."""
@@ -173,7 +176,7 @@ def watch(
                     return
 
     try:
-        perform(endpoints, tls, 10.0, follow)
+        perform(endpoints, tls, cluster, 10.0, follow)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -198,11 +201,12 @@ def grant(
     seconds: float,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Print a new lease of that length."""
-    _lease(perform(endpoints, tls, timeout, lambda c: store_of(c).grant(seconds)), as_json)
+    _lease(perform(endpoints, tls, cluster, timeout, lambda c: store_of(c).grant(seconds)), as_json)
 
 
 @lease_app.command()
@@ -211,6 +215,7 @@ def keep(
     once: Annotated[bool, typer.Option("--once", help="Renew it once, not until interrupted.")] = False,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -224,7 +229,7 @@ def keep(
             await asyncio.sleep(found.ttl_ms / 3000)
 
     try:
-        _lease(perform(endpoints, tls, timeout, keep_on), as_json)
+        _lease(perform(endpoints, tls, cluster, timeout, keep_on), as_json)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
@@ -234,11 +239,12 @@ def revoke(
     lease: int,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """End a lease and delete its keys.  Exit status 5 if it had ended."""
-    done = perform(endpoints, tls, timeout, lambda c: store_of(c).revoke(lease))
+    done = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c).revoke(lease))
     tell({"revoked": done}, as_json, "revoked" if done else "it had ended")
     if not done:
         raise typer.Exit(ABSENT)
@@ -249,6 +255,7 @@ def show_(
     lease: int,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     stale: Stale = False,
     as_json: AsJson = False,
@@ -259,7 +266,7 @@ def show_(
         store = store_of(client, stale)
         return await store.lease_info(lease), await store.lease_keys(lease)
 
-    found, keys = perform(endpoints, tls, timeout, both)
+    found, keys = perform(endpoints, tls, cluster, timeout, both)
     if as_json and found is not None:
         typer.echo(json.dumps(msgspec.structs.asdict(found) | {"keys": [text(key) for key in keys]}))
         return
@@ -272,6 +279,7 @@ def show_(
 def list_(
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     stale: Stale = False,
     as_json: AsJson = False,
@@ -284,7 +292,7 @@ def list_(
             rows += [msgspec.structs.asdict(found) for found in page]
         return rows
 
-    rows = perform(endpoints, tls, timeout, everything)
+    rows = perform(endpoints, tls, cluster, timeout, everything)
     if as_json:
         typer.echo(json.dumps(rows))
     else:

@@ -11,7 +11,7 @@ import typer
 from phalanx.api import recipes
 from phalanx.api.client import Client
 from phalanx.api.recipes import Held
-from phalanx.cli.calls import ABSENT, ENDPOINT, AsJson, Endpoints, Tls, perform, store_of, text
+from phalanx.cli.calls import ABSENT, ENDPOINT, AsJson, Cluster, Endpoints, Tls, perform, store_of, text
 from phalanx.errors import LeaseLost
 
 TERMINATE_S = 5.0
@@ -34,6 +34,7 @@ def lock(
     wait: Wait = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
 ) -> None:
     """Hold a lock while a command runs, which finds its fencing token in PHALANX_TOKEN.
 
@@ -44,7 +45,7 @@ def lock(
     async def work(client: Client) -> int:
         return await _while(recipes.lock(store_of(client), name.encode(), ttl_s=ttl), command, wait)
 
-    raise typer.Exit(perform(endpoints, tls, 10.0, work))
+    raise typer.Exit(perform(endpoints, tls, cluster, 10.0, work))
 
 
 def elect(
@@ -57,6 +58,7 @@ def elect(
     wait: Wait = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     as_json: AsJson = False,
 ) -> None:
     """Run a command as the leader, once elected; or print who leads, with --observe.
@@ -83,7 +85,7 @@ def elect(
         return await _while(leading, command or [], wait)
 
     try:
-        raise typer.Exit(perform(endpoints, tls, 10.0, watch if observe else work))
+        raise typer.Exit(perform(endpoints, tls, cluster, 10.0, watch if observe else work))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

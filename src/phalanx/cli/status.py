@@ -79,6 +79,8 @@ def _show(answers: dict[str, Status | None]) -> None:
             suspended[one.name] = " ".join(one.waits_for)
     for name, row in sorted(seen.items()):
         groups.add_row(name, *row)
+    for line in _clusters(answers):
+        typer.echo(line)
     print_whole(table)
     if seen:
         print_whole(groups)
@@ -93,6 +95,17 @@ def _show(answers: dict[str, Status | None]) -> None:
             typer.echo(f"{s.node} {s.waits}")
         for where, count in sorted(s.slow.items()):
             typer.echo(f"{where} took longer than a heartbeat at {s.node}, {count} times")
+
+
+def _clusters(answers: dict[str, Status | None]) -> list[str]:
+    """Which cluster this is; with its nodes, if they are of more than one."""
+    found: dict[str, list[str]] = {}
+    for s in filter(None, answers.values()):
+        if s.cluster:
+            found.setdefault(s.cluster, []).append(s.node)
+    if len(found) <= 1:
+        return [f"cluster {cluster}" for cluster in found]
+    return [f"cluster {cluster}: {', '.join(nodes)}" for cluster, nodes in found.items()]
 
 
 def _version(group: GroupStatus) -> str:

@@ -10,6 +10,7 @@ from phalanx.cli.calls import (
     ENDPOINT,
     AsJson,
     At,
+    Cluster,
     Endpoints,
     Stale,
     Timeout,
@@ -43,12 +44,13 @@ def get(
     at: At = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     stale: Stale = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the value of a key.  Exit status 5 if there is none."""
-    found = perform(endpoints, tls, timeout, lambda c: store_of(c, stale).get(key.encode(), at=at))
+    found = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c, stale).get(key.encode(), at=at))
     if as_json:
         typer.echo(json.dumps(item_of(key.encode(), found) if found else None))
     elif found:
@@ -64,11 +66,14 @@ def put(
     lease: Annotated[int, typer.Option(help="The lease with which the key is to go.")] = 0,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Set a key.  Prints the store's new revision."""
-    revision = perform(endpoints, tls, timeout, lambda c: store_of(c).put(key.encode(), value.encode(), lease=lease))
+    revision = perform(
+        endpoints, tls, cluster, timeout, lambda c: store_of(c).put(key.encode(), value.encode(), lease=lease)
+    )
     tell({"revision": revision}, as_json, f"revision {revision}")
 
 
@@ -79,6 +84,7 @@ def delete(
     prefix: Prefix = False,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -86,7 +92,7 @@ def delete(
     start, stop = span(key, end, prefix)
     if not (prefix or end):
         stop = start + b"\0"
-    count = perform(endpoints, tls, timeout, lambda c: store_of(c).delete_range(start, stop))
+    count = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c).delete_range(start, stop))
     tell({"deleted": count}, as_json, f"deleted {count}" if count else "not there")
     if not count:
         raise typer.Exit(ABSENT)
@@ -100,12 +106,15 @@ def cas(
     absent: Annotated[bool, typer.Option("--absent", help="It must be absent; give only the value.")] = False,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Set a key if it has the expected value.  Exit status 5 if it has another."""
     before, after = (None, expected) if absent else (expected.encode(), value)
-    done = perform(endpoints, tls, timeout, lambda c: store_of(c).compare_and_set(key.encode(), before, after.encode()))
+    done = perform(
+        endpoints, tls, cluster, timeout, lambda c: store_of(c).compare_and_set(key.encode(), before, after.encode())
+    )
     tell({"set": done}, as_json, "set" if done else "it has another value")
     if not done:
         raise typer.Exit(ABSENT)
@@ -120,13 +129,16 @@ def range_(
     at: At = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     stale: Stale = False,
     as_json: AsJson = False,
 ) -> None:
     """Print keys and values in order."""
     first, stop = span(start, end, prefix)
-    found: Range = perform(endpoints, tls, timeout, lambda c: store_of(c, stale).range(first, stop, limit, at=at))
+    found: Range = perform(
+        endpoints, tls, cluster, timeout, lambda c: store_of(c, stale).range(first, stop, limit, at=at)
+    )
     items = [item_of(key, item) for key, item in found.items]
     if as_json:
         typer.echo(json.dumps({"items": items, "more": found.more, "revision": found.revision}))
@@ -144,13 +156,14 @@ def count(
     at: At = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     stale: Stale = False,
     as_json: AsJson = False,
 ) -> None:
     """Print how many keys there are."""
     first, stop = span(start, end, prefix)
-    found = perform(endpoints, tls, timeout, lambda c: store_of(c, stale).count(first, stop, at=at))
+    found = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c, stale).count(first, stop, at=at))
     tell({"count": found}, as_json, str(found))
 
 
@@ -160,12 +173,13 @@ def history(
     limit: Annotated[int, typer.Option(help="At most so many, the latest.", min=1)] = 100,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     stale: Stale = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the changes of a key that are remembered.  Exit status 5 if there are none."""
-    events = perform(endpoints, tls, timeout, lambda c: store_of(c, stale).history(key.encode(), limit))
+    events = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c, stale).history(key.encode(), limit))
     rows = [
         {
             "revision": event.revision,
@@ -191,6 +205,7 @@ def compact(
     ] = None,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
@@ -199,11 +214,11 @@ def compact(
         raise typer.BadParameter("give a revision, or --keep SECONDS", param_hint="REVISION")
     if keep is not None:
         seconds = keep
-        oldest = perform(endpoints, tls, timeout, lambda c: store_of(c).retain(seconds))
+        oldest = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c).retain(seconds))
         tell({"oldest": oldest}, as_json, f"the history begins at revision {oldest}")
     elif revision is not None:
         until = revision
-        left = perform(endpoints, tls, timeout, lambda c: store_of(c).compact(until))
+        left = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c).compact(until))
         tell({"history_bytes": left}, as_json, f"{left} bytes of history are left")
 
 
@@ -211,12 +226,13 @@ def compact(
 def info(
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     timeout: Timeout = 10.0,
     stale: Stale = False,
     as_json: AsJson = False,
 ) -> None:
     """Print how much there is, and from which revision on it can be read."""
-    found = perform(endpoints, tls, timeout, lambda c: store_of(c, stale).info())
+    found = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c, stale).info())
     fields = {name: getattr(found, name) for name in found.__struct_fields__}
     if as_json:
         typer.echo(json.dumps(fields))
