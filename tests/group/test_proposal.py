@@ -127,6 +127,23 @@ def test_joiners_learn_first() -> None:
     assert shape(decide(view, {n: promise(view, n) for n in "ab"}, wishes=joins)) == "ab+xy"
 
 
+@pytest.mark.parametrize("silent", ["", "x"])
+@pytest.mark.parametrize(("incarnation", "expected"), [(4, 5), (5, 5), (6, 6)])
+def test_an_earlier_life_does_not_take_the_place_of_a_later_one(silent: str, incarnation: int, expected: int) -> None:
+    """Seed 90036323: a wish was remembered from before the later one was let in.  The view changed to the earlier life,
+    and to the later one again: it had been removed, and came back."""
+    view = View(9, 5, (member("a"), member("b")), (member("x", 5),), (), (("x", 3),))
+    found = decide(
+        view,
+        {n: promise(view, n) for n in "ab"},
+        wishes=[Wish(member("x", incarnation), True, (), (), False)],
+        silent=silent,
+    )
+    assert found is not None
+    there = [m.incarnation for m in found.decision.view.learners]
+    assert there == ([] if silent and incarnation <= 5 else [expected])
+
+
 def test_at_most_as_many_are_promoted_as_there_are_full_members() -> None:
     """Counter-example 5: losing them all must stop nothing."""
     view = view_of("ab", "wxyz")

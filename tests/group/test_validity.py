@@ -9,6 +9,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
 import pytest
 
 from phalanx.group.machine import GroupMachine
@@ -16,12 +17,15 @@ from phalanx.group.messages import (
     Accept,
     Chunk,
     Commit,
+    Cut,
+    Decision,
     Envelope,
     Nack,
     Pull,
     Refuse,
     Wish,
 )
+from phalanx.group.soundness import fault_in_decision
 from phalanx.group.validity import fault_in
 from phalanx.lab.groups import GroupScenario
 from phalanx.model.machine import Output, Received
@@ -151,6 +155,21 @@ def learner_told(data: bytes, *, ahead: int, hosts: int) -> Cluster:
     cluster.crash("b")
     cluster.run(3)
     return cluster
+
+
+@pytest.mark.parametrize(("later", "refused"), [(-1, True), (0, False), (1, False)])
+def test_a_view_does_not_go_back_to_an_earlier_life_of_a_process(later: int, refused: bool) -> None:
+    with Cluster("ab") as cluster:
+        cluster.until_members("ab")
+        core = cluster.machine("b")._core
+        view = core.view
+        assert view is not None
+        a, b = view.members
+        members = Member(a.name, a.address, a.incarnation + later), b
+        cuts = tuple(Cut(group.id, (0,) * len(group.hosts)) for group in view.groups)
+        successor = msgspec.structs.replace(view, id=view.id + 1, members=members)
+        fault = fault_in_decision(core, Decision(view.id, successor, cuts, core.clock.now))
+        assert ("after a later life of its process" in (fault or "")) == refused
 
 
 def test_a_snapshot_that_is_no_snapshot_is_fetched_again() -> None:

@@ -35,6 +35,7 @@ SEEDS = {
     300489: "a crash in the very first write left a record with no incarnation",
     20036579: "four learners accused the only full member because the others did, for ever",
     80009229: "hosts of groups suspected one another because others did, for ever",
+    90036323: "a wish from before a later life was let in put the earlier one in its place, and then that back",
     500974: "(the oracle's error) a learner heard first that a view had ended",
 }
 

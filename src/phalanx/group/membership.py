@@ -107,7 +107,7 @@ class Membership:
         member = wish.member
         if not wish.joining:
             return Refuse(member, "this incarnation is no member any more", 0)
-        least = max(dict(view.departed).get(member.name, -1), present.incarnation if present else -1) + 1
+        least = view.least_incarnation(member.name)
         if member.incarnation < least:
             return Refuse(member, f"incarnation {member.incarnation} of {member.name} was used before", least)
         if present is not None and present.address != member.address and present.name not in core.suspects:
@@ -238,7 +238,7 @@ class Membership:
         """The next view could grant something of it."""
         name = wish.member.name
         if view.named(name) != wish.member:
-            return not wish.leave
+            return not wish.leave and wish.member.incarnation >= view.least_incarnation(name)
         others = self._all_wishes() if wish.leave or wish.unhosts else {}
         leavers = {n for n, w in others.items() if w.leave and view.named(n) == w.member}
         if wish.leave:
@@ -335,12 +335,7 @@ class Membership:
         now = core.now.mono
         if old is not None:
             self._probation.changed(old, new, now)
-        departed = dict(new.departed)
-        self._wishes = {
-            n: (w, at)
-            for n, (w, at) in self._wishes.items()
-            if self._is_open(new, w) and w.member.incarnation > departed.get(n, -1)
-        }
+        self._wishes = {n: (w, at) for n, (w, at) in self._wishes.items() if self._is_open(new, w)}
         held = {g.spec.name for g in new.groups if core.name in g.everyone}
         self._unhosts &= held
         self._speak()

@@ -162,7 +162,6 @@ def _promoted(old: View, grounds: Grounds, full: Collection[Name]) -> list[Membe
 def _learners(old: View, grounds: Grounds, members: Collection[Name]) -> list[Member]:
     """Old learners and demoted members that are heard, restarted voters and joiners under their new incarnations."""
     out: dict[Name, Member] = {}
-    departed = dict(old.departed)
     for m in old.everyone:
         promise = grounds.promises.get(m.name)
         if old.id == 0 or m.name in members or m.name in grounds.silent:
@@ -172,13 +171,9 @@ def _learners(old: View, grounds: Grounds, members: Collection[Name]) -> list[Me
         if wish.leave:
             if out.get(name) == wish.member:
                 del out[name]
-        elif not wish.joining or wish.member.incarnation <= departed.get(name, -1):
-            continue  # it was a member once, and is none any more
-        elif (
-            old.named(name) != wish.member
-            and name not in members
-            and (name not in out or out[name].incarnation < wish.member.incarnation)
-        ):
+        elif not wish.joining or wish.member.incarnation < old.least_incarnation(name):
+            continue  # it is a member, or was one once, or a later life of its process is
+        elif name not in members and (name not in out or out[name].incarnation < wish.member.incarnation):
             out[name] = wish.member
     return list(out.values())[: EVERYONE_MAX - len(members)]
 

@@ -99,6 +99,9 @@ def _fault_in_succession(core: Core, value: Decision) -> str | None:
     old, new = core.view, value.view
     if old is None or old.id != value.old or (old.id > 0 and old.cluster != new.cluster):
         return None
+    for m in new.everyone:
+        if m != old.named(m.name) and m.incarnation < old.least_incarnation(m.name):
+            return f"{m} is put into the view after a later life of its process, or is back though it was removed"
     for s in new.suspended:
         known, group = old.suspended_group(s.group.id), old.group(s.group.id)
         active = group is not None and (group.spec, group.hosts, old.id) == (s.group.spec, s.group.hosts, s.view)

@@ -146,6 +146,11 @@ class View(msgspec.Struct, frozen=True, array_like=True):
         """The member or learner of that name."""
         return next((m for m in self.everyone if m.name == name), None)
 
+    def least_incarnation(self, name: Name) -> int:
+        """Of a process that may join under that name: all that are less have been members, or been passed over."""
+        present = self.named(name)
+        return max(dict(self.departed).get(name, -1), present.incarnation if present is not None else -1) + 1
+
     def group(self, group_id: GroupId) -> Group | None:
         return next((g for g in self.groups if g.id == group_id), None)
 
