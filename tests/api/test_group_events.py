@@ -220,3 +220,42 @@ def test_a_process_that_alone_held_a_group_is_told_that_it_began_anew() -> None:
         reader.cancel()
 
     on_three(story)
+
+
+def test_a_group_that_is_founded_anew_in_the_view_in_which_it_was_lost_goes_on() -> None:
+    """The loss is told after the view, in which this process has a place in the new group already."""
+
+    async def story(cluster: phalanx.Cluster) -> None:
+        async def come(name: str) -> Group:
+            return await cluster[name].group("log", snapshot=lambda: b"", restore=lambda _: None, record=lambda: b"")
+
+        held = await come("b")
+        await held.send(b"one", delivered=True)  # nobody iterates at b, so it gives nobody the state
+        coming = asyncio.create_task(come("c"))
+        async for view in cluster["c"].views():
+            if (place := view.group_named("log")) is not None and "c" in place.learners:
+                break
+        await cluster.kill("b")
+        group = await coming
+        shown = Shown()
+        reader = asyncio.create_task(shown.follow(group))
+        await group.send(b"two", delivered=True)
+        await shown.end_with(Lost, Founded, Message)
+        assert list((await group.global_state()).states) == ["c"]
+        reader.cancel()
+
+    on_three(story)
+
+
+def test_what_a_disk_held_back_is_not_shown_after_the_end() -> None:
+    async def story() -> None:
+        async with phalanx.local(1) as cluster:
+            (process,) = cluster.processes
+            group = await process.group("log")
+            place = group.id
+            assert place is not None
+            await cluster.kill(process.name)
+            process._deliver([delivered(b"late", group=place)])
+            assert [event async for event in group.events() if isinstance(event, Message)] == []
+
+    asyncio.run(story())

@@ -290,8 +290,10 @@ class Group:
         event: Changed | Founded | Recovered | Excluded | Lost = item
         if self._snapshots is not None and isinstance(event, Changed):
             self._snapshots.installed(event.view)
-        elif self._snapshots is not None and not isinstance(event, Founded | Recovered):
-            self._snapshots.out(event.reason if isinstance(event, Excluded) else "the group was lost")
+        elif self._snapshots is not None and isinstance(event, Excluded):
+            self._snapshots.out(event.reason)
+        elif self._snapshots is not None and isinstance(event, Lost):
+            self._snapshots.lost(event.id)
         return event
 
     def _consumed(self, what: Consumed) -> None:
@@ -336,6 +338,7 @@ class Group:
 
     def _out(self, reason: str, me: Member, leaving: bool) -> None:
         """The process left, or is excluded: its next incarnation begins with nothing."""
+        self._seat(None)
         if leaving:
             self._lost(reason)
             return
@@ -346,12 +349,12 @@ class Group:
         self._life += 1
 
     def _lost(self, reason: str) -> None:
-        """The process is out, or the group is: what was under way has an unknown outcome."""
+        """The process is out, or the group is: what was under way has an unknown outcome.  Whether this process has a
+        place in the group is for views to say: one that is lost may be founded anew in the same view."""
         own, self._own = self._own, deque()
         for future in own:
             if future is not None and not future.done():
                 future.set_exception(OutcomeUnknown(reason))
-        self._seat(None)
         self._writable.set()
 
     def _take_fate(self, fate: Fate, me: Member) -> None:
@@ -372,6 +375,7 @@ class Group:
 
     def _close(self) -> None:
         """No more messages come."""
+        self._seat(None)
         self._lost("the process left")
         self._closed = True
         if self._snapshots is not None:

@@ -298,6 +298,7 @@ class Process:
         something did."""
         if self._client is not None:
             await self._client.close()
+        self._seated.clear()
         for group in self._groups.values():
             group._close()
         self._troupes.close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from phalanx.api.arguments import bytes_of
 from phalanx.errors import NotHappened, Unavailable
 from phalanx.model.globalstate import GlobalState
-from phalanx.model.view import Name, View
+from phalanx.model.view import GroupId, Name, View
 from phalanx.replication.globalstate import PLAIN, Key, Recorder, Taken
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class Snapshots:
         """Of those who ask here: one snapshot at a time, so there are no more of them than members."""
         self._moved = asyncio.Event()
         """The iteration has come to a view, or to its end."""
+        self._place: GroupId | None = None
+        """The group's id in the last view that it has come to."""
         self._closed = False
 
     async def global_state(self, multicast: Callable[[bytes], None]) -> GlobalState:
@@ -58,9 +60,15 @@ class Snapshots:
     def installed(self, view: View) -> None:
         """It has come to a view."""
         place = view.group_named(self._group)
+        self._place = None if place is None else place.id
         self._recorder.installed(view.id, () if place is None else place.hosts)
         self._settle()
         self._moved.set()
+
+    def lost(self, group: GroupId) -> None:
+        """It has come to the loss of the group, which may have been founded anew in the same view."""
+        if group == self._place:
+            self.out("the group was lost")
 
     def out(self, reason: str) -> None:
         """It has come to the end of this process's place in the group, for now."""
