@@ -3,13 +3,16 @@ is the same to the last step."""
 
 import pytest
 
+from phalanx.group.config import Timing
 from phalanx.group.machine import GroupMachine
-from phalanx.group.messages import Ack
+from phalanx.group.messages import Ack, Data
 from phalanx.group.multicast import Multicasting
 from phalanx.lab.durable import DurableScenario
 from phalanx.lab.groups import GroupScenario
-from phalanx.model.view import Name
+from phalanx.model.clock import SECOND
+from phalanx.model.view import GroupSpec, Name
 from phalanx.sim.run import Scenario, run_seed
+from tests.group.cluster import Cluster, G
 
 SEEDS = range(40)
 
@@ -48,3 +51,21 @@ def test_a_group_that_is_not_looked_at_shows(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(Multicasting, "on_ack", unseen)
     assert run_seed(GroupScenario, 0, trace=True).trace != as_it_is.trace
+
+
+def test_lag_is_judged_in_every_group_when_it_becomes_too_long() -> None:
+    """Nobody is accused here: two members are too few to go on without one of them."""
+    timing = Timing(heartbeat=SECOND, suspect_after=3 * SECOND, resend_after=10 * SECOND)
+    with Cluster("ab", G, GroupSpec("h"), timing=timing) as cluster:
+        cluster.until_members("ab")
+        cluster.run(2)
+        core = cluster.machine("a")._core
+        cluster.drop(Data, source="a")
+        for number in range(6):
+            cluster.send("a", f"{number}", group="g" if number < 3 else "h")
+            cluster.run(0.02)
+        due = [channel.lag_due(timing.demote_after) for channel in core.channels.values()]
+        turns: list[int] = []
+        cluster.world.stepped = lambda _node, _output: turns.append(core.now.mono)
+        cluster.run(0.2)
+        assert len(set(due)) == 2 and set(due) <= set(turns)

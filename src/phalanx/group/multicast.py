@@ -46,8 +46,8 @@ class Multicasting:
         """Groups of which somebody has not been shown our row as it is."""
         self._resend_at: int | None = None
         """Not after the time at which the first busy group sends again; None: none does."""
-        self._lag_due: int | None = None
-        """When the longest lag of a busy group becomes too long."""
+        self._lags_due: list[int] = []
+        """Of each group in which somebody is behind, when the longest lag becomes too long."""
 
     def begin(self, view: View) -> None:
         core = self.core
@@ -61,7 +61,8 @@ class Multicasting:
         core.busy, core.touched = dict(core.channels), dict(core.channels)
         self._owed = {}
         self._apart = [group for group, is_quorate in self._quorate.items() if not is_quorate]
-        self._resend_at = self._lag_due = None
+        self._resend_at = None
+        self._lags_due = []
         core.row_number = 0
         core.row_due = True
         core.rows = {}
@@ -380,12 +381,11 @@ class Multicasting:
             return
         self.lag_at = core.now.mono + core.timing.demote_after // 8
         lagging: set[Name] = set()
-        self._lag_due = None
+        self._lags_due = []
         for channel in core.busy.values():
             lagging |= channel.laggards(core.now.mono, core.timing.demote_after)
-            due = channel.lag_due(core.timing.demote_after)
-            if due is not None and (self._lag_due is None or due < self._lag_due):
-                self._lag_due = due
+            if (due := channel.lag_due(core.timing.demote_after)) is not None:
+                self._lags_due.append(due)
         if core.short:
             lagging.update(room.holding_up(core))
         for group in view.groups:  # to go on without them would end a group that nobody has lost
@@ -409,8 +409,9 @@ class Multicasting:
         if core.active:
             if self._spread_at is not None:
                 first = min(first, self._spread_at)
-            if self._lag_due is not None and core.now.mono < self._lag_due < first:
-                first = self._lag_due
+            for due in self._lags_due:
+                if core.now.mono < due < first:
+                    first = due
             if self._resend_at is not None and self._resend_at < first:
                 first = self._next_resend(first)
         return first
