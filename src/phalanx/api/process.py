@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
-from phalanx.api.events import Changed
 from phalanx.api.groups import Group
 from phalanx.api.hosted import GROUP, OBJECT, TROUPE, Objects, Uses, described
 from phalanx.api.reports import Reports
+from phalanx.api.seats import Seats
 from phalanx.api.slow import Slow
 from phalanx.api.snapshots import Snapshots
 from phalanx.api.storage import Storage
@@ -39,7 +39,7 @@ from phalanx.model.events import (
     Writable,
 )
 from phalanx.model.machine import Note
-from phalanx.model.view import GroupId, GroupSpec, Member, Order, View
+from phalanx.model.view import GroupSpec, Member, Order, View
 from phalanx.node.node import Node
 from phalanx.node.status import Status
 from phalanx.replication.inflight import VersionRefused
@@ -69,10 +69,7 @@ class Process:
         self.view: View | None = None
         """The view that this process is in; None while it is in none."""
         self._config = config
-        self._groups: dict[str, Group] = {}
-        self._seated: dict[GroupId, Group] = {}
-        """Those in which this process has a place in the view."""
-        self._sending: set[Group] = set()
+        self._groups = Seats()
         self._refused: dict[str, asyncio.Future[None]] = {}
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
@@ -199,11 +196,8 @@ class Process:
         limits, node = self._config.limits, self._node
         snapshots = None if record is None else Snapshots(self.name, name, record)
         backlog, no_room = node.group.backlog, node.no_room
-        group = Group(spec, self._driver, backlog, limits, snapshot, restore, no_room, self._sending, snapshots)
-        self._groups[name] = group
-        place = self.view.group_named(name) if self.view is not None else None
-        if place is not None and self.name in place.everyone and place.spec == spec:
-            self._seat(group, place.id)  # it came back from the log before it was asked for
+        group = Group(spec, self._driver, backlog, limits, snapshot, restore, no_room, self._groups.sending, snapshots)
+        self._groups.add(group, self.name, self.view)
         await self._host(Host(spec))
         return group
 
@@ -263,8 +257,7 @@ class Process:
                 if refused.done():
                     refused.result()
         except BaseException:
-            if (group := self._groups.pop(name, None)) is not None:
-                self._seat(group, None)
+            self._groups.drop(name)
             self._uses.release(name)
             self._driver.submit(Unhost(name))
             raise
@@ -298,8 +291,8 @@ class Process:
         something did."""
         if self._client is not None:
             await self._client.close()
-        self._seated.clear()
-        for group in self._groups.values():
+        self._groups.left()
+        for group in self._groups:
             group._close()
         self._troupes.close()
         self._reports.close()
@@ -312,7 +305,7 @@ class Process:
     def _broke(self, closed: asyncio.Future[None]) -> None:
         """The node has stopped.  Whoever reads a group must not wait for what does not come any more."""
         if not closed.cancelled() and (error := closed.exception()) is not None:
-            for group in self._groups.values():
+            for group in self._groups:
                 group._fail(error)
 
     # --- what the node delivers
@@ -320,13 +313,12 @@ class Process:
     def _deliver(self, deliveries: list[Any]) -> None:
         for delivery in deliveries:
             self._take(delivery)
-        for group in list(self._sending):
-            group._drained()
+        self._groups.drained()
 
     def _take(self, delivery: Any) -> None:
         match delivery:
             case Delivered() | Restored() | Rescued() | SnapshotWanted():
-                group = self._seated.get(delivery.group)
+                group = self._groups.at(delivery.group)
                 if group is not None:
                     group._take(delivery, self.me)
                 elif isinstance(delivery, SnapshotWanted):
@@ -366,34 +358,22 @@ class Process:
             self._reports.lost(name)
         elif isinstance(delivery, GroupSuspended):
             self._reports.suspended(name)
-        if (group := self._groups.get(name)) is not None:
+        if (group := self._groups.named(name)) is not None:
             group._take_fate(delivery, self.me)
 
     def _out(self, reason: str) -> None:
         self._reports.out(reason, self._leaving)
         self.view = None
-        self._seated.clear()
-        for group in self._groups.values():
+        self._groups.left()
+        for group in self._groups:
             group._out(reason, self.me, self._leaving)
         if self._leaving:
             self._left.set()
         self._wake()
 
-    def _seat(self, group: Group, place: GroupId | None) -> None:
-        if group.id is not None:
-            self._seated.pop(group.id, None)
-        if place is not None:
-            self._seated[place] = group
-        group._seat(place)
-
     def _install(self, view: View) -> None:
         self.view = view
-        for name, group in self._groups.items():
-            place = view.group_named(name)
-            here = place is not None and self.name in place.everyone
-            self._seat(group, place.id if place is not None and here else None)
-            if here:
-                group._take(Changed(view), self.me)
+        self._groups.installed(view, self.me)
         self._reports.installed(view)
         self._hear()
         self._wake()

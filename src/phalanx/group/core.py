@@ -76,8 +76,7 @@ class Core:
         self.live = False
         """This process is the member of the view that has its name; False: it only votes for its former incarnation."""
         self.excluded = False
-        self.started = now.mono
-        self.installed_at = now.mono
+        self.started = self.installed_at = now.mono
         self.clock = HybridClock(config.timing.max_offset)
         self.ledger = Ledger(me.name, config.limits, journal, votes.first)
         self.clock.merge(self.ledger.ceiling)
@@ -92,8 +91,7 @@ class Core:
         self.busy: dict[GroupId, Channel] = {}
         """Those of them in which there may be something to send, deliver, forget or show, now or later."""
         self.touched: dict[GroupId, Channel] = {}
-        """Those for which something has come since the rules that carry traffic last looked: these look at them alone,
-        unless something else than traffic came.  They are `busy` from the end of the turn's events on."""
+        """Those for which something has come since the rules of traffic last looked; `busy` after the turn's events."""
         self.seats: dict[GroupId, Seat] = {}
         self.rows: dict[Name, Row] = {}
         """The latest row of each other member in this view."""

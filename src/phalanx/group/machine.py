@@ -31,6 +31,7 @@ from phalanx.group.config import Config
 from phalanx.group.coordinator import Coordinator
 from phalanx.group.core import Core
 from phalanx.group.intake import Intake
+from phalanx.group.lag import Lag
 from phalanx.group.membership import Membership
 from phalanx.group.messages import (
     Envelope,
@@ -79,6 +80,7 @@ class GroupMachine:
         self._transfer = Transfer(core)
         self._compaction = Compaction(core)
         self._multicast = Multicasting(core, lambda: self._transfer.busy)
+        self._lag = Lag(core)
         self._membership = Membership(core)
         self._reads = Reads(core, self._multicast, self._membership.is_leaving)
         self._acceptor = Acceptor(core, self._membership.wish, self._reads.may_accept_at)
@@ -188,6 +190,8 @@ class GroupMachine:
 
     def _next_deadline(self) -> int | None:
         traffic, rest = self._multicast.deadline(), self._rest_deadline
+        if traffic is not None and self._core.active:
+            traffic = self._lag.deadline(traffic)
         return traffic if rest is None or (traffic is not None and traffic < rest) else rest
 
     def _rest(self) -> None:
@@ -214,7 +218,7 @@ class GroupMachine:
             and self._membership.is_at_rest()
             and self._transfer.is_at_rest()
         ):
-            until = self._multicast.lag_at
+            until = self._lag.at
             self._rest_until = until if self._rest_deadline is None else min(until, self._rest_deadline)
 
     # --- facts in
@@ -301,7 +305,7 @@ class GroupMachine:
 
     def _suspect(self) -> None:
         core = self._core
-        self._multicast.judge_lag()
+        self._lag.judge()
         before = core.suspects
         core.suspects = core.detector.suspects(core.now.mono)
         if core.suspects != before:
@@ -319,6 +323,7 @@ class GroupMachine:
             self._succession.install(value)
             self._membership.installed(old, value)
             self._multicast.begin(value.view)
+            self._lag.begin()
             self._reads.begin(value.view)
             self._transfer.begin()
         else:

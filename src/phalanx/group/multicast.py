@@ -29,8 +29,6 @@ class Multicasting:
         """When a full row is due."""
         self._spread_at: int | None = None
         """When those are shown our row whom it did not help at once."""
-        self.lag_at = 0
-        """When lag is judged again: often enough beside `demote_after`, and not in every turn."""
         self._answer: list[Name] = []
         """Who asked for an echo."""
         self._fresh: set[Name] = set()
@@ -46,8 +44,6 @@ class Multicasting:
         """Groups of which somebody has not been shown our row as it is."""
         self._resend_at: int | None = None
         """Not after the time at which the first busy group sends again; None: none does."""
-        self._lags_due: list[int] = []
-        """Of each group in which somebody is behind, when the longest lag becomes too long."""
 
     def begin(self, view: View) -> None:
         core = self.core
@@ -62,7 +58,6 @@ class Multicasting:
         self._owed = {}
         self._apart = [group for group, is_quorate in self._quorate.items() if not is_quorate]
         self._resend_at = None
-        self._lags_due = []
         core.row_number = 0
         core.row_due = True
         core.rows = {}
@@ -371,36 +366,6 @@ class Multicasting:
         """When we sent our row of that number in this view."""
         return self._sent_at.get(number)
 
-    def judge_lag(self) -> None:
-        """Full hosts that alone hold up the others go on as learners, as long as enough full members remain."""
-        core = self.core
-        view = core.view
-        if view is None or not core.active:
-            return
-        if core.now.mono < self.lag_at:
-            return
-        self.lag_at = core.now.mono + core.timing.demote_after // 8
-        lagging: set[Name] = set()
-        self._lags_due = []
-        for channel in core.busy.values():
-            lagging |= channel.laggards(core.now.mono, core.timing.demote_after)
-            if (due := channel.lag_due(core.timing.demote_after)) is not None:
-                self._lags_due.append(due)
-        if core.short:
-            lagging.update(room.holding_up(core))
-        for group in view.groups:  # to go on without them would end a group that nobody has lost
-            if set(group.hosts) <= lagging:
-                lagging -= set(group.hosts)
-        if lagging and 2 * (len(view.members) - len(lagging)) <= len(view.everyone):
-            lagging = set()
-        # One that was restarted and votes, or is frozen, receives nothing: where it is needed, it is not to be accused.
-        without = lagging | (core.suspects - core.detector.lagging)
-        if lagging and not is_quorum(view, [m.name for m in view.members if m.name not in without]):
-            lagging = set()
-        if lagging - core.detector.lagging:
-            core.note("lag", *sorted(lagging))
-        core.detector.lag(frozenset(lagging))
-
     def deadline(self) -> int | None:
         core = self.core
         if core.view is None or core.excluded:
@@ -409,9 +374,6 @@ class Multicasting:
         if core.active:
             if self._spread_at is not None:
                 first = min(first, self._spread_at)
-            for due in self._lags_due:
-                if core.now.mono < due < first:
-                    first = due
             if self._resend_at is not None and self._resend_at < first:
                 first = self._next_resend(first)
         return first
