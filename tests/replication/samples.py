@@ -7,7 +7,7 @@ from phalanx.model.events import Delivered
 from phalanx.model.replicated import OUTSIDE, Context, command, query
 from phalanx.model.view import Group, GroupSpec, Member, View
 from phalanx.replication import entries
-from phalanx.replication.actions import Action, Answered, Refusal, SessionOpened
+from phalanx.replication.actions import Action, Answered, Refusal, Say, SessionOpened
 from phalanx.replication.objects import Invocation, describe
 from phalanx.replication.replica import Replica
 from phalanx.replication.session import LIMITS, Limits
@@ -98,12 +98,16 @@ def run(session: int, number: int, low: int, invocation: Invocation[object], tic
     )
 
 
-def delivered(ms: int, *payloads: bytes, sender: Member = A) -> Delivered:
-    return Delivered(7, 1, sender, stamp_of(ms * MILLISECOND), list(payloads))
+def delivered(ms: int, *payloads: bytes, sender: Member = A, number: int = 1) -> Delivered:
+    return Delivered(7, number, sender, stamp_of(ms * MILLISECOND), list(payloads))
 
 
 def results(actions: list[Action]) -> list[object]:
     return [action.result for action in actions if isinstance(action, Answered)]
+
+
+def said(actions: list[Action]) -> list[bytes]:
+    return [action.payload for action in actions if isinstance(action, Say)]
 
 
 def opened(replica: Replica[Account], ms: int = 1_000) -> int:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phalanx.errors import Diverged
+from phalanx.model.events import Delivered
 from phalanx.model.view import Member
 from phalanx.replication import entries
 from phalanx.replication.actions import Action, Judged, Say
@@ -29,6 +30,7 @@ from tests.replication.samples import (
     reasons,
     results,
     run,
+    said,
     view,
 )
 
@@ -183,19 +185,21 @@ def test_replicas_agree_with_a_plain_object_and_a_restored_replica_with_both(
 
 # --- audits -------------------------------------------------------------------------------------------------------
 
+SESSION = 1_000 << 16
 
-def roll(replicas: list[Replica[Dice]], count: int) -> list[Judged]:
+
+def roll(replicas: list[Replica[Dice]], count: int, history: list[Delivered] | None = None) -> list[Judged]:
     """Deliver rolls to all replicas and reports to all; what the last one judged."""
-    session = 1_000 << 16
+    queue: list[tuple[Member, bytes]] = []
     if replicas[0].position == 0:
-        for replica in replicas:
-            replica.deliver(delivered(1_000, entries.encode(entries.Open(0))))
-    queue: list[tuple[Member, bytes]] = [
-        (A, run(session, replicas[0].position + n, 1, DICE.invoke(Dice.roll))) for n in range(count)
-    ]
+        queue.append((A, entries.encode(entries.Open(0))))
+    first = replicas[0].position + len(queue)
+    queue += [(A, run(SESSION, first + n, 1, DICE.invoke(Dice.roll))) for n in range(count)]
     judged: list[Judged] = []
     while queue:
         sender, payload = queue.pop(0)
+        if history is not None:
+            history.append(delivered(1_000, payload, sender=sender))
         for replica, member in zip(replicas, (A, B, C), strict=False):
             actions: list[Action] = replica.deliver(delivered(1_000, payload, sender=sender))
             queue += [(member, action.payload) for action in actions if isinstance(action, Say)]
@@ -206,7 +210,7 @@ def roll(replicas: list[Replica[Dice]], count: int) -> list[Judged]:
 
 def dice(kind: ObjectType[Dice], hosts: str) -> list[Replica[Dice]]:
     members = {"a": A, "b": B, "c": C}
-    return [Replica(kind, group(*hosts), members[name], audit_interval=5) for name in hosts]
+    return [Replica(kind, group(*hosts), members[name], audit_interval=5, view=1) for name in hosts]
 
 
 def load(replica: Replica[Dice]) -> None:
@@ -245,8 +249,64 @@ def test_without_a_majority_writes_stop_until_the_rest_agree() -> None:
     judged = roll(replicas, 20)
     assert [each.finding.diverged for each in judged] == [()]
     assert all(replica.stopped for replica in replicas)
-    (action,) = replicas[1].install(view("b"))
+    (hosts,) = said(replicas[1].install(view("b", number=2)))
+    (action,) = replicas[1].deliver(delivered(1_000, hosts, sender=B, number=2))
     assert isinstance(action, Judged) and action.finding.agreed and not replicas[1].stopped
+
+
+@pytest.mark.parametrize("present", ["b", "bc", "abc"])
+def test_whoever_reads_of_a_divergence_in_another_view_stops_where_the_others_did(present: str) -> None:
+    """A host that comes back with its log, or a learner, ran a command that had been refused: it judged the reports by
+    the hosts of the view that it was in itself."""
+    live, history = dice(DICE, "ab"), list[Delivered]()
+    load(live[0])
+    roll(live, 20, history)
+    assert all(replica.stopped for replica in live)
+    refused = run(SESSION, 100, 1, DICE.invoke(Dice.roll))
+    (hosts,) = said(live[1].install(view("b", number=2)))
+    later = [
+        delivered(1_001, refused, sender=B),
+        delivered(1_002, refused, hosts, sender=B, number=2),
+        delivered(1_002, run(SESSION, 101, 1, DICE.invoke(Dice.roll)), sender=B, number=2),
+    ]
+    told = [reasons(live[1].deliver(each)) for each in later]
+    assert told == [["diverged"], ["diverged"], []]
+    reader = Replica(DICE, group(*present), B, audit_interval=5, view=3)
+    for each in history:
+        reader.deliver(each)
+    assert reader.stopped
+    assert [reasons(reader.deliver(each)) for each in later] == told
+    assert (reader.stopped, reader.position) == (False, live[1].position)
+
+
+def test_who_comes_back_while_writes_are_stopped_says_who_the_hosts_are() -> None:
+    """All hosts failed, and one returns with its log: nobody else is there to say so."""
+    live, history = dice(DICE, "ab"), list[Delivered]()
+    load(live[0])
+    roll(live, 20, history)
+    reader = Replica(DICE, group("b"), B, audit_interval=5, view=3)
+    for each in history:
+        reader.deliver(each)
+    (hosts,) = said(reader.caught_up())
+    assert reader.stopped
+    reader.deliver(delivered(1_000, hosts, sender=B, number=3))
+    assert not reader.stopped
+
+
+def test_reports_that_were_on_their_way_when_their_view_ended_are_not_judged_by_its_hosts() -> None:
+    replicas = dice(DICE, "abc")
+    load(replicas[0])
+    reports = []
+    for replica, member in zip(replicas, (A, B, C), strict=True):
+        replica.deliver(delivered(1_000, entries.encode(entries.Open(0))))
+        payloads = [run(SESSION, n, 1, DICE.invoke(Dice.roll)) for n in range(1, 5)]
+        reports += [(member, payload) for payload in said(replica.deliver(delivered(1_000, *payloads)))]
+    assert len(reports) == 3
+    hosts = [said(replica.install(view("a", "b", number=2))) for replica in replicas[:2]]
+    for sender, payload in [(A, hosts[0][0]), *reports[:2]]:
+        for replica in replicas[:2]:
+            replica.deliver(delivered(1_000, payload, sender=sender, number=2))
+    assert all(replica.stopped for replica in replicas[:2])
 
 
 def test_a_state_that_does_not_survive_its_snapshot_is_not_served() -> None:

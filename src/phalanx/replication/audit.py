@@ -5,18 +5,23 @@ the same reports in the same order: a digest that more than half of the hosts sh
 one have diverged.  If all have reported and no digest has a majority, nobody can say who is right: writes stop until
 hosts leave and the rest agree.
 
-Everything here follows from ordered entries and views alone, and nothing from the replica's own state, so a diverged
-replica keeps the same schedule as the others and still understands the verdict on itself.  Passive; replicated state.
+Who the hosts are is ordered as well: each report says it, and so do the hosts of every view that begins while an audit is
+open.  What was on its way from a view to the next says it of the former one, and is not believed.
+
+Everything here follows from ordered entries alone, and nothing from the replica's own state or its present view.  So a
+diverged replica keeps the same schedule as the others and still understands the verdict on itself; and whoever reads the
+entries in another view, from a log or after a transfer, stops and goes on where the others did.  (Judged by the hosts of
+the reader's view, a group of two that had stopped had not for the one who read of it alone: it ran commands that the
+other had refused.)  Passive; replicated state.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from phalanx.model.view import Name
-from phalanx.replication.entries import Report
+from phalanx.replication.entries import Hosts, Report
 
 AUDIT_INTERVAL = 1_024
 """Ordered entries between two audits of a small state."""
@@ -52,9 +57,16 @@ class Audit(msgspec.Struct, array_like=True):
     agreed: bytes = b""
     named: tuple[Name, ...] = ()
     complete: bool = True
-    """All present hosts have reported: entries that were on their way before the reports do not end an audit."""
+    """All hosts have reported: entries that were on their way before the reports do not end an audit."""
     stopped: bool = False
     """There is no majority: writes are refused."""
+    hosts: tuple[Name, ...] = ()
+    """Who judge; empty: nobody has said yet who they are."""
+
+    @property
+    def is_open(self) -> bool:
+        """Who the hosts are may matter still."""
+        return self.stopped or not self.complete
 
     def begins(self, position: int) -> bool:
         """An entry was applied at that position: is an audit due right here?"""
@@ -66,22 +78,28 @@ class Audit(msgspec.Struct, array_like=True):
             self.since = self.position
         self.position = position
         self.due = position + self.interval
-        self.reports, self.agreed, self.named = {}, b"", ()
+        self.reports, self.agreed, self.named, self.hosts = {}, b"", (), ()
         return True
 
-    def report(self, host: Name, report: Report) -> None:
-        """A host's report was ordered.  One on an audit that is over counts for nothing, nor does a second one."""
-        if report.position == self.position:
-            self.reports.setdefault(host, report)
+    def hear(self, host: Name, said: Report | Hosts, view: int, least_interval: int) -> Finding | None:
+        """That was ordered in that view; what follows, if it has not been said before.  A report on an audit that is over
+        counts for nothing, nor does a second one."""
+        if isinstance(said, Report) and said.position == self.position:
+            self.reports.setdefault(host, said)
+        hosts = said.hosts if isinstance(said, Report) else said
+        if hosts.view == view and self.is_open:
+            self.hosts = hosts.names
+        return self._judge(self.hosts, least_interval)
 
-    def judge(self, hosts: Sequence[Name], least_interval: int) -> Finding | None:
-        """What the reports so far say about the present hosts, if it has not been said before."""
+    def _judge(self, hosts: tuple[Name, ...], least_interval: int) -> Finding | None:
+        if not hosts:
+            return None
         digests = {host: self.reports[host].digest for host in hosts if host in self.reports}
         self.complete = self.complete or len(digests) == len(hosts)
         agreed, count = (Counter(digests.values()).most_common(1) or [(b"", 0)])[0]
         if count * 2 > len(hosts):
             return self._settle(agreed, digests, least_interval)
-        if len(digests) == len(hosts) and hosts and not self.stopped:
+        if len(digests) == len(hosts) and not self.stopped:
             self.stopped = True
             return Finding(self.position, self.since, b"", ())
         return None

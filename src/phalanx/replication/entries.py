@@ -44,12 +44,21 @@ class Close(msgspec.Struct, frozen=True, array_like=True, tag="c", gc=False):
     session: int
 
 
+class Hosts(msgspec.Struct, frozen=True, array_like=True, tag="h", gc=False):
+    """The hosts in the sender's view: an audit is judged by them from here on, if that is the view in which this is
+    ordered (see `audit`)."""
+
+    view: int
+    names: tuple[str, ...]
+
+
 class Report(msgspec.Struct, frozen=True, array_like=True, tag="d", gc=False):
     """The sender's state at an audit's position: its digest, and the bytes that had to be encoded for it."""
 
     position: int
     digest: bytes
     cost: int
+    hosts: Hosts
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True, tag="k", gc=False):
@@ -82,7 +91,10 @@ class Converted(msgspec.Struct, frozen=True, array_like=True, tag="v", gc=False)
     fault: str = ""
 
 
-Entry = Open | Run | Touch | Close | Report | Tick | Able | Upgrade | Converted
+OfHosts = Report | Hosts | Tick | Able | Upgrade | Converted
+"""What hosts say among themselves."""
+
+Entry = Open | Run | Touch | Close | OfHosts
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Entry).decode

@@ -150,7 +150,8 @@ class Gateway:
         """The end of a turn: answers, facts and notes go to `out`, the rest is for the group machine."""
         if self._hosting.reading:
             for hosted in self._hosting.read_to_end():
-                self._act(hosted, hosted.replica.begun(hosted.replica.installed))
+                self._rounds.touch(hosted.replica.group.id)
+                self._act(hosted, hosted.replica.caught_up())
         self._out.requests += self._rounds.settle()
         self._out.sends += self._feeds.flush(self._now, silent=not self._place.acts)
         return self._out.empty(out)

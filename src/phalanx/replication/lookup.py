@@ -30,6 +30,17 @@ def decode(operation: Operation, encoded: bytes) -> tuple[Any, ...] | Refusal:
         return Refusal(Reason.ARGUMENTS, operation.fault(error))
 
 
+def find_feed(
+    of: ObjectType[Any], operation_id: str, types: int, encoded: bytes
+) -> tuple[Operation, tuple[Any, ...]] | Refusal:
+    """A feed, and its arguments."""
+    found = find(of, operation_id, types, Kind.FEED)
+    if isinstance(found, Refusal):
+        return found
+    arguments = decode(found, encoded)
+    return arguments if isinstance(arguments, Refusal) else (found, arguments)
+
+
 def manage(sessions: Sessions, entry: Open | Touch | Close, token: int) -> SessionOpened | Touched | Refusal:
     """Do with a session what the entry says; a new one gets that id."""
     match entry:

@@ -42,7 +42,7 @@ from phalanx.replication.actions import (
 from phalanx.replication.audit import AUDIT_INTERVAL, Audit
 from phalanx.replication.entries import UNREADABLE, Able, Close, Converted, Open, Report, Run, Tick, Touch, Upgrade
 from phalanx.replication.hooks import Hooks
-from phalanx.replication.lookup import decode, find, manage
+from phalanx.replication.lookup import decode, find, find_feed, manage
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import ObjectType, Operation, OversizedResult, TickHook, UnencodableResult
 from phalanx.replication.outcome import Outcome, Returned, raised
@@ -129,7 +129,14 @@ class Replica(Generic[T]):
         assert group is not None, "the gateway drops replicas of groups that are gone"
         actions = self.begun(view.id)
         self.group, self.installed = group, view.id
-        return [*actions, *self._judge()]
+        return [*actions, *self.caught_up()]
+
+    def caught_up(self) -> list[Action]:
+        """All that was ordered before the present view has been delivered."""
+        actions = self.begun(self.installed)
+        if self._audit.is_open and self._me.name in self.group.hosts:
+            actions.append(Say(entries.encode(entries.Hosts(self.installed, self.group.hosts))))
+        return actions
 
     def begun(self, view: int) -> list[Action]:
         """All that was ordered before that view has been delivered: upgrades of before are void, what they held comes."""
@@ -191,12 +198,15 @@ class Replica(Generic[T]):
                 return [*actions, *self.deliver(rest)] if rest.payloads else actions
         return actions
 
-    def _heed(self, entry: Report | Tick | Able | Upgrade | Converted, delivered: Delivered) -> list[Action]:
+    def _heed(self, entry: entries.OfHosts, delivered: Delivered) -> list[Action]:
         """What hosts say among themselves."""
         match entry:
-            case Report():
-                self._audit.report(delivered.sender.name, entry)
-                return self._judge()
+            case Report() | entries.Hosts():
+                found = self._audit.hear(delivered.sender.name, entry, delivered.view, self._audit_interval)
+                if found is None:
+                    return []
+                self._diverged |= self._me.name in found.diverged
+                return [Judged(found)]
             case Tick():
                 return [Ticked()] if delivered.sender == self._me else []
             case Able(versions):
@@ -346,11 +356,7 @@ class Replica(Generic[T]):
 
     def feed(self, operation_id: str, types: int, encoded: bytes) -> tuple[Operation, tuple[Any, ...]] | Refusal:
         """What a watch is to be fed with: the operation and its arguments."""
-        found = find(self.kind, operation_id, types, Kind.FEED)
-        if isinstance(found, Refusal):
-            return found
-        arguments = decode(found, encoded)
-        return arguments if isinstance(arguments, Refusal) else (found, arguments)
+        return find_feed(self.kind, operation_id, types, encoded)
 
     # --- audits and snapshots -----------------------------------------------------------------------------------------
 
@@ -361,14 +367,8 @@ class Replica(Generic[T]):
         state = self.hooks.digest(self.kind, self._object)
         parts = state.value + self._replies.to_bytes(4, "big") + self.kind.version.to_bytes(4, "big")
         digest = hashlib.blake2b(parts, digest_size=DIGEST_BYTES).digest()
-        return [Say(entries.encode(Report(self.position, digest, state.cost)))]
-
-    def _judge(self) -> list[Action]:
-        finding = self._audit.judge(self.group.hosts, self._audit_interval)
-        if finding is None:
-            return []
-        self._diverged |= self._me.name in finding.diverged
-        return [Judged(finding)]
+        hosts = entries.Hosts(self.installed, self.group.hosts)
+        return [Say(entries.encode(Report(self.position, digest, state.cost, hosts)))]
 
     def slices(self, size: int) -> Iterator[bytes]:
         """All that the next entries depend on, as it is when the first slice is taken, in slices of about `size` bytes
