@@ -9,7 +9,7 @@ import pytest
 from mypy import api as mypy
 
 from phalanx.errors import ConfigurationError
-from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, command, query
+from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, command, feed, query
 from phalanx.replication.objects import describe
 from phalanx.replication.outcome import raised
 from tests.replication.samples import ACCOUNT, Account, InsufficientFunds, Undeclared
@@ -117,9 +117,18 @@ def broken_by_constructor() -> type:
     return Broken
 
 
+def broken_by_keys() -> type:
+    class Broken:
+        @feed()
+        def watch(self, position: int, start: str, end: str | None) -> list[str]: ...  # type: ignore[empty-body]  # never called
+
+    return Broken
+
+
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
+        (broken_by_keys, "Broken.watch: a feed's parameters begin with position, start: bytes"),
         (broken_by_parameter, "Broken.set: parameter 'value' needs a type annotation"),
         (broken_by_result, "Broken.get: the result needs a type annotation"),
         (broken_by_codec, "Broken.set, parameter 'value': Account has no codec"),

@@ -16,6 +16,7 @@ from phalanx.replication.hosted import Hosted
 from phalanx.replication.inflight import HookFailed
 from phalanx.replication.objects import describe
 from phalanx.replication.replica import Replica
+from phalanx.replication.state import HookError
 from phalanx.sim.conditions import Conditions
 from phalanx.sim.faults import Crash
 from phalanx.sim.plan import Plan
@@ -75,6 +76,24 @@ def test_an_object_is_ticked_before_the_first_entry_whose_time_has_come() -> Non
     assert LIGHT.result(outcome) == 0  # type: ignore[arg-type]  # it is an outcome
     (outcome,) = results(replica.deliver(delivered(2_199, entry(session, 3, 1, LIGHT))))
     assert LIGHT.result(outcome) == 1  # type: ignore[arg-type]  # it is an outcome
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_what_a_hook_raised_is_told_even_if_it_has_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Fuse) -> int:
+        raise Speechless
+
+    replica, _ = fuse()
+    told: list[HookFailed] = []
+    replica.hooks.told = told.append
+    monkeypatch.setattr(Fuse, "due_ms", fail)
+    assert replica.due_ms is None
+    replica.hooks.saving_failed(FUSE, HookError("snapshot()", Speechless()))
+    assert {each.error for each in told} == {"Speechless: (its text cannot be told: RuntimeError)"}
 
 
 def test_an_empty_message_is_enough_and_says_whose_it_was() -> None:

@@ -18,6 +18,7 @@ from phalanx.replication.client import ClientMachine
 from phalanx.replication.feeds import CREDIT_MAX, PROGRESS_NS, WATCHES_PER_CLIENT
 from phalanx.replication.following import FROM_NOW, SILENCE_NS, WINDOW, Ended, Fed, Follow, Took, Unfollow
 from phalanx.replication.gateway import Gateway
+from phalanx.replication.inflight import HookFailed
 from phalanx.replication.messages import Batch, Declined, Reason, Reply, Unwatch, Watch, WatchMore
 from phalanx.replication.objects import ObjectType, describe
 from phalanx.replication.outcome import Raised
@@ -49,6 +50,7 @@ class Shop:
         groups = (Group(group, spec, ("a", "b", "c")),)
         self.gateway.deliver(Installed(View(CLUSTER, 1, (A, B, C), groups=groups, lineage=(FORMER,))))
         self.gateway.deliver(Founded(group, spec))
+        self.failed: list[HookFailed] = []
         self.session = stamp_of(self.now)
         self.numbers = 0
         self.order(entries.Open(0))
@@ -94,6 +96,7 @@ class Shop:
             if isinstance(request, Barrier):
                 self.gateway.deliver(BarrierReached(request.group, request.token))
         self.gateway.flush(out)
+        self.failed += [delivery for delivery in out.deliveries if isinstance(delivery, HookFailed)]
         return [send.message for send in (*out.eager, *out.sends) if send.to == (CLIENT,)]
 
     def told(self, passes_ns: int = 0) -> list[tuple[bytes, int]]:

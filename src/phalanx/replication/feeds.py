@@ -17,8 +17,6 @@ bounded number of them.
 from collections import OrderedDict
 from typing import Any
 
-import msgspec
-
 from phalanx.model.clock import SECOND
 from phalanx.model.machine import Send
 from phalanx.model.view import Address, GroupId
@@ -40,8 +38,6 @@ WATCHES_MAX = 100_000
 
 CREDIT_MAX = 64
 """Batches that a client may ask for at once."""
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class _Watch:
@@ -94,10 +90,10 @@ class _Watch:
 class _Followed:
     """One object and who follows it."""
 
-    def __init__(self, replica: Replica[Any]) -> None:
+    def __init__(self, replica: Replica[Any], position: int) -> None:
         self.replica = replica
         self.interests = Interests()
-        self.position: int = replica.object.position()
+        self.position = position
         self.ready: dict[int, None] = {}
         """Watches that are behind and have credit."""
         self.watches: dict[int, _Watch] = {}
@@ -131,10 +127,14 @@ class Feeds:
         if isinstance(found, Refusal):
             return found
         operation, arguments = found
+        latest = replica.hooks.position(replica.kind, replica.object)
+        if isinstance(latest, BaseException):
+            self._sends.append(Send((source,), Reply(asked.request, raised(latest), replica.stamp)))
+            return None
         followed = self._followed.get(group)
         if followed is None:
-            followed = self._followed[group] = _Followed(replica)
-        position = asked.position if asked.position >= 0 else replica.object.position()
+            followed = self._followed[group] = _Followed(replica, latest)
+        position = asked.position if asked.position >= 0 else latest
         self._number += 1
         of = (self._number, source, asked.request, group)
         watch = _Watch(*of, operation, arguments, position, asked.credit, cluster)
@@ -213,13 +213,17 @@ class Feeds:
 
     def _look(self, followed: _Followed) -> None:
         """Find out whom the object's latest changes concern."""
-        instance = followed.replica.object
-        position = instance.position()
+        replica = followed.replica
+        position = replica.hooks.position(replica.kind, replica.object)
+        if isinstance(position, BaseException):
+            for watch in list(followed.watches.values()):
+                self._end(watch, position)
+            return
         if position == followed.position:
             return
         try:
-            concerned = followed.interests.of(instance.touched(followed.position))
-        except Exception:  # it does not know any more: each watch is asked, and told what that raises
+            concerned = followed.interests.of(replica.object.touched(followed.position))
+        except (Exception, SystemExit):  # it does not know any more: each watch is asked, and told what that raises
             concerned = sorted(followed.watches)
         for number in concerned:
             watch = followed.watches[number]
@@ -235,20 +239,24 @@ class Feeds:
         del followed.ready[watch.number]
         while watch.credit > 0:
             try:
-                fed = watch.operation.feed(followed.replica.object, watch.arguments, watch.position)
-                data = _encode(fed) if fed.events else b""
+                position, more, data = watch.operation.feed(followed.replica.object, watch.arguments, watch.position)
             except MemoryError:
                 raise
-            except Exception as error:
-                self.end(watch.source, watch.request)
-                self._send(watch, Reply(watch.request, raised(error), followed.replica.stamp))
+            except (Exception, SystemExit) as error:
+                self._end(watch, error)
                 return
-            watch.position = fed.position
+            watch.position = position
             if data:
-                self._tell(watch, fed.position, data, now)
-            if not fed.more:
+                self._tell(watch, position, data, now)
+            if not more:
                 watch.behind = False
                 return
+
+    def _end(self, watch: _Watch, error: BaseException) -> None:
+        """That watch ends with what was raised."""
+        stamp = self._followed[watch.group].replica.stamp
+        self.end(watch.source, watch.request)
+        self._send(watch, Reply(watch.request, raised(error), stamp))
 
     def _tell(self, watch: _Watch, position: int, data: bytes, now: int) -> None:
         self._send(watch, Batch(watch.request, watch.group, watch.told, position, data, watch.cluster))

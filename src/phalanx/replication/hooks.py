@@ -6,6 +6,7 @@ from typing import Any
 
 from phalanx.replication.inflight import HookFailed
 from phalanx.replication.objects import ObjectType
+from phalanx.replication.outcome import text_of
 from phalanx.replication.state import Digest, HookError
 
 
@@ -39,6 +40,21 @@ class Hooks:
             self._failing.pop("due_ms()", None)
         return due
 
+    def position(self, kind: ObjectType[Any], instance: Any) -> int | BaseException:
+        """Of the last change that can be watched; or what the hook raised."""
+        try:
+            position: int = instance.position()
+            if not isinstance(position, int):
+                raise TypeError(f"it must return an int, not {type(position).__name__}")
+        except MemoryError:
+            raise
+        except (Exception, SystemExit) as error:
+            self.failed(kind, "position()", error, "nobody can watch it")
+            return error
+        if self._failing:
+            self._failing.pop("position()", None)
+        return position
+
     def digest(self, kind: ObjectType[Any], instance: Any) -> Digest:
         """Of the state; if there is none, of why, so who has none where others do has diverged."""
         try:
@@ -56,7 +72,7 @@ class Hooks:
 
     def failed(self, kind: ObjectType[Any], hook: str, error: BaseException, effect: str) -> None:
         """That hook raised, so something is not done."""
-        text = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {text_of(error)}"
         if self._failing.get(hook) != text:
             self._failing[hook] = text
             self.told(HookFailed(self._group, f"{kind.name}, {hook}", text, effect))

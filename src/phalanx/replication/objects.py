@@ -60,6 +60,15 @@ Watcher: TypeAlias = "Callable[[Operation | TickHook, Any, tuple[Any, ...], Cont
 """Is given what `run` is."""
 
 
+class Fed(NamedTuple):
+    """What a feed returned: the position that it has come to, whether it stopped early, and all of it, encoded; empty:
+    nothing happened."""
+
+    position: int
+    more: bool
+    data: bytes
+
+
 class Operation:
     """A command or query with its codecs."""
 
@@ -122,9 +131,19 @@ class Operation:
         values: tuple[Any, ...] = self._arguments_decoder.decode(arguments)
         return values
 
-    def feed(self, instance: Any, arguments: tuple[Any, ...], position: int) -> Any:
-        """Call a feed from that position on; what it returned, as it is.  Raises whatever it raises."""
-        return self.function(instance, position, **dict(zip(self._names, arguments, strict=True)))
+    def feed(self, instance: Any, arguments: tuple[Any, ...], position: int) -> Fed:
+        """Call a feed from that position on.  Raises whatever it raises, and `TypeError`, `ValueError` or
+        `OversizedResult` if it returned what no feed may."""
+        fed = self.function(instance, position, **dict(zip(self._names, arguments, strict=True)))
+        reached, more = fed.position, bool(fed.more)
+        if not isinstance(reached, int):
+            raise TypeError(f"{self.where} returned a position that is no int: {reached!r}")
+        if more and reached <= position:
+            raise ValueError(f"{self.where} returned that there is more, and does not get beyond position {position}")
+        data = _ENCODER.encode(fed) if fed.events else b""
+        if len(data) > RESULT_BYTES_MAX:
+            raise OversizedResult(f"{self.where} returned {len(data)} bytes, the limit is {RESULT_BYTES_MAX}")
+        return Fed(reached, more, data)
 
     def read(self, data: bytes) -> Any:
         """Decode what a feed returned.  Raises `msgspec.DecodeError`."""
@@ -170,8 +189,12 @@ class Operation:
         parameters = []
         follows = False  # one that must be passed by its name, or the context
         everything = list(inspect.signature(function).parameters.values())
-        if self._feeds and [p.name for p in everything[1:4]] != ["position", "start", "end"]:
-            raise ConfigurationError(f"{self.where}: a feed's parameters begin with position, start and end")
+        if self._feeds:
+            kinds = get_type_hints(function)
+            keys = [kinds.get("start"), kinds.get("end")]
+            if [p.name for p in everything[1:4]] != ["position", "start", "end"] or keys != [bytes, bytes | None]:
+                text = "a feed's parameters begin with position, start: bytes and end: bytes | None"
+                raise ConfigurationError(f"{self.where}: {text}")
         for parameter in everything[2 if self._feeds else 1 :]:
             name = parameter.name
             if hints.get(name) is Context:

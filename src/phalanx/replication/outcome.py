@@ -63,11 +63,15 @@ def raised(error: BaseException) -> Raised:
         args = msgspec.msgpack.encode(error.args)
     except Exception:  # whatever the user's objects do when encoded: the exception travels by its text then
         args = b""
+    return Raised(type(error).__name__, args if len(args) <= ARGS_BYTES_MAX else b"", text_of(error))
+
+
+def text_of(error: BaseException) -> str:
+    """What the exception says; making that text is code of its class, and may raise as well."""
     try:
-        text = str(error)[:TEXT_CHARACTERS_MAX]
+        return str(error)[:TEXT_CHARACTERS_MAX]
     except Exception as another:
-        text = f"(its text cannot be told: {type(another).__name__})"
-    return Raised(type(error).__name__, args if len(args) <= ARGS_BYTES_MAX else b"", text)
+        return f"(its text cannot be told: {type(another).__name__})"
 
 
 def exception_of(outcome: Raised, declared: tuple[type[Exception], ...]) -> Exception:

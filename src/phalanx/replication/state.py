@@ -18,6 +18,7 @@ import msgspec
 
 from phalanx.errors import ConfigurationError
 from phalanx.replication import canonical, contract
+from phalanx.replication.outcome import text_of
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ class HookError(Exception):
     """What saves or digests a state raised: `__cause__` has what.  hook: the name of the class's method, or in words."""
 
     def __init__(self, hook: str, error: BaseException) -> None:
-        super().__init__(f"{hook} raised {type(error).__name__}: {error}")
+        super().__init__(f"{hook} raised {type(error).__name__}: {text_of(error)}")
         self.hook = hook
         self.error = error
 

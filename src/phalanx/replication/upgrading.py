@@ -22,6 +22,7 @@ from phalanx.model.view import Name
 from phalanx.replication import entries
 from phalanx.replication.entries import UNREADABLE, Converted, Upgrade
 from phalanx.replication.objects import ObjectType
+from phalanx.replication.outcome import text_of
 from phalanx.replication.versions import CannotRun, fault_in
 
 TEXT_MAX = 1_000
@@ -129,8 +130,4 @@ def _converted(newest: ObjectType[Any], instance: Any, upgrade: Upgrade) -> tupl
 
 
 def _text_of(error: BaseException) -> str:
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception as another:
-        text = f"{type(error).__name__} (its text cannot be told: {type(another).__name__})"
-    return text[:TEXT_MAX]
+    return f"{type(error).__name__}: {text_of(error)}"[:TEXT_MAX]
