@@ -4,6 +4,7 @@ out in the time that is lost are not given out again, and whoever knows of that 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -57,9 +58,11 @@ class Tickets:
 OBJECTS = {"KV": Hosted(KV, durable=True), "Tickets": Hosted(Tickets, durable=True), "Memory": Hosted(Tickets)}
 
 
-def in_a_durable_cluster(story: Callable[[Cluster, Client], Awaitable[None]]) -> None:
+def in_a_durable_cluster(
+    story: Callable[[Cluster, Client], Awaitable[None]], objects: dict[str, Hosted] = OBJECTS
+) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(PATIENCE_S), local(3, objects=OBJECTS, timing=QUICK) as cluster:
+        async with asyncio.timeout(PATIENCE_S), local(3, objects=objects, timing=QUICK) as cluster:
             await story(cluster, cluster.client(PATIENCE_S))
 
     run(limited())
@@ -185,6 +188,25 @@ def test_who_remembers_a_revision_is_told_that_it_means_nothing_any_more() -> No
             assert (await anext(changes)).revision == oldest + 1
 
     in_a_durable_cluster(story)
+
+
+def test_a_backup_is_restored_into_a_store_that_was_recovered_empty(tmp_path: Path) -> None:
+    async def story(cluster: Cluster, client: Client) -> None:
+        await client.kv().put(b"key", b"kept")
+        taken = await client.backup(tmp_path / "kv.backup")
+        await without_c(cluster)
+        lost = await client.kv("New").put(b"key", b"lost")
+        await all_gone(cluster)
+        await recover(cluster)
+        client = cluster.client(PATIENCE_S)
+        new = client.kv("New")
+        assert await client.restore(tmp_path / "kv.backup", "New") == taken
+        found = await new.get(b"key")
+        assert found is not None and found.value == b"kept" and found.modified > lost
+        again = await new.put(b"key", b"new")
+        assert again == taken.revision + 2 * REVISIONS_AHEAD + 1
+
+    in_a_durable_cluster(story, {name: Hosted(KV, durable=True) for name in ("KV", "New")})
 
 
 def test_a_client_and_its_watches_are_told_once_and_then_go_on() -> None:

@@ -125,7 +125,8 @@ class Client:
         return await take(self.object(KV, name), status.cluster, Path(path), overwrite)
 
     async def restore(self, path: str | Path, name: str = "KV", *, same_revision: bool = False) -> Backup:
-        """Load a backup into the store of that name, in which nothing was ever written, in this or another cluster.
+        """Load a backup into the store of that name, in which nothing was ever written, in this or another cluster;
+        or nothing since it was recovered without a key, whose revision then all those of the backup are moved beyond.
 
         All of the file is checked first.  Nobody sees anything of it until all is loaded: the store then has the keys,
         revisions, versions and leases of the backup, each lease with its whole length.  Its own revision is far beyond

@@ -232,6 +232,42 @@ def test_only_a_store_in_which_nothing_was_written_is_loaded_into() -> None:
         store.load(Finish(number, 0, 0), context=NOW)
 
 
+def test_a_store_that_was_recovered_empty_is_loaded_into_at_revisions_that_nobody_can_have_been_given() -> None:
+    """Others may have written to it in the time that is lost: they know revisions of it from 1 on."""
+    store, floor = KV(), 2 * limits.REVISIONS_AHEAD
+    for _ in range(2):
+        store.recovered(NOW)
+    with pytest.raises(Refused, match="no store was ever"):
+        store.load(Begin(limits.REVISION_MAX - floor + 1, 1, 0), context=NOW)
+    number = store.load(Begin(5, 1, 0), context=NOW)
+    steps: list[v.LoadStep] = [LoadKeys(number, [(b"a", ITEM)]), LoadKeys(number, [(b"b", ITEM)]), Finish(number, 0, 2)]
+    for step in steps:
+        store = restored(store.snapshot_slices(1))
+        assert (len(store.range().items), store.revision()) == (0, floor), "nobody sees a part of it"
+        store.load(step, context=NOW)
+    moved = Versioned(b"v", floor + 2, floor + 4, 3)
+    assert store.range().items == [(b"a", moved), (b"b", moved)]
+    for asked in (4, 5, floor, floor + 4):
+        with pytest.raises(Compacted):
+            store.get(b"a", at=asked)
+    assert store.get(b"a", at=floor + 5) == moved
+    assert store.put(b"a", b"w", context=NOW) == floor + 6
+    assert restored(store.snapshot_slices(1)).digest() == store.digest()
+
+
+def test_a_store_that_was_recovered_with_anything_in_it_or_written_to_since_is_not_empty() -> None:
+    full, written, leased = KV(), KV(), KV()
+    full.put(b"mine", b"", context=NOW)
+    leased.grant(5_000, context=NOW)
+    for store in (full, written, leased):
+        store.recovered(NOW)
+    written.put(b"mine", b"", context=NOW)
+    written.delete(b"mine", context=NOW)
+    for store in (full, written, leased):
+        with pytest.raises(Refused, match="not empty"):
+            store.load(Begin(5, 1, 0), context=NOW)
+
+
 def test_one_load_at_a_time_and_one_that_is_given_up_leaves_nothing() -> None:
     store, first = begun()
     empty = KV().digest()
@@ -261,7 +297,7 @@ def test_a_watch_of_the_empty_store_is_told_that_it_missed_something_and_one_fro
 
 def test_loading_is_as_large_as_it_says() -> None:
     """A `Loading` that is whole is the store: to show it costs the same whatever is in it."""
-    loading = Loading(NOW.token, Begin(5, 1, 9))
+    loading = Loading(NOW.token, Begin(5, 1, 9), 0)
     loading.take(LoadKeys(loading.id, [(b"a", ITEM)]), NOW)
     index = loading.index
     assert loading.take(Finish(loading.id, 0, 1), NOW) and loading.is_over and loading.index is index

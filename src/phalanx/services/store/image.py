@@ -106,7 +106,7 @@ def restore(data: bytes, index: Index, table: Leases, loading: Loading | None) -
         case _History(changes):
             index.restore_log(changes)
         case _Loading(load, begin):
-            return Loading(load, begin)
+            return Loading(load, begin, index.revision)
         case _Loaded(leases, items):
             assert loading is not None, "it begins before it goes on"
             loading.leases.restore(leases)

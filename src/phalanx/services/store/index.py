@@ -57,6 +57,11 @@ class Index:
         """Keys and superseded values of the retained changes."""
         return self._history.bytes
 
+    @property
+    def is_blank(self) -> bool:
+        """Nothing is in it, and nothing has changed since it was new, loaded or moved."""
+        return self.revision == self.loaded and not len(self._live)
+
     # --- changes --------------------------------------------------------------------------------------------------
 
     def begin(self, time_ms: int) -> None:

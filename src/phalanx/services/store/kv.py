@@ -201,13 +201,13 @@ class KV:
 
     @command(atomic=True, raises=(Refused, TooLarge, Quota))
     def load(self, step: LoadStep, *, context: Context = OUTSIDE) -> int:
-        """One step of loading a backup into a store in which nothing was ever written; the load's id.  See `loading`:
-        the last step shows all of it.  Raises `Refused` if something was written, another load has begun, or no store was
-        ever so; `TooLarge`; and `Quota`."""
-        if self._index.revision or len(self._leases):
+        """One step of loading a backup into a store in which nothing was ever written, or nothing since it was recovered
+        without a key; the load's id.  See `loading`: the last step shows all of it.  Raises `Refused` if something was
+        written, another load has begun, or no store was ever so; `TooLarge`; and `Quota`."""
+        if not self._index.is_blank or len(self._leases):
             raise Refused("this store is not empty: a backup is loaded into one in which nothing was ever written")
         if isinstance(step, Begin):
-            self._loading = Loading(context.token, step)
+            self._loading = Loading(context.token, step, self._index.revision)
             return context.token
         loading = self._loading
         if loading is None or loading.id != step.load:

@@ -13,6 +13,10 @@ of it, so they are greater than all before the backup, and than those that the s
 as those of a group that was lost and founded anew are.  (Its revisions do: the client has the backup begin at one that is
 ahead by `limits.REVISIONS_AHEAD`, unless it is told that nothing was written since.)
 
+A store that an operator recovered while nothing was in it is empty as well, but others may have written to it in the time
+that is lost.  It stands at a revision beyond all that they can have been given (`KV.recovered`), its `floor`, and what is
+loaded into it is moved beyond that, with the revisions of its keys: none is given out for a second thing.
+
 Every step is checked against the rules that commands keep, since a file comes from outside.  Passive.
 """
 
@@ -31,17 +35,19 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Loading:
-    """See the module's text.  `id` is a fencing token: that of the command that began it.  Raises `Refused` if `begin` is
-    nothing that a store could have been."""
+    """See the module's text.  `id` is a fencing token: that of the command that began it.  `floor`: the revision of the
+    empty store.  Raises `Refused` if `begin` is nothing that a store could have been, or that cannot be moved so far."""
 
-    def __init__(self, number: int, begin: Begin) -> None:
-        if not (0 <= begin.revision <= limits.REVISION_MAX and begin.origin >= 0 and begin.retain_ms >= 0):
+    def __init__(self, number: int, begin: Begin, floor: int) -> None:
+        if not (0 <= begin.revision <= limits.REVISION_MAX - floor and begin.origin >= 0 and begin.retain_ms >= 0):
             raise Refused("no store was ever at such a revision, or had such settings")
+        self._floor = floor
+        revision = floor + begin.revision
         self.id = number
         self.begin = begin
         self.is_over = False
         self.index = Index()
-        self.index.begin_restoring(begin.revision, begin.revision, begin.revision)
+        self.index.begin_restoring(revision, revision, revision)
         self.leases = Leases()
 
     def origin(self, token: int) -> int:
@@ -108,9 +114,13 @@ class Loading:
                     raise Refused(f"key {key!r} is under lease {item.lease}, which is unknown or has too many keys")
                 of_lease[item.lease] = count + 1
             last = key
-        self.index.restore_live(items)
+        self.index.restore_live(items if not self._floor else [(key, self._moved(item)) for key, item in items])
         for key, item in items:
             self.leases.attach(key, item.lease)
+
+    def _moved(self, item: Versioned) -> Versioned:
+        created, modified = item.created + self._floor, item.modified + self._floor
+        return Versioned(item.value, created, modified, item.version, item.lease)
 
     def digest(self) -> bytes:
         """Equal for equal ones."""
