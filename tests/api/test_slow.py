@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import NamedTuple
 
 import pytest
 
@@ -9,8 +10,9 @@ import phalanx
 from phalanx.api.slow import AGAIN_NS, Slow
 from phalanx.group.config import Timing
 from phalanx.model.clock import MILLISECOND
-from phalanx.model.replicated import OUTSIDE
+from phalanx.model.replicated import OUTSIDE, feed
 from phalanx.replication.objects import describe
+from phalanx.services.store.kv import KV
 from tests.api.cluster import TIMING
 
 
@@ -62,6 +64,62 @@ def test_what_takes_longer_than_a_heartbeat_is_told_of_and_counted(caplog: pytes
             assert any(text.startswith("b: Sums.add took ") for text in warnings(caplog)), "at every host"
 
     phalanx.run(story())
+
+
+def test_hooks_feeds_and_conversions_are_timed_and_the_store_is_not() -> None:
+    now = 0
+
+    def work(*_: object) -> None:
+        nonlocal now
+        now += 51 * MILLISECOND
+
+    class Fed(NamedTuple):
+        events: list[int]
+        position: int
+        more: bool
+
+    class Before:
+        count: int = 0
+
+        @phalanx.query
+        def read(self) -> int:
+            return self.count
+
+    @phalanx.version(2, replaces=Before)
+    class After(Before):
+        def due_ms(self) -> int | None:
+            return None
+
+        def tick(self, context: phalanx.Context) -> None:
+            work(context)
+
+        def recovered(self, context: phalanx.Context) -> None:
+            work(context)
+
+        def upgrade(self, former: Before) -> None:
+            work(former)
+
+        def position(self) -> int:
+            return 0
+
+        def touched(self, position: int) -> set[bytes]:
+            return {b"%d" % position}
+
+        @feed()
+        def changes(self, position: int, start: bytes, end: bytes | None) -> list[int]:
+            work(start, end)
+            return Fed([], position, False)  # type: ignore[return-value]  # what it says has a codec
+
+    counts: dict[str, int] = {}
+    watch = Slow("a", Timing(), counts, clock=lambda: now).watch
+    kind, store = watch(describe(After)), watch(describe(KV))
+    assert kind.tick is not None and kind.recovered is not None
+    for hook in (kind.tick, kind.recovered):
+        hook.run(After(), (), OUTSIDE)
+    kind.converted(Before(), 1)
+    kind.operation(After.changes).feed(After(), (b"", None), 0)
+    assert counts == dict.fromkeys([f"After.{name}" for name in ("tick", "recovered", "upgrade", "changes")], 1)
+    assert {operation.watcher for operation in store.operations.values()} == {None}
 
 
 def test_it_is_told_again_after_a_while_and_never_of_what_is_quick(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,7 @@
-"""Commands, queries and ticks that hold up their node: each runs between two turns of its loop, in which it hears nobody
+"""Methods of users' classes that hold up their node: each runs between two turns of its loop, in which it hears nobody
 and is not heard, and a command does so at all hosts at about the same time.
+
+The store's own are not timed: its limits bound what one of them does, and there are many of them.
 """
 
 import logging
@@ -11,8 +13,10 @@ from phalanx.group.config import Timing
 from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.replicated import Context
 from phalanx.model.view import Name
-from phalanx.replication.objects import ObjectType, Operation, TickHook
+from phalanx.replication.conversion import Conversion
+from phalanx.replication.objects import Fed, ObjectType, Operation, TickHook
 from phalanx.replication.outcome import Returned
+from phalanx.services.store.kv import KV
 
 T = TypeVar("T")
 
@@ -44,10 +48,14 @@ class Slow:
     def watch(self, kind: ObjectType[T]) -> ObjectType[T]:
         """The class, which is of this process alone, looked after from now on, in all versions that there are."""
         for each in kind.versions.values():
-            for operation in each.operations.values():
-                operation.watcher = self._run
-            if each.tick is not None:
-                each.tick.watcher = self._run
+            if each.cls is not KV:
+                for operation in each.operations.values():
+                    operation.watcher, operation.feed_watcher = self._run, self._feed
+                for hook in (each.tick, each.recovered):
+                    if hook is not None:
+                        hook.watcher = self._run
+            if each.conversion is not None:
+                each.conversion.watcher = self._convert
         return kind
 
     def _run(
@@ -57,9 +65,26 @@ class Slow:
         try:
             return operation.perform(instance, arguments, context)
         finally:
-            now = self._clock()
-            if now - began > self._timing.heartbeat:
-                self._tell(operation.where, now, (now - began) // MILLISECOND)
+            self._took(operation.where, began)
+
+    def _feed(self, operation: Operation, instance: Any, arguments: tuple[Any, ...], position: int) -> Fed:
+        began = self._clock()
+        try:
+            return operation.perform_feed(instance, arguments, position)
+        finally:
+            self._took(operation.where, began)
+
+    def _convert(self, conversion: Conversion, former: Any) -> Any:
+        began = self._clock()
+        try:
+            return conversion.perform(former)
+        finally:
+            self._took(conversion.where, began)
+
+    def _took(self, where: str, began: int) -> None:
+        now = self._clock()
+        if now - began > self._timing.heartbeat:
+            self._tell(where, now, (now - began) // MILLISECOND)
 
     def _tell(self, where: str, now: int, took_ms: int) -> None:
         self._counts[where] = self._counts.get(where, 0) + 1

@@ -69,8 +69,12 @@ class Fed(NamedTuple):
     data: bytes
 
 
+FeedWatcher: TypeAlias = "Callable[[Operation, Any, tuple[Any, ...], int], Fed]"
+"""Is given what `feed` is."""
+
+
 class Operation:
-    """A command or query with its codecs."""
+    """A command, query or feed with its codecs."""
 
     def __init__(self, cls: type, function: Callable[..., Any], mark: Mark) -> None:
         self.where = f"{cls.__name__}.{function.__name__}"
@@ -100,6 +104,8 @@ class Operation:
         """Fingerprint of the names and types of the arguments and the type of the result."""
         self.watcher: Watcher | None = None
         """Runs it instead, by `perform`, and looks on; for tests of users' classes."""
+        self.feed_watcher: FeedWatcher | None = None
+        """The same for a feed, by `perform_feed`."""
         arguments: Any = GenericAlias(tuple, tuple(hint for _, hint in fields))
         self._arguments_decoder = msgspec.msgpack.Decoder(arguments)
         self._result_decoder = msgspec.msgpack.Decoder(hints["return"])
@@ -134,6 +140,12 @@ class Operation:
     def feed(self, instance: Any, arguments: tuple[Any, ...], position: int) -> Fed:
         """Call a feed from that position on.  Raises whatever it raises, and `TypeError`, `ValueError` or
         `OversizedResult` if it returned what no feed may."""
+        if self.feed_watcher is not None:
+            return self.feed_watcher(self, instance, arguments, position)
+        return self.perform_feed(instance, arguments, position)
+
+    def perform_feed(self, instance: Any, arguments: tuple[Any, ...], position: int) -> Fed:
+        """As `feed`, unwatched."""
         fed = self.function(instance, position, **dict(zip(self._names, arguments, strict=True)))
         reached, more = fed.position, bool(fed.more)
         if not isinstance(reached, int):
