@@ -1,5 +1,6 @@
 """Replicas apply entries alike, once, and undo what raises (SCENARIOS 30, 31, 35, 36, 37)."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -8,10 +9,12 @@ from hypothesis import strategies as st
 
 from phalanx.errors import Diverged
 from phalanx.model.events import Delivered
+from phalanx.model.replicated import command, query
 from phalanx.model.view import Member
 from phalanx.replication import entries
-from phalanx.replication.actions import Action, Judged, Say
-from phalanx.replication.objects import ObjectType
+from phalanx.replication.actions import Action, Judged, Refusal, Say
+from phalanx.replication.messages import Reason
+from phalanx.replication.objects import ObjectType, describe
 from phalanx.replication.outcome import Raised, Returned
 from phalanx.replication.replica import Replica
 from phalanx.replication.session import Limits
@@ -127,6 +130,49 @@ def test_unknown_operations_and_other_types_are_refused_not_misread() -> None:
     entry = entries.encode(entries.Run(0, session, 1, 1, "add@1", ADD.operation.types, b"\x91\xa1x"))
     assert reasons(replica.deliver(delivered(1_000, entry, b"garbage", b""))) == ["bad arguments"]
     assert (balance(replica), replica.position) == (0, 7)
+
+
+@dataclasses.dataclass
+class Odd:
+    number: int
+
+    def __post_init__(self) -> None:
+        if isinstance(error := RAISED.get(self.number), BaseException):
+            raise error
+
+
+RAISED: dict[int, BaseException] = {1: KeyError("one"), 2: SystemExit(2), 3: AssertionError(), 4: ValueError("four")}
+
+
+class Picky:
+    """Its arguments run code of their own when they are made."""
+
+    @command
+    def put(self, what: Odd) -> int:
+        return what.number
+
+    @query
+    def show(self, what: Odd) -> int:
+        return what.number
+
+
+@pytest.mark.parametrize("number", RAISED)
+def test_arguments_that_cannot_be_made_are_refused_whatever_they_raise(number: int) -> None:
+    """Each host that met the entry ended, again and again with a log."""
+    kind = describe(Picky)
+    replica = Replica(kind, group("a", "b"), A)
+    session = opened(replica)  # type: ignore[arg-type]  # any replica has sessions
+    odd = Odd(0)
+    odd.number = number
+    entry = delivered(1_001, run(session, 1, 1, kind.invoke(Picky.put, odd)))
+    assert reasons(replica.deliver(entry)) == ["bad arguments"]
+    asked = kind.invoke(Picky.show, odd)
+    refused = replica.query(asked.operation.id, asked.operation.types, asked.arguments)
+    assert isinstance(refused, Refusal) and refused.reason is Reason.ARGUMENTS
+    odd.number = 5
+    assert results(replica.deliver(delivered(1_002, run(session, 1, 1, kind.invoke(Picky.put, odd))))) == [
+        Returned(b"\x05")
+    ]
 
 
 def test_tokens_only_grow_and_time_is_the_message_s() -> None:

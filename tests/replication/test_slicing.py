@@ -256,6 +256,39 @@ def test_a_slice_that_cannot_be_taken_is_told_with_the_last() -> None:
     assert any(isinstance(delivery, SnapshotUnfaithful) for delivery in learner.out.deliveries)
 
 
+@pytest.mark.parametrize("error", [None, RuntimeError("broken"), SystemExit(3)])
+def test_slices_that_are_none_or_raise_are_not_given(
+    error: BaseException | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Shelf, size: int) -> Iterator[bytes]:
+        if error is not None:
+            raise error
+        yield from () if size else (b"",)
+
+    donor = filled(2)
+    monkeypatch.setattr(Shelf, "snapshot_slices", broken)
+    assert donor.turn(SnapshotWanted(GROUP, 7)) == [SnapshotTaken(GROUP, 7, None)]
+    with pytest.raises(ConfigurationError, match="at least one slice" if error is None else "raised"):
+        describe(Shelf)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), SystemExit(3)])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_restoration_that_raises_is_told(error: BaseException, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices = saved(filled(2).gateway.replica("shelf"), 1 << 20 if count == 1 else 1)  # type: ignore[arg-type]  # there is one
+
+    def broken(_: Shelf, data: bytes) -> None:
+        assert isinstance(data, bytes)
+        raise error
+
+    monkeypatch.setattr(Shelf, "restore_slice", broken)
+    learner = Turns()
+    for data in slices[:-1]:
+        learner.turn(Restoring(GROUP, 5, data))
+    learner.turn(Restored(GROUP, slices[-1], 5))
+    assert any(isinstance(delivery, SnapshotUnfaithful) for delivery in learner.out.deliveries)
+
+
 def test_a_snapshot_that_is_not_wanted_any_more_is_let_go() -> None:
     donor = filled(2)
     donor.turn(SnapshotWanted(GROUP, 7))

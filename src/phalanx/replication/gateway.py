@@ -55,7 +55,7 @@ from phalanx.replication.messages import (
 )
 from phalanx.replication.objects import ObjectType
 from phalanx.replication.outbox import Outbox
-from phalanx.replication.outcome import Raised, Returned
+from phalanx.replication.outcome import Raised, Returned, text_of
 from phalanx.replication.replica import Replica
 from phalanx.replication.session import LIMITS, Limits
 from phalanx.replication.standing import AMPLE, Place, Short, Standing
@@ -341,7 +341,7 @@ class Gateway:
         if isinstance(error, CannotRun):
             self._strand(self._hosted[group], str(error))
         elif error is not None:
-            unfaithful = SnapshotUnfaithful(replica.group.spec.name, f"{type(error).__name__}: {error}")
+            unfaithful = SnapshotUnfaithful(replica.group.spec.name, f"{type(error).__name__}: {text_of(error)}")
             self._out.deliveries.append(unfaithful)
         self._out.note("gateway.restored", replica.group.spec.name, replica.position)
 

@@ -120,7 +120,7 @@ class Hosting:
         number = founded_with(spec)
         return fault_in(self.kinds[spec.name], number, spec.contract) if number is not None else None
 
-    def restore(self, last: Restored, view: View | None, now: int) -> tuple[Replica[Any], Exception | None]:
+    def restore(self, last: Restored, view: View | None, now: int) -> tuple[Replica[Any], BaseException | None]:
         """A new replica with the state of which the last slice has come, and what was wrong with that, if anything: then
         the replica does not serve."""
         spec = self.spec(last.group, view)
@@ -128,7 +128,7 @@ class Hosting:
         hosted = self._host(view.group(last.group) or Group(last.group, spec, ()), view, now)
         try:
             hosted.replica.restore(self.taking.restored(last, hosted.replica.restoration()))
-        except Exception as error:  # whatever the class's own hooks raise
+        except (Exception, SystemExit) as error:  # whatever the class's own hooks raise
             hosted.serves = False
             return hosted.replica, error
         return hosted.replica, None

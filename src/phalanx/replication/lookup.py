@@ -4,7 +4,7 @@ from typing import Any
 
 from phalanx.model.replicated import Kind
 from phalanx.replication.actions import Refusal, SessionOpened, Touched
-from phalanx.replication.entries import UNREADABLE, Close, Open, Touch
+from phalanx.replication.entries import Close, Open, Touch
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import ObjectType, Operation
 from phalanx.replication.sessions import Sessions
@@ -23,10 +23,12 @@ def find(of: ObjectType[Any], operation_id: str, types: int, kind: Kind) -> Oper
 
 
 def decode(operation: Operation, encoded: bytes) -> tuple[Any, ...] | Refusal:
-    """Its arguments."""
+    """Its arguments.  To make them may run code of their classes (`__post_init__`), which may raise anything."""
     try:
         return operation.decode(encoded)
-    except UNREADABLE as error:
+    except MemoryError:
+        raise  # it is this process that failed, not the arguments
+    except (Exception, SystemExit) as error:
         return Refusal(Reason.ARGUMENTS, operation.fault(error))
 
 

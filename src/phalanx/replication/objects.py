@@ -25,7 +25,7 @@ from phalanx.errors import ConfigurationError
 from phalanx.model.replicated import MARK, CommandFailed, Context, Kind, Mark, version_of
 from phalanx.replication import contract
 from phalanx.replication.conversion import Conversion
-from phalanx.replication.outcome import Outcome, Returned, exception_of
+from phalanx.replication.outcome import Outcome, Returned, exception_of, text_of
 from phalanx.replication.state import StateCodec
 
 T = TypeVar("T")
@@ -124,16 +124,16 @@ class Operation:
         except (TypeError, OverflowError) as error:
             raise TypeError(f"{self.where}: an argument cannot be encoded: {error}") from error
 
-    def fault(self, error: Exception) -> str:
+    def fault(self, error: BaseException) -> str:
         """What `decode` has raised, in the words of the method."""
-        place = _PLACE.search(text := str(error))
+        place = _PLACE.search(text := text_of(error))
         if place is None or int(place[1]) >= len(self._names):
             return f"{self.where}: {text}"
         return f"{self.where}, parameter {self._names[int(place[1])]!r}{place[2]}: {text[: place.start()]}"
 
     def decode(self, arguments: bytes) -> tuple[Any, ...]:
         """Arguments for `run`, in the order of `parameters`.  Raises `msgspec.DecodeError` if they do not fit
-        (`ValidationError` is one)."""
+        (`ValidationError` is one), and what the classes of the arguments raise."""
         values: tuple[Any, ...] = self._arguments_decoder.decode(arguments)
         return values
 

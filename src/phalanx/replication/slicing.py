@@ -117,7 +117,7 @@ class Taking:
         self._left = size
         self._at = 0
         self._queues: dict[GroupId, deque[Delivery]] = {}
-        self._restorations: dict[GroupId, tuple[int, Restoration[Any], Exception | None]] = {}
+        self._restorations: dict[GroupId, tuple[int, Restoration[Any], BaseException | None]] = {}
 
     def __contains__(self, group: GroupId) -> bool:
         """Something of that group waits, so its state here is behind."""
@@ -191,7 +191,10 @@ class Taking:
         try:
             if error is None:
                 restoration.take(slice_.data)
-        except Exception as failure:  # whatever the class's own hooks raise: it is told with the last slice
+        except (
+            Exception,
+            SystemExit,
+        ) as failure:  # whatever the class's own hooks raise: it is told with the last slice
             error = failure
         self._restorations[slice_.group] = slice_.token, restoration, error
 

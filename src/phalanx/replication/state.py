@@ -85,11 +85,15 @@ class StateCodec(Generic[T]):
             yield self.snapshot(instance)
             return
         found: Iterator[bytes] | None = None
+        count = 0
         try:
             found = iter(instance.snapshot_slices(size))  # type: ignore[attr-defined]  # it has the hook: see __init__
             for data in found:
+                count += 1
                 yield self._bytes(data)
-        except Exception as error:
+            if not count:
+                raise ValueError("it must give at least one slice, of an empty state as well")
+        except (Exception, SystemExit) as error:
             raise self._failed(self.saver, error) from error
         finally:
             if found is not None and hasattr(found, "close"):
