@@ -19,6 +19,9 @@ class InsufficientFunds(Exception):
     """Declared by the account below."""
 
 
+OOPS = "oops"
+
+
 class Undeclared(Exception):
     """Not declared."""
 
@@ -49,7 +52,7 @@ class Account:
     @command
     def fail(self) -> None:
         self.log.clear()
-        raise Undeclared("oops")
+        raise Undeclared(OOPS)
 
     @command
     def stamp(self, *, context: Context = OUTSIDE) -> tuple[int, int]:

@@ -82,6 +82,21 @@ def test_an_unknown_session_is_never_created() -> None:
     assert balance(replica) == 0
 
 
+@pytest.mark.parametrize("limit", [1_000, 10_000, 100_000])
+def test_what_an_exception_says_does_not_decide_whether_the_next_command_runs(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may say an address, or what another version of Python says."""
+    told = []
+    for text in ("short", "x" * 20_000):
+        monkeypatch.setattr("tests.replication.samples.OOPS", text)
+        replica = account(limits=Limits(outcome_bytes=limit))
+        session = opened(replica)
+        payloads = [run(session, n, 1, ACCOUNT.invoke(Account.fail)) for n in (1, 2)]
+        told.append(reasons(replica.deliver(delivered(1_000, *payloads, run(session, 3, 1, ADD)))))
+    assert told[0] == told[1]
+
+
 def test_a_session_expires_by_ordered_time_and_an_outage_does_not_count() -> None:
     """SCENARIOS 31."""
     limits = Limits(lifetime_ms=900)

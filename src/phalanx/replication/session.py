@@ -17,6 +17,10 @@ OUTCOME_BYTES_MAX = 8 << 20
 """Encoded results kept per session.  Once they exceed this, no command runs until the low mark frees some."""
 
 
+RAISED_BYTES = OUTCOME_BYTES_MAX // WINDOW
+"""What an exception counts among them, whatever it says: its text may differ between replicas (by an address, or by
+Python's version), and what is kept decides whether the next command runs."""
+
 SESSION_BYTES = 128
 """What a session counts in a slice of a snapshot, besides its outcomes."""
 

@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Final
 
 from phalanx.replication.outcome import Outcome, Returned
-from phalanx.replication.session import LIMITS, SESSION_BYTES, Limits, SavedSession
+from phalanx.replication.session import LIMITS, RAISED_BYTES, SESSION_BYTES, Limits, SavedSession
 
 
 class Verdict(Enum):
@@ -194,4 +194,4 @@ class Sessions:
 
 
 def _size(outcome: Outcome) -> int:
-    return len(outcome.value) if type(outcome) is Returned else len(outcome.args) + len(outcome.text)
+    return len(outcome.value) if type(outcome) is Returned else RAISED_BYTES
