@@ -8,11 +8,11 @@ import pytest
 
 from phalanx.errors import ConfigurationError
 from phalanx.lab.store import KEYS, StoreScenario
-from phalanx.model.clock import SECOND
+from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.replicated import OUTSIDE, Context, command, query
 from phalanx.replication import entries
 from phalanx.replication.actions import SessionOpened, Ticked
-from phalanx.replication.hosted import Hosted
+from phalanx.replication.hosted import STAND_IN_NS, Hosted
 from phalanx.replication.inflight import HookFailed
 from phalanx.replication.objects import describe
 from phalanx.replication.replica import Replica
@@ -21,7 +21,7 @@ from phalanx.sim.conditions import Conditions
 from phalanx.sim.faults import Crash
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Call, run
-from tests.replication.samples import A, B, delivered, group, opened, results
+from tests.replication.samples import A, B, C, delivered, group, opened, results
 from tests.replication.samples import run as entry
 
 
@@ -102,6 +102,25 @@ def test_an_empty_message_is_enough_and_says_whose_it_was() -> None:
     assert replica.deliver(delivered(2_100, TICK)) == [Ticked()]
     assert replica.deliver(delivered(2_101, TICK, sender=B)) == []
     assert (replica.object.burnt, replica.due_ms) == (1, None)
+
+
+def test_where_the_eldest_does_not_order_a_tick_the_others_do_one_after_the_other() -> None:
+    """It may have no code for the version that the group runs: leases of an idle store would never end."""
+    found = []
+    for me in (A, B, C):
+        replica = Replica(FUSE, group("a", "b", "c"), me)
+        hosted = Hosted(replica, 0)
+        hosted.apply(delivered(1_000, entries.encode(entries.Open(0))), 0)
+        hosted.apply(delivered(2_000, entry(1_000 << 16, 1, 1, LIGHT)), 5 * SECOND)
+        found.append(hosted.tick_at(me.name))
+        hosted.apply(delivered(2_050, TICK), 6 * SECOND)
+        assert hosted.tick_at(me.name) > found[-1] + SECOND // 2, "something was ordered"  # type: ignore[operator]  # it is due
+    due = 5 * SECOND + 100 * MILLISECOND
+    assert found == [due, due + STAND_IN_NS, due + 2 * STAND_IN_NS]
+    hosted.serves = False
+    assert hosted.tick_at(C.name) is None
+    learner = Hosted(Replica(FUSE, group("a", "b"), C), 0)
+    assert learner.tick_at(C.name) is None
 
 
 def test_what_a_command_undoes_keeps_the_ticks_before_it() -> None:

@@ -1,12 +1,13 @@
 """A group that a node has a replica of, as its gateway keeps it: what is under way, and when a tick or an upgrade is due.
 
-The eldest host orders a tick when the object wants one and nothing else flows (DESIGN section 9).  It judges this by its
-monotonic clock, from when it last applied something: its wall clock may be wrong.
+The eldest host orders a tick when the object wants one and nothing else flows (DESIGN section 9); if none comes, the next
+one does, and so on: the eldest may be one that has no code for the version of the class, and serves nothing.  Each judges
+this by its monotonic clock, from when it last applied something: its wall clock may be wrong.
 """
 
 from typing import Any, TypeAlias, TypeVar
 
-from phalanx.model.clock import MILLISECOND, wall_ms
+from phalanx.model.clock import MILLISECOND, SECOND, wall_ms
 from phalanx.model.events import Barrier, Consumed, Delivered, Multicast, Request
 from phalanx.model.view import Address, GroupId, Name, View
 from phalanx.replication import entries
@@ -19,6 +20,9 @@ from phalanx.replication.rollout import QUIET_NS, Rollout
 TICK_NS_LEAST = 50 * MILLISECOND
 """From one tick to the next: the group's clock may stand still for a while, if it was ahead of physical time."""
 
+
+STAND_IN_NS = SECOND
+"""For so long each host leaves a tick that is due to the one before it."""
 
 T = TypeVar("T")
 
@@ -76,13 +80,14 @@ class Hosted:
 
     def tick_at(self, me: Name) -> int | None:
         """When this node is to order a tick, unless something else comes first; None: it is not."""
-        if self.ticking or not self.serves or self.replica.group.hosts[:1] != (me,):
+        hosts = self.replica.group.hosts
+        if self.ticking or not self.serves or me not in hosts:
             return None
         due_ms = self.replica.due_ms
         if due_ms is None:
             return None
         wait = (due_ms - wall_ms(self.replica.stamp)) * MILLISECOND
-        return max(self.applied_at + wait, self._ticked_at + TICK_NS_LEAST)
+        return max(self.applied_at + wait, self._ticked_at + TICK_NS_LEAST) + hosts.index(me) * STAND_IN_NS
 
     def due_at(self, me: Name) -> int | None:
         """When this node is to order a tick or an upgrade; None: neither."""
