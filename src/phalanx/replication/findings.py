@@ -65,7 +65,9 @@ class Findings:
         self._out.deliveries.append(ReplicaDiverged(spec.name, *at, resumed))
         if hosted.replica.diverged and hosted.serves:
             hosted.serves = False
-            self._feeds.drop(hosted.replica.group.id, "this replica has diverged", endpoints)
+            why = "this replica has diverged"
+            self._feeds.drop(hosted.replica.group.id, why, endpoints)
+            self._out.abandon(hosted.in_flight, why, endpoints)
             self._hosting.anew[spec.name] = spec
             self._out.requests.append(Unhost(spec.name))
 

@@ -346,15 +346,13 @@ class Gateway:
         self._out.note("gateway.restored", replica.group.spec.name, replica.position)
 
     def _drop(self, group: GroupId, why: str) -> None:
-        """The replica is gone.  What was in flight may have happened or may yet; queries have not."""
+        """The replica is gone."""
         hosted = self._hosted.pop(group)
         self._rounds.touch(group)
         self._hosting.giving.drop(group)
         name = hosted.replica.group.spec.name
         self._feeds.drop(group, why, self._endpoints(name))
-        for waiter in hosted.in_flight.values():
-            self._intake.release(waiter)
-            self._out.decline(waiter, Reason.UNKNOWN, why, self._endpoints(name))
+        self._out.abandon(hosted.in_flight, why, self._endpoints(name))
         for waiter, _ in [*hosted.asking, *(each for asked in hosted.barriers.values() for each in asked)]:
             self._intake.release(waiter)
             self._elsewhere(waiter, name)

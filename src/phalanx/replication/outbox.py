@@ -46,6 +46,13 @@ class Outbox:
         cluster = waiter.cluster if reason is Reason.LOST else 0
         self.answer(waiter, Declined(waiter.request, reason, text, endpoints, cluster, version))
 
+    def abandon(self, in_flight: dict[int, Waiter], why: str, endpoints: tuple[Address, ...]) -> None:
+        """What was in flight may have happened or may yet, and nobody here can tell who waits for it: others can."""
+        for waiter in in_flight.values():
+            self._intake.release(waiter)
+            self.decline(waiter, Reason.UNKNOWN, why, endpoints)
+        in_flight.clear()
+
     def failed(self, fault: HookFailed) -> None:
         """A hook of a class raised: whoever looks after the node is told."""
         self.deliveries.append(fault)

@@ -1,0 +1,74 @@
+"""What a gateway says once its replica was found wrong (SCENARIOS 35)."""
+
+from typing import Any
+
+import pytest
+
+from phalanx.model.clock import SECOND, stamp_of
+from phalanx.model.events import Delivered, Founded, Installed, Multicast, Unhost
+from phalanx.model.machine import Output
+from phalanx.model.view import Member
+from phalanx.replication import entries
+from phalanx.replication.gateway import Gateway
+from phalanx.replication.inflight import GATEWAY_LIMITS, GatewayLimits
+from phalanx.replication.messages import Command, Declined, Reason, Reply
+from tests.replication.samples import ACCOUNT, A, Account, B, C, view
+
+ADD = ACCOUNT.operation(Account.add)
+SMALL = ADD.encode((1,), {})
+LIMITS: GatewayLimits = GATEWAY_LIMITS._replace(client_requests=1)
+
+
+class Host:
+    """One of three; what it multicasts is kept."""
+
+    def __init__(self) -> None:
+        self.gateway = Gateway(A, LIMITS, audit_interval=4)
+        self.gateway.register("bank", ACCOUNT)
+        self.gateway.deliver(Installed(view("a", "b", "c")))
+        self.gateway.deliver(Founded(7, view("a", "b", "c").groups[0].spec))
+        self.said: list[bytes] = []
+        self.asked: list[Any] = []
+        self.turn()
+
+    def order(self, sender: Member, *payloads: bytes) -> None:
+        self.gateway.deliver(Delivered(7, 1, sender, stamp_of(SECOND), list(payloads)))
+
+    def command(self, request: int) -> None:
+        session = stamp_of(SECOND)
+        self.gateway.receive("~0", Command(request, "bank", session, request, 1, ADD.id, ADD.types, SMALL))
+
+    def turn(self) -> list[Any]:
+        out = Output()
+        for request in self.gateway.flush(out):
+            if isinstance(request, Multicast):
+                self.said += request.payloads
+            else:
+                self.asked.append(request)
+        return [send.message for send in out.sends]
+
+
+@pytest.mark.parametrize("diverged", [False, True])
+def test_a_replica_that_was_found_wrong_answers_no_command(diverged: bool) -> None:
+    """The others run it as well, so who waits learns there what it came to."""
+    host = Host()
+    host.order(B, entries.encode(entries.Open(0)), *([b"?"] * 3))
+    host.turn()
+    (mine,) = host.said
+    report = entries.decode(mine)
+    assert isinstance(report, entries.Report)
+    host.command(1)
+    host.turn()
+    digest = b"another" if diverged else report.digest
+    theirs = entries.encode(entries.Report(report.position, digest, 1, report.hosts))
+    for sender in (B, C):
+        host.order(sender, theirs)
+    host.order(A, *host.said)
+    said = host.turn()
+    if not diverged:
+        assert [type(each) for each in said] == [Reply]
+        return
+    assert [each.reason for each in said if isinstance(each, Declined)] == [Reason.UNKNOWN] and len(said) == 1
+    assert Unhost("bank") in host.asked
+    host.command(2)
+    assert [each.reason for each in host.turn()] == [Reason.ELSEWHERE], "and what was under way counts no more"
