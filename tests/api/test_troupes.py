@@ -1,6 +1,7 @@
 """Group calls in programs: what is called is executed once by every host, and errors say whether it happened."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, assert_type
@@ -45,6 +46,14 @@ class Sensor:
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
+
+    @phalanx.procedure
+    def leave(self) -> None:
+        sys.exit(3)
+
+    @phalanx.procedure
+    async def leave_later(self) -> None:
+        sys.exit(3)
 
     @phalanx.procedure
     def large(self, data: bytes, copies: int) -> bytes:
@@ -104,6 +113,17 @@ def test_what_is_raised_is_raised_at_the_caller() -> None:
         }
         with pytest.raises(ValueError, match="is too cold"):
             await cluster["a"].troupe(Sensor).first(Sensor.least, 100.0)
+
+    run(test)
+
+
+def test_a_procedure_that_exits_ends_its_call_and_no_process() -> None:
+    async def test(cluster: phalanx.Cluster, here: dict[str, Sensor]) -> None:
+        troupe = cluster["a"].troupe(Sensor)
+        for procedure in (Sensor.leave, Sensor.leave_later):
+            errors = (await troupe.call(procedure)).errors
+            assert errors.keys() == here.keys() and all("SystemExit" in str(error) for error in errors.values())
+        assert len((await troupe.call(Sensor.temperature, "hall")).values) == 3
 
     run(test)
 

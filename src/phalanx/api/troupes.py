@@ -302,7 +302,7 @@ class Troupes:
             outcome = procedure.outcome(result)
         except msgspec.DecodeError as error:
             outcome = raised(TypeError(f"{procedure.where}: {error}"))
-        except Exception as error:  # whatever the user's procedure raises
+        except (Exception, SystemExit) as error:  # whatever the user's procedure raises
             outcome = raised(error)
         self._machine.submit(Executed(execute.token, outcome))
 
@@ -311,7 +311,7 @@ class Troupes:
             try:
                 async with asyncio.timeout(execute.patience_ms / 1000):
                     outcome = procedure.outcome(await coroutine)
-            except Exception as error:  # whatever the user's procedure raises, and TimeoutError
+            except (Exception, SystemExit) as error:  # whatever the user's procedure raises, and TimeoutError
                 outcome = raised(error)
             self._running.pop(execute.token, None)
             self._machine.submit(Executed(execute.token, outcome))

@@ -80,7 +80,7 @@ class Procedure:
             result, *rest = map(self._result_decoder.decode, values)
             for each in rest:
                 result = self._combine(result, each)
-        except Exception as error:  # whatever the user's function does
+        except (Exception, SystemExit) as error:  # whatever the user's function does
             return raised(error)
         return self.outcome(result)
 
