@@ -1,5 +1,6 @@
-"""What a gateway says once its replica was found wrong (SCENARIOS 35)."""
+"""Replicas that differ: what a gateway says once its own was found wrong, and what a log says of it (SCENARIOS 35)."""
 
+import random
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from phalanx.model.events import Delivered, Founded, Installed, Multicast, Unhos
 from phalanx.model.machine import Output
 from phalanx.model.view import Member
 from phalanx.replication import entries
+from phalanx.replication.actions import Action
 from phalanx.replication.gateway import Gateway
 from phalanx.replication.inflight import GATEWAY_LIMITS, GatewayLimits
 from phalanx.replication.messages import Command, Declined, Reason, Reply
-from tests.replication.samples import ACCOUNT, A, Account, B, C, view
+from phalanx.replication.replica import Replica
+from tests.replication.samples import ACCOUNT, DICE, A, Account, B, C, delivered, group, said, view
 
 ADD = ACCOUNT.operation(Account.add)
 SMALL = ADD.encode((1,), {})
@@ -72,3 +75,55 @@ def test_a_replica_that_was_found_wrong_answers_no_command(diverged: bool) -> No
     assert Unhost("bank") in host.asked
     host.command(2)
     assert [each.reason for each in host.turn()] == [Reason.ELSEWHERE], "and what was under way counts no more"
+
+
+# --- audits, views and logs ---------------------------------------------------------------------------------------
+
+
+def audited(seed: int) -> bool:
+    """Hosts come, go and diverge while audits are under way; in the end somebody reads the log in another view.  Whether
+    writes were ever stopped."""
+    rng = random.Random(seed)
+    members = dict(zip("abc", (A, B, C), strict=True))
+    replicas = {
+        name: Replica(DICE, group(*"abc"), member, audit_interval=6, view=1) for name, member in members.items()
+    }
+    queues: dict[str, list[bytes]] = {name: [] for name in members}
+    history: list[Delivered] = []
+    number, hosts, stopped = 1, list(members), False
+
+    def say(name: str, actions: list[Action]) -> None:
+        if name in hosts:
+            queues[name] += said(actions)
+
+    for step in range(rng.choice((40, 120))):
+        spoken = [name for name in hosts if queues[name]]
+        match rng.randrange(8):
+            case 0:
+                number, hosts = number + 1, sorted(rng.sample("abc", rng.randint(1, 3)))
+                for name, replica in replicas.items():
+                    if name not in hosts:
+                        queues[name].clear()
+                    say(name, replica.install(view(*hosts, number=number)))
+                continue
+            case 1:
+                replicas[rng.choice("abc")].object.rolls.append(step)
+                continue
+            case 2 | 3 | 4 if spoken:
+                sender = rng.choice(spoken)
+                payload = queues[sender].pop(0)
+            case _:
+                sender, payload = rng.choice(hosts), b"?"
+        history.append(delivered(1_000 + step, payload, sender=members[sender], number=number))
+        for name, replica in replicas.items():
+            say(name, replica.deliver(history[-1]))
+        stopped |= replicas["a"].stopped
+    reader = Replica(DICE, group(*rng.sample("abc", 2)), C, audit_interval=6, view=number + 1)
+    for each in history:
+        reader.deliver(each)
+    assert all(replica._audit == reader._audit for replica in replicas.values()), f"seed {seed}"
+    return stopped
+
+
+def test_who_reads_a_log_in_another_view_comes_to_the_same_audit() -> None:
+    assert sum(audited(seed) for seed in range(300)) > 30
