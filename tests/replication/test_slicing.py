@@ -294,4 +294,4 @@ def test_a_snapshot_that_is_not_wanted_any_more_is_let_go() -> None:
     donor.turn(SnapshotWanted(GROUP, 7))
     donor.turn(SnapshotUnwanted(GROUP, 7))
     replica = donor.gateway.replica("shelf")
-    assert replica is not None and replica._sessions._frozen == []
+    assert replica is not None and replica.sessions._frozen == []

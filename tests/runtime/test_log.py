@@ -73,6 +73,19 @@ def test_segments_whose_records_are_not_needed_are_removed_the_oldest_first() ->
     assert opened(PowerFiles(contents(files)))[0].next == 31, "numbers go on"
 
 
+def test_its_size_is_that_of_its_files() -> None:
+    files = filled(30)
+    for step in (None, b"more", 17, b"and more" * 9, 10**9):
+        log, _ = opened(files)
+        if isinstance(step, bytes):
+            log.append([step] * 5)
+        while isinstance(step, int) and log.forget(step):
+            pass
+        assert log.segments == len(files.names())
+        assert log.size == sum(map(len, contents(files).values()))
+    assert log.segments == 1
+
+
 @pytest.mark.parametrize("by", [append, lambda log, _, records: log.append(records)], ids=["halves", "whole"])
 def test_what_is_apart_goes_into_a_file_of_its_own_so_that_all_before_it_can_go(
     by: Callable[[Log, PowerFiles, list[bytes]], None],

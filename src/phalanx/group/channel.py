@@ -104,6 +104,16 @@ class Channel:
         return self._own_stable == self.last
 
     @property
+    def unstable(self) -> int:
+        """Bytes of our batches that not every full host has shown."""
+        return self._unstable
+
+    @property
+    def kept(self) -> int:
+        """Bytes of batches that are here because somebody may ask for them."""
+        return sum(self._bytes)
+
+    @property
     def has_pending(self) -> bool:
         """Something is received that is not delivered."""
         return any(self.held.pending)

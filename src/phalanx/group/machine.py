@@ -26,6 +26,7 @@ from typing import Any, assert_never
 from phalanx.errors import ClusterSuperseded
 from phalanx.group import birth, room
 from phalanx.group.acceptor import Acceptor
+from phalanx.group.channel import Channel
 from phalanx.group.compaction import Compaction
 from phalanx.group.config import Config
 from phalanx.group.coordinator import Coordinator
@@ -147,6 +148,15 @@ class GroupMachine:
     def is_synced(self, group: int) -> bool:
         """This node holds the group's state."""
         return self._core.is_synced(group)
+
+    def unread(self, group: int) -> int:
+        """Bytes delivered here that the application has not dealt with."""
+        seat = self._core.seats.get(group)
+        return seat.backlog if seat is not None else 0
+
+    def channel(self, group: int) -> Channel | None:
+        """What this node holds of the group in the present view, to look at; None if it takes no part in it."""
+        return self._core.channels.get(group)
 
     def stable(self, group: int) -> tuple[int, ...]:
         """Of each host of the group in the present view, up to which of its batches all full hosts are known to hold

@@ -353,7 +353,7 @@ class Transfer:
             channel.adopt(tag.covers)
             core.touched[group] = channel
             core.ledger.append_fresh(core.out, channel)
-        core.note("transfer.done", group, tag.view)
+        core.note("transfer.done", group, tag.view, len(fetching.blob))
         if isinstance(content, Suffix):
             assert former is not None
             core.note("transfer.suffix", group, len(fetching.blob))

@@ -71,8 +71,8 @@ class Gateway:
         self._me = me
         self._limits = limits
         self._session_limits = sessions
-        self._intake = Intake(limits)
-        self._out = Outbox(self._intake)
+        self.intake = Intake(limits)
+        self._out = Outbox(self.intake)
         self._hosting = Hosting(me, sessions, audit_interval, limits.slice_bytes, limits.quiet_ns, self._out.failed)
         self._hosted = self._hosting.groups
         self._feeds = Feeds()
@@ -143,7 +143,7 @@ class Gateway:
 
     def forget(self, source: Address) -> None:
         """The client's connection is gone.  What it sent may still happen."""
-        self._intake.forget(source)
+        self.intake.forget(source)
         self._feeds.forget(source)
 
     def flush(self, out: Output) -> list[Request]:
@@ -162,7 +162,7 @@ class Gateway:
         """A message from a client.  False if it is not for the gateway (`Describe` is the node's to answer)."""
         match message:
             case Command() | Query() | OpenSession() | SessionKeepAlive() | CloseSession() | Watch():
-                if self._intake.is_new(source, message.request):
+                if self.intake.is_new(source, message.request):
                     self._take(source, message)
                 else:
                     self._out.note("gateway.repeated", source, message.request)
@@ -172,7 +172,7 @@ class Gateway:
                 self._feeds.end(source, watch)
                 waiting = [each for hosted in self._hosted.values() for each in hosted.waiting]
                 for waiter in [*withdraw([self._held], source, watch), *withdraw(waiting, source, watch)]:
-                    self._intake.release(waiter)
+                    self.intake.release(waiter)
             case _:
                 return False
         return True
@@ -197,7 +197,7 @@ class Gateway:
         elif isinstance(message, Query) and message.stale and not holds:
             waiter.at_once = True  # it says what was certain before
             self._answer_query(hosted, waiter, message)
-        elif not self._intake.admit(waiter):
+        elif not self.intake.admit(waiter):
             self._out.decline(waiter, Reason.BUSY, "too much is under way", self._endpoints(message.group))
         elif holds:
             self._held.append((waiter, message))
@@ -208,12 +208,12 @@ class Gateway:
     def _hand_on(self, hosted: Hosted, waiter: Waiter, message: Asked) -> None:
         if (refused := self._place.no_room(hosted.replica, message)) is not None:
             waiter.at_once = True
-            self._intake.release(waiter)
+            self.intake.release(waiter)
             self._out.decline(waiter, *refused, self._endpoints(message.group))
             return
         self._rounds.touch(hosted.replica.group.id)
         if isinstance(message, Watch) and message.position >= 0:
-            self._intake.release(waiter)
+            self.intake.release(waiter)
             self._watch(hosted, waiter, message)
         elif isinstance(message, (Query, Watch)):
             hosted.asking.append((waiter, message))
@@ -225,10 +225,10 @@ class Gateway:
         held, self._held = self._held, []
         for waiter, message in held:
             hosted = self._serving(message.group)
-            if hosted is not None and self._intake.knows(waiter.source):
+            if hosted is not None and self.intake.knows(waiter.source):
                 self._hand_on(hosted, waiter, message)
             else:
-                self._intake.release(waiter)
+                self.intake.release(waiter)
                 self._elsewhere(waiter, message.group)
 
     def _serving(self, name: str) -> Hosted | None:
@@ -271,14 +271,14 @@ class Gateway:
                 self._restore(delivery)
             case BarrierReached(group, token) if group in self._hosted:
                 for waiter, asked in self._hosted[group].barriers.pop(token, ()):
-                    self._intake.release(waiter)
+                    self.intake.release(waiter)
                     if isinstance(asked, Watch):
                         self._watch(self._hosted[group], waiter, asked)
                     else:
                         self._answer_query(self._hosted[group], waiter, asked)
             case BarrierFailed(group, token) if group in self._hosted:
                 for waiter, _ in self._hosted[group].barriers.pop(token, ()):
-                    self._intake.release(waiter)
+                    self.intake.release(waiter)
                     self._elsewhere(waiter, self._hosted[group].replica.group.spec.name)
             case GroupLost(group, _) | GroupSuspended(group, _) if group in self._hosted:
                 lost = isinstance(delivery, GroupLost)
@@ -354,7 +354,7 @@ class Gateway:
         self._feeds.drop(group, why, self._endpoints(name))
         self._out.abandon(hosted.in_flight, why, self._endpoints(name))
         for waiter, _ in [*hosted.asking, *(each for asked in hosted.barriers.values() for each in asked)]:
-            self._intake.release(waiter)
+            self.intake.release(waiter)
             self._elsewhere(waiter, name)
         self._out.note("gateway.dropped", name, why)
 
@@ -365,7 +365,7 @@ class Gateway:
             if isinstance(action, Answered):
                 waiter = hosted.in_flight.pop(action.ticket, None)
                 if waiter is not None:  # it may have been sent before the state here was replaced
-                    self._intake.release(waiter)
+                    self.intake.release(waiter)
                     self._answer(hosted, waiter, action.result)
             else:
                 self._findings.take(hosted, action, self._endpoints(hosted.replica.group.spec.name), self._now)
@@ -388,7 +388,7 @@ class Gateway:
         """Begin a watch."""
         if not hosted.serves:
             self._elsewhere(waiter, watch.group)
-        elif self._intake.knows(waiter.source):
+        elif self.intake.knows(waiter.source):
             refusal = self._feeds.add(waiter.source, watch, hosted.replica, self._now, waiter.cluster)
             if refusal is not None:
                 self._out.decline(waiter, refusal.reason, refusal.text, self._endpoints(watch.group))

@@ -136,6 +136,11 @@ class Intake:
         self._clients: dict[Address, _Client] = {}
         self._bytes = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their groups, of clients that are there."""
+        return sum([client.requests for client in self._clients.values()])
+
     def knows(self, source: Address) -> bool:
         """The connection is there, and has asked for something."""
         return source in self._clients

@@ -89,7 +89,7 @@ class Replica(Generic[T]):
         self._object: T = kind.state.create()
         self.hooks = Hooks(group.spec.name)
         self._undo = Undo(kind, self._object, self._saving_failed) if kind.undoes else None
-        self._sessions = Sessions(limits)
+        self.sessions = Sessions(limits)
         self._audit = Audit(interval=audit_interval, due=audit_interval)
         self.position = 0
         """Ordered entries so far."""
@@ -168,7 +168,7 @@ class Replica(Generic[T]):
                 self._between_ms += max(0, wall_ms(delivered.stamp) - wall_ms(self.stamp))
             self._view = delivered.view
         self.stamp = max(self.stamp, delivered.stamp)
-        self._sessions.advance(wall_ms(self.stamp))
+        self.sessions.advance(wall_ms(self.stamp))
         sender, audit = str(delivered.sender), self._audit
         due_ms = self.due_ms
         if due_ms is not None and due_ms <= wall_ms(self.stamp):
@@ -186,7 +186,7 @@ class Replica(Generic[T]):
                     if mine:
                         actions.append(Answered(entry.ticket, outcome))
                 elif isinstance(entry, Open | Touch | Close):
-                    result = manage(self._sessions, entry, self._token)
+                    result = manage(self.sessions, entry, self._token)
                     if mine:
                         actions.append(Answered(entry.ticket, result))
                 else:
@@ -248,7 +248,7 @@ class Replica(Generic[T]):
         # All at once, since each field of a struct costs compiled code a search.
         fields: tuple[int, int, int, int, str, int, bytes] = astuple(entry)
         _, session, number, low, operation, types, arguments = fields
-        verdict = self._sessions.begin(session, number, low)
+        verdict = self.sessions.begin(session, number, low)
         if verdict is not FRESH:
             if isinstance(verdict, Verdict):
                 return Refusal(_REASONS[verdict], f"command {number}: {verdict.value}")
@@ -264,7 +264,7 @@ class Replica(Generic[T]):
         # The text of an exception may hold an address or depend on Python's version: it is no part of what must agree.
         told = outcome.value if type(outcome) is Returned else outcome.type_name.encode()
         self._replies = zlib.crc32(told, self._replies)
-        self._sessions.record(session, number, outcome)
+        self.sessions.record(session, number, outcome)
         return outcome
 
     def _context(self, sender: str) -> Context:
@@ -330,7 +330,7 @@ class Replica(Generic[T]):
         actions = self.begun(-1)
         self.fence(fence)
         self._token += 1
-        self._sessions.forget()
+        self.sessions.forget()
         if self.kind.recovered is not None:
             self._hook(self.kind.recovered)
         return actions
@@ -374,7 +374,7 @@ class Replica(Generic[T]):
         """All that the next entries depend on, as it is when the first slice is taken, in slices of about `size` bytes
         (see `saving`).  To be closed if the rest is not wanted.  Raises `HookError`."""
         counters = Counters(self.position, self.stamp, self._token, self._replies, self._view, self._between_ms)
-        kept = self._sessions, counters, self._audit, self._pending, size
+        kept = self.sessions, counters, self._audit, self._pending, size
         try:
             yield from saving.slices(self.kind, self._object, *kept)
         except HookError as error:
@@ -395,6 +395,6 @@ class Replica(Generic[T]):
         counters, self._audit, self._pending = restoration.finish()
         self.kind, self._converted = restoration.kind, None
         self.position, self.stamp, self._token, self._replies, self._view, self._between_ms = counters
-        self._object, self._sessions = restoration.object, restoration.sessions
+        self._object, self.sessions = restoration.object, restoration.sessions
         self._undo = Undo(self.kind, self._object, self._saving_failed) if self.kind.undoes else None
         self._diverged = False

@@ -238,6 +238,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             self._end()
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were given to the transport below and wait there."""
+        return 0 if self.closed or self._transport is None else int(self._transport.get_write_buffer_size())
+
     def info(self, name: str) -> Any:
         """What the transport below knows: "peername", "ssl_object", ..."""
         return self._transport.get_extra_info(name)

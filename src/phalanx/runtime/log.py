@@ -90,6 +90,8 @@ class Log:
         """How often a new segment was asked for, by `part` alone, and for how many of these it was seen to."""
         self._firsts: dict[int, int] = {}
         """By segment, the number of its first record."""
+        self._sizes: dict[int, int] = {}
+        """Of each segment before the newest, the bytes that count."""
         self._sequence = 0
         self._end = 0
         self._failure: BaseException | None = None
@@ -109,6 +111,7 @@ class Log:
                 self.files.remove(name)  # begun by a life that did not get to use it
         self.files.sync_directory()
         self._firsts = {segment.sequence: segment.first for segment in segments}
+        self._sizes = {segment.sequence: segment.end for segment in segments[:-1]}
         if segments:
             last = segments[-1]
             self.next, self._sequence, self._end = last.next, last.sequence, last.end
@@ -160,6 +163,16 @@ class Log:
             self._failure = error
 
     @property
+    def segments(self) -> int:
+        """How many there are.  From any thread, as `size`."""
+        return len(self._firsts)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all segments, as far as they are durable."""
+        return sum(list(self._sizes.values())) + self._end
+
+    @property
     def newest(self) -> str:
         """The file that `write` writes to."""
         return name_of(self._sequence)
@@ -205,6 +218,8 @@ class Log:
         self.files.sync(name)
         self.files.sync_directory()
         self._firsts[sequence] = self.next
+        if self._sequence in self._firsts:
+            self._sizes[self._sequence] = self._end
         self._sequence, self._end = sequence, len(head)
 
     def part(self) -> None:
@@ -225,6 +240,7 @@ class Log:
             self.files.remove(name_of(oldest))
             self.files.sync_directory()  # one by one: a gap would look like damage
             del self._firsts[oldest]
+            self._sizes.pop(oldest, None)
 
     def _is_needed(self, sequence: int, before: int) -> bool:
         return sequence + 1 not in self._firsts or self._firsts[sequence + 1] > before

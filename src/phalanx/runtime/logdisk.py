@@ -147,6 +147,16 @@ class FileLog:
         self._kernel = kernel_sync()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="phalanx-log")
 
+    @property
+    def segments(self) -> int:
+        """In how many files it is."""
+        return self._log.segments
+
+    @property
+    def size(self) -> int:
+        """Bytes that are durable."""
+        return self._log.size
+
     def append(self, records: Sequence[Any], forget: int | None, done: Stored) -> None:
         if forget is not None:
             self._forget = self._base + forget - 1

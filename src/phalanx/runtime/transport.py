@@ -159,6 +159,15 @@ class TcpTransport:
         """How often others were refused, or refused this side, by kind (see `runtime.refusals`)."""
         return self._refusals.counts
 
+    @property
+    def clients(self) -> int:
+        """How many are connected."""
+        return self._clients
+
+    def connection(self, address: Address) -> Connection | None:
+        """The one that messages to the address go out on, to look at; None if there is none."""
+        return self._ready.get(address)
+
     def explain(self) -> str:
         """Why addresses that were dialled cannot be spoken to; empty if there is nothing to say."""
         return self._refusals.explain(self._dialler.faults())
