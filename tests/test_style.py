@@ -32,7 +32,7 @@ LONG_MODULES: dict[str, int] = {}
 NOT_YET_REACHED: frozenset[str] = frozenset()
 """Layers that hold modules to which no import leads yet from the package, its commands, examples or benchmarks."""
 
-FACES = ("phalanx", "phalanx.sync", "phalanx.testing")
+FACES = ("phalanx", "phalanx.metrics", "phalanx.sync", "phalanx.testing")
 """What users import."""
 
 ROUGH_MARKS = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")

@@ -67,6 +67,11 @@ class Uses:
         self._refused: dict[str, str] = {}
         self.claim_first(None)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """All that are taken."""
+        return frozenset(self._uses)
+
     def claim_first(self, view: View | None) -> None:
         """As `claim`, for those objects; raises `Refused` as well if there is no code here for what one of them runs."""
         for kind, spec in self._first.values():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from phalanx.api.arguments import addresses_of, dialled_at, node_name, peers_of, place_of
 from phalanx.api.hosted import Objects, hosted_of
+from phalanx.api.observing import Observer
 from phalanx.api.process import Process
 from phalanx.api.storage import open_storage
 from phalanx.api.tls import TLS
@@ -42,6 +43,7 @@ async def join(
     timing: Timing = Timing(),
     limits: Limits = Limits(),
     tls: TLS | None = None,
+    metrics: Observer | None = None,
 ) -> AsyncIterator[Process]:
     """Be a node of a cluster while the block runs, and leave it politely at its end (on an error: just stop).
 
@@ -59,6 +61,7 @@ async def join(
         milliseconds, or all that `Hosted` says (see `Process.host`, which takes up more later).
     tls: talk to nobody without TLS and a certificate, members and clients alike (see `TLS`); all of a cluster do, or
         none.  None: who can reach the port is believed.
+    metrics: a `phalanx.metrics.Metrics`, which measures this process from its beginning.
 
     Raises `ConfigurationError` for settings that make no sense, and `TypeError`; `OSError` if the address cannot be used;
     `DataDirectoryInUse` and `DamagedVoteFile`; `Refused` if one of the objects is another one in the cluster: of another
@@ -90,7 +93,8 @@ async def join(
         if bootstrap:
             peers = ((name, transport.address),)
         config = Config(name, transport.address, seeds, peers, (), timing, limits)
-        process = Process(config, transport, storage, client, hosted, lambda: transport.refusals, transport.explain)
+        refusals, explain = lambda: transport.refusals, transport.explain
+        process = Process(config, transport, storage, client, hosted, refusals, explain, metrics)
     except BaseException:
         storage.close()
         if transport is not None:

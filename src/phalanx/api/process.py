@@ -9,6 +9,7 @@ from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.groups import Group
 from phalanx.api.hosted import GROUP, OBJECT, TROUPE, Objects, Uses, described
+from phalanx.api.observing import Inside, Observer, observed
 from phalanx.api.reports import Reports
 from phalanx.api.seats import Seats
 from phalanx.api.slow import Slow
@@ -63,6 +64,7 @@ class Process:
         objects: Objects | None = None,
         refusals: Callable[[], Mapping[str, int]] = dict,
         explain: Callable[[], str] = str,
+        observer: Observer | None = None,
     ) -> None:
         self.name = config.name
         self.address = config.address
@@ -78,8 +80,10 @@ class Process:
         self._uses = Uses(kinds)
         self._node = Node(config, storage.votes, random.Random(), system_clock(), kinds, storage.journal)
         self._slow = Slow(config.name, config.timing, self._node.slow, [kind for kind, _ in kinds.values()])
+        inside = Inside(self._node, transport, storage, self._uses, lambda: self._driver.closed.done())
+        machine, storage = observed(inside, observer)
         self._driver = Driver(
-            self._node,
+            machine,
             CODEC,
             transport,
             storage.disk,
@@ -90,8 +94,6 @@ class Process:
         )
         self._troupes = Troupes(self._driver)
         self._make_client_transport = make_client_transport
-        self._services: dict[type[Any], ServiceType[Any]] = {}
-        """Classes that have been described: handles may be made for every request."""
         self._client: Client | None = None
         self._refusals = refusals
         self._reports = Reports(config.name, lambda: self._node.group.waiting.text, explain)
@@ -242,10 +244,7 @@ class Process:
 
     def troupe(self, cls: type[T], name: str = "") -> Troupe[T]:
         """A handle to the troupe of that class; `name` is its group's, by default the class's name."""
-        service = self._services.get(cls)
-        if service is None:
-            service = self._services[cls] = ServiceType(cls)
-        return Troupe(self._troupes, service, name or service.name)
+        return self._troupes.troupe(cls, name)
 
     async def _host(self, request: Host) -> None:
         name = request.spec.name

@@ -178,18 +178,22 @@ def _places(group: Group) -> str:
     return " ".join(group.hosts) + learners
 
 
-def changes_of(before: View, view: View) -> list[str]:
-    """In words; nothing if members are the same, and hosts of groups."""
+def members_changed(before: View, view: View) -> dict[str, list[Name]]:
+    """Who, by what became of them."""
     old, new = ({m.name: m for m in v.everyone} for v in (before, view))
     full = [{m.name for m in v.members} for v in (before, view)]
-    words = {
+    return {
         "come": [name for name in new if name not in old],
         "gone": [name for name in old if name not in new],
         "restarted": [name for name in new if name in old and new[name] != old[name]],
         "promoted": [name for name in new if name in old and name in full[1] - full[0]],
         "demoted": [name for name in new if name in old and name in full[0] - full[1]],
     }
-    changes = [f"{what}: {' '.join(names)}" for what, names in words.items() if names]
+
+
+def changes_of(before: View, view: View) -> list[str]:
+    """In words; nothing if members are the same, and hosts of groups."""
+    changes = [f"{what}: {' '.join(names)}" for what, names in members_changed(before, view).items() if names]
     known = {group.id: group for group in before.groups}
     for group in view.groups:
         was = known.pop(group.id, None)

@@ -237,6 +237,8 @@ class Troupes:
         self._token = 0
         self._calls: dict[int, asyncio.Future[CallEnded]] = {}
         self._services: dict[str, tuple[Any, ServiceType[Any]]] = {}
+        self._described: dict[type[Any], ServiceType[Any]] = {}
+        """Handles may be made for every request."""
         self._running: dict[int, asyncio.Task[None]] = {}
         self._closed = False
 
@@ -245,6 +247,13 @@ class Troupes:
         if name in self._services:
             raise ConfigurationError(f"this process hosts troupe {name!r} already")
         self._services[name] = instance, service
+
+    def troupe(self, cls: type[T], name: str) -> Troupe[T]:
+        """A handle to the troupe of that class and name; without one, it has the class's."""
+        service = self._described.get(cls)
+        if service is None:
+            service = self._described[cls] = ServiceType(cls)
+        return Troupe(self, service, name or service.name)
 
     async def perform(self, make: Callable[[int], CallTroupe]) -> CallEnded:
         """Make a call, and wait for its end."""

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import signal
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,13 +13,26 @@ from phalanx.api.hosted import Hosted
 from phalanx.api.joining import join
 from phalanx.api.process import Process
 from phalanx.cli.calls import Tls, tls_of
-from phalanx.errors import PhalanxError
+from phalanx.errors import ConfigurationError, PhalanxError
 from phalanx.group.config import Limits, Timing
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Address, Name
 from phalanx.runtime.descriptors import raise_limit
 from phalanx.runtime.loop import run, tune_gc_for_server
 from phalanx.services.store.kv import KV
+
+if TYPE_CHECKING:
+    from phalanx.metrics import Metrics
+
+
+Measured = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PHALANX_METRICS",
+        metavar="HOST:PORT",
+        help="Where to show /metrics, /healthz and /readyz, without TLS: let only the monitoring reach it.",
+    ),
+]
 
 
 def serve(
@@ -48,6 +61,7 @@ def serve(
         int | None, typer.Option(help="MiB to keep free on the disk of --data; by default 256, or 5 % of it.", min=0)
     ] = None,
     tls: Tls = None,
+    metrics: Measured = None,
     lease_ms: Annotated[int, typer.Option(help="Read leases of that length; 0: ask a quorum.", min=0)] = 0,
     verbose: Annotated[bool, typer.Option(help="Log every note of the machine.")] = False,
 ) -> None:
@@ -55,16 +69,10 @@ def serve(
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    if data is None and not diskless:
-        raise typer.BadParameter("give --data DIRECTORY, or --diskless", param_hint="--data")
-    if data is not None and diskless:
-        raise typer.BadParameter("--data and --diskless exclude each other", param_hint="--diskless")
-    if durable and diskless:
-        raise typer.BadParameter("--durable and --diskless exclude each other", param_hint="--durable")
-    if min_copies > 1 and not durable:
-        raise typer.BadParameter("--min-copies is for --durable", param_hint="--min-copies")
+    _agree(data, diskless, durable, min_copies)
     try:
         peers = _peers(peer or [])
+        measures = _metrics() if metrics is not None else None
         joining = join(
             name,
             listen=listen,
@@ -77,12 +85,25 @@ def serve(
             timing=timing_of(suspect_after_ms),
             objects={"KV": Hosted(KV, lease_ms, durable, min_copies)},
             tls=tls_of(tls, (advertise or listen).rpartition(":")[0]),
+            metrics=measures,
         )
         raise_limit()
-        run(_serve(joining))
+        run(_serve(joining, measures, metrics or ""))
     except (PhalanxError, OSError) as error:
         typer.echo(f"phalanx: {error}", err=True)
         raise typer.Exit(2) from error
+
+
+def _agree(data: Path | None, diskless: bool, durable: bool, min_copies: int) -> None:
+    """Raises `BadParameter` for what cannot be meant together."""
+    if data is None and not diskless:
+        raise typer.BadParameter("give --data DIRECTORY, or --diskless", param_hint="--data")
+    if data is not None and diskless:
+        raise typer.BadParameter("--data and --diskless exclude each other", param_hint="--diskless")
+    if durable and diskless:
+        raise typer.BadParameter("--durable and --diskless exclude each other", param_hint="--durable")
+    if min_copies > 1 and not durable:
+        raise typer.BadParameter("--min-copies is for --durable", param_hint="--min-copies")
 
 
 def timing_of(suspect_after_ms: int) -> Timing:
@@ -107,13 +128,22 @@ def _peers(texts: list[str]) -> list[tuple[Name, Address]]:
     return out
 
 
-async def _serve(joining: AbstractAsyncContextManager[Process]) -> None:
+def _metrics() -> "Metrics":
+    """Raises ConfigurationError if the library is missing that they need."""
+    try:  # not at the top of the file: a library that is optional
+        from phalanx.metrics import Metrics
+    except ImportError as error:
+        raise ConfigurationError(f"--metrics: {error}") from error
+    return Metrics()
+
+
+async def _serve(joining: AbstractAsyncContextManager[Process], metrics: "Metrics | None", listen: Address) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     stopped = asyncio.ensure_future(stop.wait())
-    serving = asyncio.ensure_future(_run(joining, stop))
+    serving = asyncio.ensure_future(_run(joining, metrics, listen, stop))
     await asyncio.wait((stopped, serving), return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         done, _ = await asyncio.wait((serving,), timeout=5)
@@ -126,9 +156,15 @@ async def _serve(joining: AbstractAsyncContextManager[Process]) -> None:
         logging.getLogger("phalanx").warning("stopped before it could leave politely")
 
 
-async def _run(joining: AbstractAsyncContextManager[Process], stop: asyncio.Event) -> None:
+async def _run(
+    joining: AbstractAsyncContextManager[Process], metrics: "Metrics | None", listen: Address, stop: asyncio.Event
+) -> None:
     tune_gc_for_server()
-    async with joining as process:
+    async with AsyncExitStack() as stack:
+        if metrics is not None:  # first, so that who asks is told what the node waits for
+            address = await stack.enter_async_context(metrics.serve(listen))
+            logging.getLogger("phalanx").info("metrics at http://%s/metrics", address)
+        process = await stack.enter_async_context(joining)
         logging.getLogger("phalanx").info("%s serves at %s", process.me, process.address)
         await _until(process, stop)
 
