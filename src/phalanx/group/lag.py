@@ -13,12 +13,12 @@ class Lag:
         self.core = core
         self.at = 0
         """When it is judged again: often enough beside `demote_after`, and not in every turn."""
-        self._due: list[int] = []
+        self.due: list[int] = []
         """Of each group in which somebody is behind, when the longest lag becomes too long."""
 
     def begin(self) -> None:
         """A view began."""
-        self._due = []
+        self.due = []
 
     def judge(self) -> None:
         """Full hosts that alone hold up the others go on as learners, as long as enough full members remain."""
@@ -28,11 +28,11 @@ class Lag:
             return
         self.at = core.now.mono + core.timing.demote_after // 8
         lagging: set[Name] = set()
-        self._due = []
+        self.due = []
         for channel in core.busy.values():
             lagging |= channel.laggards(core.now.mono, core.timing.demote_after)
             if (due := channel.lag_due(core.timing.demote_after)) is not None:
-                self._due.append(due)
+                self.due.append(due)
         if core.short:
             lagging.update(room.holding_up(core))
         for group in view.groups:  # to go on without them would end a group that nobody has lost
@@ -50,7 +50,7 @@ class Lag:
 
     def deadline(self, first: int) -> int:
         """When somebody may have become too slow, if that is before `first`.  Only while active."""
-        for due in self._due:
+        for due in self.due:
             if self.core.now.mono < due < first:
                 first = due
         return first

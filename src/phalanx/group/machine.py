@@ -200,7 +200,7 @@ class GroupMachine:
 
     def _next_deadline(self) -> int | None:
         traffic, rest = self._multicast.deadline(), self._rest_deadline
-        if traffic is not None and self._core.active:
+        if self._lag.due and traffic is not None and self._core.active:
             traffic = self._lag.deadline(traffic)
         return traffic if rest is None or (traffic is not None and traffic < rest) else rest
 
