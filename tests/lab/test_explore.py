@@ -216,6 +216,7 @@ def show_though_frozen(show: Callable[[Multicasting], None]) -> Callable[[Multic
         if flush is None or flush.promised is None:
             return show(self)
         promised, flush.promised = flush.promised, None
+        self._owed.update({g: channel for g, channel in self.core.busy.items() if channel.showing.owed})
         show(self)
         flush.promised = promised
         return None

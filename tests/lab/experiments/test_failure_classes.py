@@ -78,7 +78,7 @@ def test_lies_that_are_the_truth_and_wrong_steps_that_are_right_break_nothing(mo
     "no failure of these passes unnoticed",
 )
 def test_audits_that_do_not_compare_find_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Audit, "judge", lambda *_: None)
+    monkeypatch.setattr(Audit, "_judge", lambda *_: None)
     audits = {name: audit(faults, 1) for name, faults in AUDITS.items()}
     assert {tuple(blamed(each)) for each in audits.values()} == {()}
     assert len(failing(audit_claims(audits))) == 4
