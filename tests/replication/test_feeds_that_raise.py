@@ -19,6 +19,7 @@ class Frail(KV):
     """A store whose hooks raise what they are told to."""
 
     breaks: ClassVar[dict[str, BaseException]] = {}
+    places: ClassVar[dict[str, int]] = {"beyond": 1 << 64, "below": -1}
 
     def _try(self, hook: str) -> None:
         if hook in self.breaks:
@@ -38,11 +39,15 @@ class Frail(KV):
         found = super().watch(position, start, end, puts, deletes, previous)
         if "more" in self.breaks:
             return Feed([], position, True)
+        if "far" in self.breaks:
+            return Feed([], 1 << 64, False)
         return Feed(found.events * 9_000, found.position, False) if "large" in self.breaks else found
 
     def position(self) -> int:
         self._try("position")
-        return "seven" if "type" in self.breaks else super().position()  # type: ignore[return-value]  # a mistake
+        if "type" in self.breaks:
+            return "seven"  # type: ignore[return-value]  # a mistake
+        return self.places.get(next(iter(self.breaks), ""), super().position())
 
     def touched(self, position: int) -> set[bytes]:
         self._try("touched")
@@ -50,6 +55,7 @@ class Frail(KV):
 
 
 FRAIL = describe(Frail)
+OF_POSITION = ("position", "type", "beyond", "below")
 
 
 @pytest.mark.parametrize(
@@ -58,9 +64,12 @@ FRAIL = describe(Frail)
         ("position", RuntimeError("broken"), "RuntimeError"),
         ("position", SystemExit(3), "SystemExit"),
         ("type", TypeError(), "TypeError"),
+        ("beyond", ValueError(), "ValueError"),
+        ("below", ValueError(), "ValueError"),
         ("watch", RuntimeError("broken"), "RuntimeError"),
         ("watch", SystemExit(3), "SystemExit"),
         ("more", ValueError(), "ValueError"),
+        ("far", ValueError(), "ValueError"),
         ("large", ValueError(), "OversizedResult"),
     ],
 )
@@ -74,7 +83,7 @@ def test_a_feed_or_its_position_that_raises_ends_the_watches_and_not_the_node(
     with monkeypatch.context() as patch:
         patch.setitem(Frail.breaks, hook, error)
         told = shop.turn()
-        for after in (0, FROM_NOW) if hook in ("position", "type") else (0,):
+        for after in (0, FROM_NOW) if hook in OF_POSITION else (0,):
             shop.watch(b"", None, after)
             told += shop.turn()
         ends = [message.outcome for message in told if isinstance(message, Reply)]
@@ -82,7 +91,7 @@ def test_a_feed_or_its_position_that_raises_ends_the_watches_and_not_the_node(
         assert {end.type_name for end in ends if isinstance(end, Raised)} == {type_name}
         shop.put(b"b")
         assert shop.turn() == []
-    assert len(shop.failed) == (hook in ("position", "type")), "it is said once, if nobody else is told"
+    assert len(shop.failed) == (hook in OF_POSITION), "it is said once, if nobody else is told"
     shop.watch(b"", None)
     assert shop.told() == [(b"a", 1), (b"b", 2)]
 

@@ -10,7 +10,7 @@ from mypy import api as mypy
 
 from phalanx.errors import ConfigurationError
 from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, command, feed, query
-from phalanx.replication.objects import describe
+from phalanx.replication.objects import describe, position_of
 from phalanx.replication.outcome import raised
 from tests.replication.samples import ACCOUNT, Account, InsufficientFunds, Undeclared
 
@@ -37,6 +37,36 @@ def test_a_declared_exception_arrives_as_itself_and_another_by_name() -> None:
         invocation.result(raised(ValueError("standard")))
     with pytest.raises(CommandFailed, match="Undeclared: oops"):
         invocation.result(raised(Undeclared("oops")))
+
+
+class Unsayable(Exception):
+    """The text of what it says ends the process."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+def test_an_exception_always_has_a_text_that_can_travel() -> None:
+    assert raised(ValueError("half \udc80")).text == "half \\udc80"
+    assert raised(Unsayable()).text == "(its text cannot be told: SystemExit)"
+
+
+class Place(int):
+    """Has no encoding."""
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [("7", TypeError), (None, TypeError), (-1, ValueError), (1 << 64, ValueError)]
+)
+def test_a_position_is_what_can_be_told(value: object, error: type[Exception]) -> None:
+    assert [(type(each), each) for each in map(position_of, (0, Place(7), True, (1 << 64) - 1))] == [
+        (int, 0),
+        (int, 7),
+        (int, 1),
+        (int, (1 << 64) - 1),
+    ]
+    with pytest.raises(error):
+        position_of(value)
 
 
 def test_arguments_that_do_not_fit_are_a_type_error_at_the_caller() -> None:

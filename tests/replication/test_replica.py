@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from phalanx.model.replicated import command, query
 from phalanx.model.view import Member
 from phalanx.replication import entries
 from phalanx.replication.actions import Action, Judged, Refusal, Say
-from phalanx.replication.messages import Reason
+from phalanx.replication.messages import Reason, Reply
 from phalanx.replication.objects import ObjectType, describe
 from phalanx.replication.outcome import Raised, Returned
 from phalanx.replication.replica import Replica
@@ -133,6 +134,20 @@ def test_a_command_that_raises_changes_nothing_at_any_replica() -> None:
         assert isinstance(outcome, Raised) == (number in (2, 3))
     assert balance(one) == 2
     assert saved(one) == saved(two)
+
+
+def test_what_an_exception_says_can_be_told_and_kept_whatever_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text of which there is no encoding (JSON has an escape for half a character) stopped the node that answered, the
+    next one that was asked, and every one that gave its state to another."""
+    monkeypatch.setattr("tests.replication.samples.OOPS", "half \ud800")
+    replica = account()
+    entry = run(opened(replica), 1, 1, ACCOUNT.invoke(Account.fail))
+    (outcome,) = results(replica.deliver(delivered(1_000, entry)))
+    assert isinstance(outcome, Raised) and outcome.text == "half \\ud800"
+    assert msgspec.msgpack.encode(Reply(1, outcome, replica.stamp))
+    twin = account(B)
+    restore(twin, saved(replica))
+    assert results(twin.deliver(delivered(1_001, entry, sender=B))) == [outcome]
 
 
 def test_unknown_operations_and_other_types_are_refused_not_misread() -> None:

@@ -55,12 +55,12 @@ A class whose changes can be followed has a method marked `@feed`, and two hooks
         def position(self) -> int: ...                              # of the last change
         def touched(self, position: int) -> Collection[bytes]: ...  # the keys of all changes beyond that position
 
-Positions are integers that grow with the changes, the same at every replica.  A feed is like a query that begins at a
-position: it returns a struct with what changed beyond it in the range of keys from `start` up to but without `end`
-(None: to the last), in `events`; the `position` that it has come to; and `more` if it stopped early.  It must return at
-least one event if there is one.  Gateways call it whenever something in the range was touched, and keep nothing for slow
-followers but their position.  What `watch` raises (because the position is forgotten, say) ends that watch, what
-`position` raises all watches of the object; where `touched` raises, each watch is asked.
+Positions are integers from 0 to 2**64 - 1 that grow with the changes, the same at every replica.  A feed is like a
+query that begins at a position: it returns a struct with what changed beyond it in the range of keys from `start` up to
+but without `end` (None: to the last), in `events`; the `position` that it has come to; and `more` if it stopped early.
+It must return at least one event if there is one.  Gateways call it whenever something in the range was touched, and
+keep nothing for slow followers but their position.  What `watch` raises (because the position is forgotten, say) ends
+that watch, what `position` raises all watches of the object; where `touched` raises, each watch is asked.
 
 A class whose state is large is saved and restored in *slices*, so that commands and heartbeats go on meanwhile: it has
 the methods of `Sliced`, and a `digest`, since audits must not encode all of it:

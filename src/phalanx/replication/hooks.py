@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from phalanx.replication.inflight import HookFailed
-from phalanx.replication.objects import ObjectType
+from phalanx.replication.objects import ObjectType, position_of
 from phalanx.replication.outcome import text_of
 from phalanx.replication.state import Digest, HookError
 
@@ -43,9 +43,7 @@ class Hooks:
     def position(self, kind: ObjectType[Any], instance: Any) -> int | BaseException:
         """Of the last change that can be watched; or what the hook raised."""
         try:
-            position: int = instance.position()
-            if not isinstance(position, int):
-                raise TypeError(f"it must return an int, not {type(position).__name__}")
+            position = position_of(instance.position())
         except MemoryError:
             raise
         except (Exception, SystemExit) as error:

@@ -69,6 +69,19 @@ class Fed(NamedTuple):
     data: bytes
 
 
+POSITION_MAX = (1 << 64) - 1
+"""The largest position that can be told."""
+
+
+def position_of(value: object) -> int:
+    """A position that a class gave, as it can be told.  Raises `TypeError` or `ValueError` if it is none."""
+    if not isinstance(value, int):
+        raise TypeError(f"a position must be an int, not {type(value).__name__}")
+    if not 0 <= value <= POSITION_MAX:
+        raise ValueError("a position must be from 0 to 2**64 - 1")
+    return int(value)  # and not of a class of its own, which has no encoding
+
+
 FeedWatcher: TypeAlias = "Callable[[Operation, Any, tuple[Any, ...], int], Fed]"
 """Is given what `feed` is."""
 
@@ -147,9 +160,7 @@ class Operation:
     def perform_feed(self, instance: Any, arguments: tuple[Any, ...], position: int) -> Fed:
         """As `feed`, unwatched."""
         fed = self.function(instance, position, **dict(zip(self._names, arguments, strict=True)))
-        reached, more = fed.position, bool(fed.more)
-        if not isinstance(reached, int):
-            raise TypeError(f"{self.where} returned a position that is no int: {reached!r}")
+        reached, more = position_of(fed.position), bool(fed.more)
         if more and reached <= position:
             raise ValueError(f"{self.where} returned that there is more, and does not get beyond position {position}")
         data = _ENCODER.encode(fed) if fed.events else b""

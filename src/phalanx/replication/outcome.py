@@ -67,10 +67,11 @@ def raised(error: BaseException) -> Raised:
 
 
 def text_of(error: BaseException) -> str:
-    """What the exception says; making that text is code of its class, and may raise as well."""
+    """What the exception says, as it can travel: lone surrogates (of a file name, or of what JSON escapes) have no
+    encoding.  Making that text is code of its class, and may raise as well."""
     try:
-        return str(error)[:TEXT_CHARACTERS_MAX]
-    except Exception as another:
+        return str(error)[:TEXT_CHARACTERS_MAX].encode(errors="backslashreplace").decode()
+    except (Exception, SystemExit) as another:
         return f"(its text cannot be told: {type(another).__name__})"
 
 
