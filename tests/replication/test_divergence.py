@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from phalanx.model.clock import SECOND, stamp_of
-from phalanx.model.events import Delivered, Founded, Installed, Multicast, Unhost
+from phalanx.model.events import Delivered, Founded, Installed, Multicast, SnapshotTaken, SnapshotWanted, Unhost
 from phalanx.model.machine import Output
 from phalanx.model.view import Member
 from phalanx.replication import entries
@@ -15,11 +15,12 @@ from phalanx.replication.gateway import Gateway
 from phalanx.replication.inflight import GATEWAY_LIMITS, GatewayLimits
 from phalanx.replication.messages import Command, Declined, Reason, Reply
 from phalanx.replication.replica import Replica
+from phalanx.replication.standing import Standing
 from tests.replication.samples import ACCOUNT, DICE, A, Account, B, C, delivered, group, said, view
 
 ADD = ACCOUNT.operation(Account.add)
 SMALL = ADD.encode((1,), {})
-LIMITS: GatewayLimits = GATEWAY_LIMITS._replace(client_requests=1)
+LIMITS: GatewayLimits = GATEWAY_LIMITS._replace(client_requests=1, slice_bytes=1)
 
 
 class Host:
@@ -71,7 +72,9 @@ def test_a_replica_that_was_found_wrong_answers_no_command(diverged: bool) -> No
     if not diverged:
         assert [type(each) for each in said] == [Reply]
         return
-    assert [each.reason for each in said if isinstance(each, Declined)] == [Reason.UNKNOWN] and len(said) == 1
+    (declined,) = said
+    assert isinstance(declined, Declined) and declined.reason is Reason.UNKNOWN
+    assert declined.endpoints == ("b:1", "c:1"), "and not this node, which knows nothing any more"
     assert Unhost("bank") in host.asked
     host.command(2)
     assert [each.reason for each in host.turn()] == [Reason.ELSEWHERE], "and what was under way counts no more"
@@ -127,3 +130,29 @@ def audited(seed: int) -> bool:
 
 def test_who_reads_a_log_in_another_view_comes_to_the_same_audit() -> None:
     assert sum(audited(seed) for seed in range(300)) > 30
+
+
+@pytest.mark.parametrize("diverged", [False, True])
+def test_a_replica_that_was_found_wrong_gives_its_state_to_nobody(diverged: bool) -> None:
+    """Who had begun to fetch it would be wrong as well, and serve until the next audit."""
+    host = Host()
+    host.order(B, entries.encode(entries.Open(0)), *([b"?"] * 3))
+    host.turn()
+    (mine,) = host.said
+    report = entries.decode(mine)
+    assert isinstance(report, entries.Report)
+    host.gateway.deliver(SnapshotWanted(7, 5))
+    host.turn()
+    (first,) = [each for each in host.asked if isinstance(each, SnapshotTaken)]
+    assert first.data and first.more
+    digest = b"another" if diverged else report.digest
+    for sender in (B, C):
+        host.order(sender, entries.encode(entries.Report(report.position, digest, 1, report.hosts)))
+    host.order(A, mine)
+    host.asked.clear()
+    host.gateway.deliver(SnapshotWanted(7, 5))
+    host.turn()
+    host.gateway.stand(Standing.ACTS, frozenset(), SECOND)
+    host.turn()
+    (following,) = [each for each in host.asked if isinstance(each, SnapshotTaken)]
+    assert (following.data is None) is diverged

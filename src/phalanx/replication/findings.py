@@ -65,9 +65,11 @@ class Findings:
         self._out.deliveries.append(ReplicaDiverged(spec.name, *at, resumed))
         if hosted.replica.diverged and hosted.serves:
             hosted.serves = False
-            why = "this replica has diverged"
-            self._feeds.drop(hosted.replica.group.id, why, endpoints)
-            self._out.abandon(hosted.in_flight, why, endpoints)
+            why, group = "this replica has diverged", hosted.replica.group.id
+            others = tuple(each for each in endpoints if each != self._me.address)
+            self._feeds.drop(group, why, others)
+            self._out.abandon(hosted.in_flight, why, others)
+            self._hosting.giving.drop(group)
             self._hosting.anew[spec.name] = spec
             self._out.requests.append(Unhost(spec.name))
 
