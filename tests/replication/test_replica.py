@@ -330,6 +330,24 @@ def test_without_a_majority_writes_stop_until_the_rest_agree() -> None:
     assert isinstance(action, Judged) and action.finding.agreed and not replicas[1].stopped
 
 
+def test_a_host_that_came_while_writes_were_stopped_can_go_on_alone() -> None:
+    """It learned the state of one of those who disagreed, and they are gone: no report of it could ever come."""
+    replicas = dice(DICE, "ab")
+    load(replicas[0])
+    roll(replicas, 20)
+    late = Replica(DICE, group("a", "b"), C, audit_interval=5, view=2)
+    restore(late, saved(replicas[1]))
+    (hosts,) = said(late.install(view("a", "b", "c", number=3)))
+    assert late.deliver(delivered(1_000, hosts, sender=C, number=3)) == []
+    refused = late.deliver(delivered(1_000, run(SESSION, 99, 1, DICE.invoke(Dice.roll)), sender=C, number=3))
+    assert reasons(refused) == ["diverged"]
+    (hosts,) = said(late.install(view("c", number=4)))
+    (action,) = late.deliver(delivered(1_000, hosts, sender=C, number=4))
+    assert isinstance(action, Judged) and action.finding.agreed and not action.finding.diverged and not late.stopped
+    ran = late.deliver(delivered(1_001, run(SESSION, 100, 1, DICE.invoke(Dice.roll)), sender=C, number=4))
+    assert [type(each) for each in results(ran)] == [Returned]
+
+
 @pytest.mark.parametrize("present", ["b", "bc", "abc"])
 def test_whoever_reads_of_a_divergence_in_another_view_stops_where_the_others_did(present: str) -> None:
     """A host that comes back with its log, or a learner, ran a command that had been refused: it judged the reports by

@@ -33,6 +33,10 @@ PATIENCE = 16
 """Intervals after which an audit is given up if a host has not reported: it was a learner when the audit began."""
 
 
+ALONE = b"alone"
+"""What a host that is alone agrees on with itself, where its digest at the audit is not known."""
+
+
 class Finding(NamedTuple):
     """A verdict.  `diverged` are the hosts found wrong; empty: there is no majority (`agreed` is empty then too), or,
     if `agreed` is not empty, one has been found again after there was none.
@@ -99,6 +103,9 @@ class Audit(msgspec.Struct, array_like=True):
         agreed, count = (Counter(digests.values()).most_common(1) or [(b"", 0)])[0]
         if count * 2 > len(hosts):
             return self._settle(agreed, digests, least_interval)
+        if self.stopped and len(hosts) == 1:
+            self.stopped = False  # it came after the audit, so it will never report, and now nobody else is there
+            return Finding(self.position, self.since, ALONE, ())
         if len(digests) == len(hosts) and not self.stopped:
             self.stopped = True
             return Finding(self.position, self.since, b"", ())
