@@ -86,7 +86,7 @@ class Hosted:
         due_ms = self.replica.due_ms
         if due_ms is None:
             return None
-        wait = (due_ms - wall_ms(self.replica.stamp)) * MILLISECOND
+        wait = max(0, due_ms - wall_ms(self.replica.stamp)) * MILLISECOND
         return max(self.applied_at + wait, self._ticked_at + TICK_NS_LEAST) + hosts.index(me) * STAND_IN_NS
 
     def due_at(self, me: Name) -> int | None:
