@@ -11,6 +11,8 @@ from phalanx.model.machine import Output
 from phalanx.replication.gateway import Gateway
 from phalanx.replication.inflight import GatewayLimits
 from phalanx.replication.messages import Command, Declined, Query, Reason
+from phalanx.replication.outcome import ARGS_BYTES_MAX, raised
+from phalanx.replication.session import RAISED_BYTES
 from tests.replication.samples import ACCOUNT, A, Account, view
 
 ADD = ACCOUNT.operation(Account.add)
@@ -109,3 +111,10 @@ def test_what_a_client_left_under_way_counts_until_it_has_come_back() -> None:
     assert node.command("~1", b"1234567890") is Reason.BUSY
     assert node.order() == 0, "nobody is there to be answered"
     assert node.command("~1", b"1234567890") is None
+
+
+def test_an_exception_counts_in_its_session_for_as_much_as_it_can_hold() -> None:
+    """Or a window of them would take more memory than a session may."""
+    for text in ("\U0001f600" * 10_000, "x" * (ARGS_BYTES_MAX - 100), "\ud800" * 999):
+        kept = raised(ValueError(text))
+        assert len(kept.args) + len(kept.text.encode()) <= RAISED_BYTES

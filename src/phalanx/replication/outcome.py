@@ -13,8 +13,9 @@ from phalanx.model.replicated import CommandFailed
 TEXT_CHARACTERS_MAX = 1_000
 """The text of an exception is cut at this length: it is kept in the session table of every replica."""
 
-ARGS_BYTES_MAX = 64 << 10
-"""The encoded `args` of an exception, for the same reason: beyond it only its text travels."""
+ARGS_BYTES_MAX = 4 << 10
+"""The encoded `args` of an exception, for the same reason: beyond it only its text travels.  With the text it is
+within what any exception counts for in its session (`RAISED_BYTES`)."""
 
 STANDARD: dict[str, type[Exception]] = {
     cls.__name__: cls
