@@ -1,6 +1,7 @@
 """Classes that the tests replicate, and entries for them."""
 
 import random
+from typing import Any
 
 from phalanx.model.clock import MILLISECOND, stamp_of
 from phalanx.model.events import Delivered
@@ -121,3 +122,16 @@ def opened(replica: Replica[Account], ms: int = 1_000) -> int:
 
 def reasons(actions: list[Action]) -> list[str]:
     return [str(result.reason.value) for result in results(actions) if isinstance(result, Refusal)]
+
+
+def saved(replica: Replica[Any]) -> list[bytes]:
+    """Its state, in slices."""
+    return list(replica.slices(64))
+
+
+def restore(replica: Replica[Any], slices: list[bytes]) -> None:
+    """It takes that state."""
+    restoration = replica.restoration()
+    for data in slices:
+        restoration.take(data)
+    replica.restore(restoration)
