@@ -1,6 +1,7 @@
 """`phalanx kv`, `txn`, `watch` and `lease` against a node."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -134,14 +135,22 @@ def test_tables_are_cut_nowhere(shell: Shell, address: str) -> None:
 
 def test_only_the_cluster_that_is_meant_is_asked(shell: Shell, address: str) -> None:
     _, (answers,) = shell("status", "--json")
-    cluster = answers[address]["cluster"]
-    assert shell("kv", "put", "which", "1", "--cluster", cluster)[0] == 0
-    for words in (("put", "which", "2"), ("get", "which")):
-        status, said = shell("kv", *words, "--cluster", "c0ffee")
-        assert (status, said) == (3, ""), "not done"
-    assert shell("kv", "get", "which") == (0, "1\n")
+    assert shell("kv", "put", "which", "1", "--cluster", answers[address]["cluster"])[0] == 0
+    assert shell("kv", "put", "which", "2", "--cluster", "c0ffee") == (3, ""), "not done"
     assert shell("kv", "get", "which", "--cluster", "mine")[0] == 2, "no id"
     named = {"PHALANX_CLUSTER": "c0ffee", "PHALANX_ENDPOINTS": address}
-    done = CliRunner().invoke(command_line(), ["kv", "get", "which"], env=named)
-    assert done.exit_code == 3
-    assert "c0ffee" in done.stderr
+    for words in (
+        "kv get which",
+        "kv delete which",
+        "kv cas which 1 2",
+        "kv compact --keep 60",
+        "txn --then 'delete which'",
+        "lease grant 30",
+        "lock which -- true",
+        "elect which -- true",
+        "watch which",
+    ):
+        done = CliRunner().invoke(command_line(), shlex.split(words), env=named)
+        assert (done.exit_code, done.stdout) == (3, ""), words
+        assert "c0ffee" in done.stderr
+    assert shell("kv", "get", "which") == (0, "1\n")

@@ -52,15 +52,21 @@ class Host:
         return [send.message for send in out.sends]
 
 
-@pytest.mark.parametrize("diverged", [False, True])
-def test_a_replica_that_was_found_wrong_answers_no_command(diverged: bool) -> None:
-    """The others run it as well, so who waits learns there what it came to."""
+def reported() -> tuple[Host, entries.Report]:
+    """A host that has said what its state is at an audit, and that report."""
     host = Host()
     host.order(B, entries.encode(entries.Open(0)), *([b"?"] * 3))
     host.turn()
     (mine,) = host.said
     report = entries.decode(mine)
     assert isinstance(report, entries.Report)
+    return host, report
+
+
+@pytest.mark.parametrize("diverged", [False, True])
+def test_a_replica_that_was_found_wrong_answers_no_command(diverged: bool) -> None:
+    """The others run it as well, so who waits learns there what it came to."""
+    host, report = reported()
     host.command(1)
     host.turn()
     digest = b"another" if diverged else report.digest
@@ -135,12 +141,7 @@ def test_who_reads_a_log_in_another_view_comes_to_the_same_audit() -> None:
 @pytest.mark.parametrize("diverged", [False, True])
 def test_a_replica_that_was_found_wrong_gives_its_state_to_nobody(diverged: bool) -> None:
     """Who had begun to fetch it would be wrong as well, and serve until the next audit."""
-    host = Host()
-    host.order(B, entries.encode(entries.Open(0)), *([b"?"] * 3))
-    host.turn()
-    (mine,) = host.said
-    report = entries.decode(mine)
-    assert isinstance(report, entries.Report)
+    host, report = reported()
     host.gateway.deliver(SnapshotWanted(7, 5))
     host.turn()
     (first,) = [each for each in host.asked if isinstance(each, SnapshotTaken)]
@@ -148,7 +149,7 @@ def test_a_replica_that_was_found_wrong_gives_its_state_to_nobody(diverged: bool
     digest = b"another" if diverged else report.digest
     for sender in (B, C):
         host.order(sender, entries.encode(entries.Report(report.position, digest, 1, report.hosts)))
-    host.order(A, mine)
+    host.order(A, entries.encode(report))
     host.asked.clear()
     host.gateway.deliver(SnapshotWanted(7, 5))
     host.turn()

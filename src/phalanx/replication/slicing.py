@@ -191,10 +191,7 @@ class Taking:
         try:
             if error is None:
                 restoration.take(slice_.data)
-        except (
-            Exception,
-            SystemExit,
-        ) as failure:  # whatever the class's own hooks raise: it is told with the last slice
+        except (Exception, SystemExit) as failure:  # of the class's own hooks: it is told with the last slice
             error = failure
         self._restorations[slice_.group] = slice_.token, restoration, error
 
