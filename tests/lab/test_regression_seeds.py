@@ -36,6 +36,7 @@ SEEDS = {
     20036579: "four learners accused the only full member because the others did, for ever",
     80009229: "hosts of groups suspected one another because others did, for ever",
     90036323: "a wish from before a later life was let in put the earlier one in its place, and then that back",
+    100057261: "a sender went on that had lost a causal message which all hosts had, and one could not deliver",
     500974: "(the oracle's error) a learner heard first that a view had ended",
 }
 

@@ -92,6 +92,8 @@ class Channel:
         self._own_stable = 0
         self._own_sizes: deque[int] = deque()
         """Of our batches that are not stable yet."""
+        self._after: tuple[int, ...] = ()
+        """What the last of our batches comes after."""
         self._behind: dict[tuple[int, int], tuple[int, int]] = {}
         self._changed = False
         """More was shown or delivered since the last `release`."""
@@ -100,8 +102,10 @@ class Channel:
 
     @property
     def is_settled(self) -> bool:
-        """Every full host has shown all that we sent."""
-        return self._own_stable == self.last
+        """Every full host has shown all that we sent, and all that it comes after: any cut has both."""
+        if self._own_stable < self.last:
+            return False
+        return all(number <= self.matrix.stable(author) for author, number in enumerate(self._after))
 
     @property
     def unstable(self) -> int:
@@ -138,7 +142,7 @@ class Channel:
     def send(self, entry: Entry, stamp: Stamp, row: int) -> Data:
         """Make the entry our next batch and receive it ourselves."""
         assert self.me >= 0, "only hosts send"
-        after = tuple(self.held.delivered) if self.group.spec.order is Order.CAUSAL else ()
+        after = self._after = tuple(self.held.delivered) if self.group.spec.order is Order.CAUSAL else ()
         data = Data(self.view, self.group.id, self.me, self.last + 1, stamp, row, entry.left, after, entry.payloads)
         self.last += 1
         self._unstable += entry.size

@@ -87,7 +87,7 @@ class Succession:
             return not channel.is_settled and value.view.group(channel.group.id) is not None
         if channel.group.spec.is_uniform or (channel.holds(cut.upto) and not channel.beyond(cut.upto)):
             return False
-        return channel.me >= 0 and not channel.is_settled  # even one in the cut may depend on what is not (causal)
+        return channel.me >= 0 and not channel.is_settled
 
     def install(self, value: Decision) -> None:
         """End the old view here and begin the new one, of which this process is a member."""
