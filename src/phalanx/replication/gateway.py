@@ -161,11 +161,10 @@ class Gateway:
     def receive(self, source: Address, message: Any) -> bool:
         """A message from a client.  False if it is not for the gateway (`Describe` is the node's to answer)."""
         match message:
-            case Command() | Query() | OpenSession() | SessionKeepAlive() | CloseSession() | Watch():
-                if self.intake.is_new(source, message.request):
-                    self._take(source, message)
-                else:
-                    self._out.note("gateway.repeated", source, message.request)
+            case Command() | Query() | Watch():
+                self._take(source, message, len(message.arguments))
+            case OpenSession() | SessionKeepAlive() | CloseSession():
+                self._take(source, message, 0)
             case WatchMore(_, watch, credit):
                 self._feeds.more(source, watch, credit, self._now)
             case Unwatch(_, watch):
@@ -177,8 +176,10 @@ class Gateway:
                 return False
         return True
 
-    def _take(self, source: Address, message: Asked) -> None:
-        size = len(message.arguments) if isinstance(message, (Command, Query, Watch)) else 0
+    def _take(self, source: Address, message: Asked, size: int) -> None:
+        if not self.intake.is_new(source, message.request):
+            self._out.note("gateway.repeated", source, message.request)
+            return
         cluster = self._place.other_than(message.cluster)
         waiter = Waiter(source, message.request, size, cluster)
         if cluster and (news := self._place.news(message.cluster)) is not None:
@@ -187,14 +188,15 @@ class Gateway:
             return
         hosted = self._hosting.serving(message.group)
         holds = self._place.holds
-        if isinstance(message, Query) and message.stale and not holds:
+        stale = type(message) is Query and message.stale  # rather than isinstance: its metaclass makes that slow
+        if stale and not holds:
             hosted = hosted or self._hosting.showing(message.group)
         if hosted is None or not (holds or self._place.acts):
             self._elsewhere(waiter, message.group)
         elif size > self._limits.command_bytes:
             text = f"{size} bytes of arguments, the limit is {self._limits.command_bytes}"
             self._out.decline(waiter, Reason.TOO_LARGE, text, ())
-        elif isinstance(message, Query) and message.stale and not holds:
+        elif stale and not holds and isinstance(message, Query):
             waiter.at_once = True  # it says what was certain before
             self._answer_query(hosted, waiter, message)
         elif not self.intake.admit(waiter):
@@ -212,7 +214,9 @@ class Gateway:
             self._out.decline(waiter, *refused, self._endpoints(message.group))
             return
         self._rounds.touch(hosted.replica.group.id)
-        if isinstance(message, Watch) and message.position >= 0:
+        if type(message) is Command:  # first, since most are
+            hosted.order(self._rounds.new_ticket(), waiter, message)
+        elif isinstance(message, Watch) and message.position >= 0:
             self.intake.release(waiter)
             self._watch(hosted, waiter, message)
         elif isinstance(message, (Query, Watch)):

@@ -17,7 +17,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from types import GenericAlias
-from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast, get_type_hints
+from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast, get_type_hints
 
 import msgspec
 
@@ -33,10 +33,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
-_ENCODER = msgspec.msgpack.Encoder()
+# Compiled code has to search for what is imported, and not for what is final.
+_encode: Final = msgspec.msgpack.Encoder().encode
+_RETURNED: Final = Returned
 
-
-RESULT_BYTES_MAX = 7 << 20
+RESULT_BYTES_MAX: Final = 7 << 20
 """An encoded result: the answer travels in one frame (`wire.frame.BODY_BYTES_MAX`), with room to spare, and every host
 keeps what a command has answered until its client has it."""
 
@@ -133,7 +134,7 @@ class Operation:
             bound.apply_defaults()  # the caller's defaults hold, not those of whatever code a replica runs
             args = tuple(bound.arguments.values())
         try:
-            return _ENCODER.encode(args)
+            return _encode(args)
         except (TypeError, OverflowError) as error:
             raise TypeError(f"{self.where}: an argument cannot be encoded: {error}") from error
 
@@ -163,7 +164,7 @@ class Operation:
         reached, more = position_of(fed.position), bool(fed.more)
         if more and reached <= position:
             raise ValueError(f"{self.where} returned that there is more, and does not get beyond position {position}")
-        data = _ENCODER.encode(fed) if fed.events else b""
+        data = _encode(fed) if fed.events else b""
         if len(data) > RESULT_BYTES_MAX:
             raise OversizedResult(f"{self.where} returned {len(data)} bytes, the limit is {RESULT_BYTES_MAX}")
         return Fed(reached, more, data)
@@ -186,13 +187,13 @@ class Operation:
             arguments = arguments[: self._by_position]
         result = self.function(instance, *arguments, **named)
         try:
-            data = _ENCODER.encode(result)
+            data = _encode(result)
         except Exception as error:
             raise UnencodableResult(f"{self.where} returned {type(result).__name__}{self.effect}: {error}") from error
         if len(data) > RESULT_BYTES_MAX:
             text = f"{self.where} returned {len(data)} bytes, the limit is {RESULT_BYTES_MAX}: have it return a part"
             raise OversizedResult(text + self.effect)
-        return Returned(data)
+        return _RETURNED(data)
 
     def result(self, outcome: Outcome) -> Any:
         """What the method returned; or raise what it raised, and `msgspec.DecodeError` if it returned what its annotation

@@ -16,7 +16,7 @@ Which version of the object's class it runs is part of its state as well; `upgra
 import hashlib
 import zlib
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec.structs import astuple
@@ -55,6 +55,13 @@ from phalanx.replication.upgrading import AGREED, Pending, agreed_on, convert
 from phalanx.replication.versions import founded_with
 
 T = TypeVar("T")
+
+# Compiled code has to search for what is imported, and not for what is final.
+_fields_of: Final = astuple
+_crc32: Final = zlib.crc32
+_decode: Final = entries.decode
+_RUN: Final = Run
+_COMMAND: Final = Kind.COMMAND
 
 _REASONS = {Verdict.UNKNOWN: Reason.EXPIRED, Verdict.SETTLED: Reason.SETTLED, Verdict.WINDOW: Reason.WINDOW}
 
@@ -173,15 +180,16 @@ class Replica(Generic[T]):
         due_ms = self.due_ms
         if due_ms is not None and due_ms <= wall_ms(self.stamp):
             self._tick()
+        audit_due = audit.due
         for place, payload in enumerate(delivered.payloads, 1):
             self.position += 1
             self._token = max(self._token + 1, self.stamp)
             try:
-                entry = entries.decode(payload)
+                entry = _decode(payload)
             except UNREADABLE:
                 actions.append(NotUnderstood(delivered.sender))
             else:
-                if type(entry) is Run:
+                if type(entry) is _RUN:
                     outcome = self._once(entry, sender)
                     if mine:
                         actions.append(Answered(entry.ticket, outcome))
@@ -191,8 +199,10 @@ class Replica(Generic[T]):
                         actions.append(Answered(entry.ticket, result))
                 else:
                     actions += self._heed(entry, delivered)
-            if self.position >= audit.due and audit.begins(self.position):
+                    audit_due = audit.due
+            if self.position >= audit_due and audit.begins(self.position):
                 actions += self._report()
+                audit_due = audit.due
             if self._pending is not None:
                 rest = msgspec.structs.replace(delivered, payloads=delivered.payloads[place:])
                 return [*actions, *self.deliver(rest)] if rest.payloads else actions
@@ -246,7 +256,7 @@ class Replica(Generic[T]):
 
     def _once(self, entry: Run, sender: str) -> Outcome | Refusal:
         # All at once, since each field of a struct costs compiled code a search.
-        fields: tuple[int, int, int, int, str, int, bytes] = astuple(entry)
+        fields: tuple[int, int, int, int, str, int, bytes] = _fields_of(entry)
         _, session, number, low, operation, types, arguments = fields
         verdict = self.sessions.begin(session, number, low)
         if verdict is not FRESH:
@@ -255,7 +265,7 @@ class Replica(Generic[T]):
             return verdict
         if self._audit.stopped:
             return Refusal(Reason.DIVERGED, "the replicas have diverged and there is no majority: writes are stopped")
-        found = find(self.kind, operation, types, Kind.COMMAND)
+        found = find(self.kind, operation, types, _COMMAND)
         if type(found) is Refusal:  # rather than isinstance: their metaclass makes that slow
             return found
         outcome = self._run(found, arguments, self._context(sender))
@@ -263,7 +273,7 @@ class Replica(Generic[T]):
             return outcome
         # The text of an exception may hold an address or depend on Python's version: it is no part of what must agree.
         told = outcome.value if type(outcome) is Returned else outcome.type_name.encode()
-        self._replies = zlib.crc32(told, self._replies)
+        self._replies = _crc32(told, self._replies)
         self.sessions.record(session, number, outcome)
         return outcome
 

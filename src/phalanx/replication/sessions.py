@@ -37,6 +37,9 @@ class Fresh(Enum):
 
 FRESH: Final = Fresh.FRESH
 
+_RETURNED: Final = Returned
+"""Compiled code has to search for what is imported, and not for what is final."""
+
 
 class Session:
     """One client's row: see `SavedSession`."""
@@ -92,6 +95,9 @@ class Sessions:
         self._time_ms = time_ms
         self._stamped_ms = stamped_ms
         self._by_id: OrderedDict[int, Session] = OrderedDict()
+        """The least recently active first."""
+        self._latest: Session | None = None
+        """The last of them: mostly the next command is of it too.  None: not known."""
         self._frozen: list[Frozen] = []
 
     def __len__(self) -> int:
@@ -111,6 +117,7 @@ class Sessions:
         """Some sessions of the table that this one is to become, in their order."""
         for each in sessions:
             self._by_id[each.id] = Session(each.id, each.active_ms, each.low, each.size, each.outcomes)
+        self._latest = None
 
     def advance(self, stamped_ms: int) -> None:
         """An ordered message carries this time: forget the sessions that were idle for too long."""
@@ -123,42 +130,51 @@ class Sessions:
             if session.active_ms >= oldest:
                 break
             del self._by_id[session.id]
+            self._latest = None
 
     def open(self, session_id: int) -> bool:
         """Begin a session; False at the limit."""
         assert session_id not in self._by_id
         if len(self._by_id) >= self._limits.sessions:
             return False
-        self._by_id[session_id] = Session(session_id, self._time_ms, 1, 0, {})
+        self._latest = self._by_id[session_id] = Session(session_id, self._time_ms, 1, 0, {})
         return True
 
     def forget(self) -> None:
         """None of them is known any more."""
         self._by_id.clear()
+        self._latest = None
 
     def close(self, session_id: int) -> bool:
         """Forget a session; False if it is unknown."""
+        self._latest = None
         return self._by_id.pop(session_id, None) is not None
 
     def touch(self, session_id: int, low: int) -> bool:
         """A sign of life, and the client's low mark; False if the session is unknown."""
-        session = self._by_id.get(session_id)
+        session = self._find(session_id)
         if session is None:
             return False
         self._touch(session, low)
         return True
 
+    def _find(self, session_id: int) -> Session | None:
+        latest = self._latest
+        return latest if latest is not None and latest.id == session_id else self._by_id.get(session_id)
+
     def _touch(self, session: Session, low: int) -> None:
         for frozen in self._frozen:
             frozen.keep(session)
         session.active_ms = self._time_ms
-        self._by_id.move_to_end(session.id)
+        if session is not self._latest:
+            self._by_id.move_to_end(session.id)
+            self._latest = session
         if low > session.low:
             self._settle(session, low)
 
     def begin(self, session_id: int, number: int, low: int) -> Outcome | Verdict | Fresh:
         """What to do about a command that came."""
-        session = self._by_id.get(session_id)
+        session = self._find(session_id)
         if session is None:
             return Verdict.UNKNOWN
         self._touch(session, low)
@@ -172,7 +188,8 @@ class Sessions:
 
     def record(self, session_id: int, number: int, outcome: Outcome) -> None:
         """The command was run and ended like this."""
-        session = self._by_id[session_id]
+        session = self._find(session_id)
+        assert session is not None, "begin found it"
         for frozen in self._frozen:
             frozen.keep(session)
         outcomes = session.outcomes
@@ -185,13 +202,15 @@ class Sessions:
         outcomes = session.outcomes
         if low - session.low < len(outcomes):
             for number in range(session.low, low):
-                if number in outcomes:
-                    session.size -= _size(outcomes.pop(number))
+                if (outcome := outcomes.get(number)) is not None:
+                    session.size -= _size(outcome)
+                    del outcomes[number]
         else:
             for number in [known for known in outcomes if known < low]:
-                session.size -= _size(outcomes.pop(number))
+                session.size -= _size(outcomes[number])
+                del outcomes[number]
         session.low = low
 
 
 def _size(outcome: Outcome) -> int:
-    return len(outcome.value) if type(outcome) is Returned else RAISED_BYTES
+    return len(outcome.value) if type(outcome) is _RETURNED else RAISED_BYTES

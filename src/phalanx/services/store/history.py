@@ -53,15 +53,14 @@ class History:
         """By key, what is not freed.  A list only of several: the garbage collector counts and looks through lists, and
         most keys change once."""
 
-    def add(self, event: Event, mark: int, event_mark: int) -> None:
-        """The next change.  mark: of its key; event_mark: what it adds to the sum."""
+    def add(self, event: Event, key: bytes, mark: int, event_mark: int, weight: int) -> None:
+        """The next change, and of it: its key, the mark of that, what it adds to the sum, and the bytes of the key and of
+        the value that it supersedes."""
         self._log.append(event)
         self._marks.append(event_mark)
-        weight = _weight(event)
         self._weights.append(weight)
         self.bytes += weight
         self.sum = (self.sum + event_mark) & MARK_MAX
-        key = event.key
         changes = self._of.shard(mark)
         known = changes.get(key)
         if known is None:
@@ -191,7 +190,3 @@ class History:
             known[-1] = event
         else:
             self._of[key] = event
-
-
-def _weight(event: Event) -> int:
-    return len(event.key) + (len(event.previous.value) if event.previous is not None else 0)

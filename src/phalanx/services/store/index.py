@@ -15,6 +15,7 @@ Passive.  The caller has checked keys, sizes and leases.
 
 from collections.abc import Iterator
 from heapq import merge
+from typing import Final
 
 from msgspec.structs import astuple, replace
 from xxhash import xxh3_64_intdigest
@@ -27,6 +28,12 @@ from phalanx.services.store.shards import MARK_MAX, Shards, mark_of
 from phalanx.services.store.values import INDEX_BITS, Event, Feed, Range, Versioned, position_after, position_of
 
 _SUM_BYTES = 8
+
+_Fields = tuple[bytes, int, int, int, int]
+
+# Compiled code has to search for what is imported, and for each field of a struct.
+_fields_of: Final = astuple
+_hash: Final = xxh3_64_intdigest
 
 
 class Index:
@@ -76,12 +83,11 @@ class Index:
             len(key) > limits.KEY_BYTES_MAX
             or len(value) > limits.VALUE_BYTES_MAX
             or self.bytes + len(key) + len(value) > limits.STORE_BYTES_MAX
-            or len(self._live) >= limits.KEYS_MAX
         ):
             return 0
         mark = mark_of(key)
         found = self._live.shard(mark).get(key)
-        if found is not None and found.lease:
+        if len(self._live) >= limits.KEYS_MAX if found is None else found.lease:
             return 0
         self.begin(time_ms)
         self._put(key, mark, found, value, 0)
@@ -97,18 +103,26 @@ class Index:
         revision = self._next()
         for frozen in self._frozen:
             frozen.keep(key, found)
+        created, version, weight = revision, 1, len(key)
+        if found is not None:
+            fields: _Fields = _fields_of(found)
+            former, created, modified, version, under = fields
+            former_mark = _mark_of_fields(mark, former, created, modified, version, under)
+            self._live_sum = (self._live_sum - former_mark) & MARK_MAX
+            self.bytes -= len(former)
+            weight += len(former)
+            version += 1
+        item = Versioned(value, created, revision, version, lease)
         if found is None:
-            item = Versioned(value, revision, revision, 1, lease)
-            self.bytes += len(key) + len(value)
+            self.bytes += len(key)
             self._live[key] = item
         else:
-            item = Versioned(value, found.created, revision, found.version + 1, lease)
-            self.bytes += len(value) - len(found.value)
-            self._live_sum = (self._live_sum - _item_mark(mark, found)) & MARK_MAX
             self._live.shard(mark)[key] = item
-        item_mark = _item_mark(mark, item)
+        self.bytes += len(value)
+        item_mark = _mark_of_fields(mark, value, created, revision, version, lease)
         self._live_sum = (self._live_sum + item_mark) & MARK_MAX
-        self._history.add(Event(key, revision, self._index, self._time_ms, item, found), mark, item_mark)
+        event = Event(key, revision, self._index, self._time_ms, item, found)
+        self._history.add(event, key, mark, item_mark, weight)
         return item
 
     def remove(self, key: bytes) -> None:
@@ -122,7 +136,7 @@ class Index:
         mark = mark_of(key)
         self._live_sum = (self._live_sum - _item_mark(mark, found)) & MARK_MAX
         event = Event(key, revision, self._index, self._time_ms, None, found)
-        self._history.add(event, mark, _event_mark(event))
+        self._history.add(event, key, mark, _event_mark(event), len(key) + len(found.value))
 
     def _next(self) -> int:
         if self._index < 0:
@@ -306,22 +320,27 @@ class Index:
                 history.amend(key, previous, _event_mark(replace(before, item=previous)))
             now = None if deleted else self._live.get(key)
             event = Event(key, revision, number, time_ms, now, previous)
-            history.add(event, mark_of(key), _event_mark(event))
+            weight = len(key) + (len(previous.value) if previous is not None else 0)
+            history.add(event, key, mark_of(key), _event_mark(event), weight)
 
 
 def _event_mark(event: Event) -> int:
     """Revisions are unique, so they stand for the order of changes."""
     if event.item is not None:
         return _item_mark(mark_of(event.key), event.item)
-    found: int = xxh3_64_intdigest(event.key, event.revision)
+    found: int = _hash(event.key, event.revision)
     return found & MARK_MAX
 
 
 def _item_mark(mark: int, item: Versioned) -> int:
+    fields: _Fields = _fields_of(item)
+    value, created, modified, version, lease = fields
+    return _mark_of_fields(mark, value, created, modified, version, lease)
+
+
+def _mark_of_fields(mark: int, value: bytes, created: int, modified: int, version: int, lease: int) -> int:
     """Of a key with that mark and what it has: all of it, since any of it may diverge.  The numbers are weighed so that
     nothing but chance makes two that differ alike, and their sum is a small integer to compiled code."""
-    fields: tuple[bytes, int, int, int, int] = astuple(item)  # at once, since each costs compiled code a search
-    value, created, modified, version, lease = fields
     numbers = modified * 1_000_003 + created * 536_870_909 + version * 65_537 + lease * 31
-    found: int = xxh3_64_intdigest(value, mark + numbers)
+    found: int = _hash(value, mark + numbers)
     return found & MARK_MAX

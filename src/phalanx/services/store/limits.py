@@ -1,9 +1,11 @@
 """The store's limits.  They are the same at every host of one version of the code, since all must judge alike."""
 
-KEY_BYTES_MAX = 4_096
+from typing import Final
+
+KEY_BYTES_MAX: Final = 4_096
 """A key is a name, and kept in memory by every host."""
 
-VALUE_BYTES_MAX = 512 << 10
+VALUE_BYTES_MAX: Final = 512 << 10
 """A value travels in one frame with room to spare."""
 
 KEYS_MAX = 10_000_000

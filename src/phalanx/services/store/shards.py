@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
 from sortedcontainers import SortedList
-from xxhash import xxh3_64_intdigest as _hash
+from xxhash import xxh3_64_intdigest
 
-SHARDS = 256
+SHARDS: Final = 256
 """Dictionaries: with ten million keys each has 40,000, and is copied in 2 ms.  A power of two.  (Whoever chooses keys of
 one shard gets the pauses of one dictionary, not those of a chain: inside, Python's own hashes count.)"""
 
-_LOW = SHARDS - 1
+_LOW: Final = SHARDS - 1
+
+_hash: Final = xxh3_64_intdigest
+"""Compiled code has to search for what is imported, and not for what is final."""
 
 MARK_MAX: Final = (1 << 61) - 1
 """Marks, and sums of two, are small integers to compiled code."""
