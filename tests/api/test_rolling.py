@@ -123,6 +123,9 @@ def test_the_command_asks_the_nodes_and_refuses_a_cluster_of_one() -> None:
         assert status == 1
         assert "waiting: a cannot be spared: a view of 1 does not survive" in text
         assert "restarted so far: nobody" in text
+        status, text = shell("--endpoint", address, "--cluster", "c0ffee")
+        assert status == 1 and "not of c0ffee" in text
+        assert shell("--endpoint", address, "--cluster", "mine")[0] == 2, "no id"
 
 
 def test_the_command_runs_what_it_is_told_for_each_member(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """`phalanx bench` against a node, with its processes of clients."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -64,6 +65,25 @@ def test_keys_are_removed_when_the_measurement_fails(address: str, monkeypatch: 
     assert done.exit_code == 3
     assert "not measured: no endpoint serves the store" in done.output
     assert remaining(address) == "0"
+
+
+def test_only_the_cluster_that_is_meant_is_measured(address: str) -> None:
+    done = CliRunner().invoke(command_line(["status"]), ["status", "--endpoint", address, "--json"])
+    cluster = json.loads(done.stdout)[address]["cluster"]
+    words = ("put", "--endpoints", address, "--seconds", "0.1", "--keys", "10", "--json", "--cluster")
+    assert json.loads(bench(*words, cluster).stdout)["errors"] == {}
+    done = bench(*words, "c0ffee")
+    assert done.exit_code == 3 and "c0ffee" in done.output
+    assert bench(*words, "mine").exit_code == 2
+    assert remaining(address) == "0"
+
+
+def test_clients_of_another_cluster_come_to_no_session(address: str) -> None:
+    async def main() -> None:
+        await load.Load(Plan("put", (address,), 1, 1, 0.1, cluster=0xC0FFEE)).open()
+
+    with pytest.raises(ConnectionError, match="c0ffee"):
+        asyncio.run(main())
 
 
 def test_a_cluster_that_is_not_there_is_told() -> None:

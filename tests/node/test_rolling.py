@@ -56,6 +56,21 @@ def test_members_are_restarted_in_turn_the_eldest_last() -> None:
     assert rolling.restarted == ["c", "b", "a"]
 
 
+@pytest.mark.parametrize(("meant", "stops"), [("", False), ("c", False), ("f", True)])
+def test_members_of_another_cluster_are_left_alone(meant: str, stops: bool) -> None:
+    cluster, rolling = Cluster(), Rolling(cluster=meant)
+    if stops:
+        assert cluster.step(rolling) == Stop("a is of cluster c, not of f")
+    else:
+        assert cluster.step(rolling) == Restart("c")
+        cluster.change("c", state="outside", cluster="", incarnation=2)
+        assert isinstance(cluster.step(rolling), Wait), "it is in none yet"
+        cluster.change("c", state="member", cluster="d")
+        assert cluster.step(rolling) == Stop("c is of cluster d, not of c"), "it has founded another, with a new disk"
+        cluster.change("c", cluster="c")
+    assert isinstance(cluster.step(rolling), Stop), "it stays so"
+
+
 def test_those_who_are_named_in_that_order() -> None:
     cluster, rolling = Cluster(), Rolling(["b", "c"])
     assert cluster.step(rolling) == Restart("b")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from phalanx.api.arguments import cluster_of
 from phalanx.api.client import connect
 from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError, PhalanxError, RestartStopped
@@ -43,6 +44,7 @@ async def rolling_restart(
     statuses: Callable[[], Awaitable[Statuses]] | None = None,
     on_wait: Callable[[str], None] | None = None,
     tls: TLS | None = None,
+    cluster: str = "",
 ) -> list[Name]:
     """Restart the members of a cluster one after the other, and return their names.
 
@@ -54,9 +56,10 @@ async def rolling_restart(
     names: whom to restart, in that order; by default all, the youngest member first.
     patience_s: how long to wait for any one of these conditions.  pause_s: between two members.
     statuses: asks the nodes, in place of the endpoints.  on_wait: is told what is waited for.
-    tls: as for `connect`.
+    tls, cluster: as for `connect`.
 
-    Raises `RestartStopped` if a condition does not come about in time, and what `restart` raises.  Nothing is restarted
+    Raises `RestartStopped` if a condition does not come about in time, or a node is of another cluster than the first or
+    than `cluster`, and what `restart` raises.  Nothing is restarted
     after that: the members that were, and why it stopped, are in the error.
     """
     if not endpoints and statuses is None:
@@ -65,7 +68,8 @@ async def rolling_restart(
         raise ConfigurationError(
             f"patience must be positive and the pause not negative, not {patience_s} and {pause_s}"
         )
-    rolling = Rolling(names, int(patience_s * SECOND), int(pause_s * SECOND))
+    known = cluster_of(cluster)
+    rolling = Rolling(names, int(patience_s * SECOND), int(pause_s * SECOND), f"{known:x}" if known else "")
     while True:
         seen = await (statuses() if statuses is not None else statuses_of(*endpoints, tls=tls))
         match rolling.step(seen, system_clock()):

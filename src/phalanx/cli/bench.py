@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from phalanx.api.arguments import cluster_of
 from phalanx.api.client import Client, connect
 from phalanx.api.tls import TLS
-from phalanx.cli.calls import ENDPOINT, AsJson, Files, Tls, tls_of
+from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Files, Tls, tls_of
 from phalanx.errors import PhalanxError
 from phalanx.lab.loadgen import worker
 from phalanx.lab.loadgen.histogram import Histogram
@@ -87,6 +88,7 @@ def bench(
     ] = 0,
     store: Annotated[str, typer.Option(help="The group of the store.")] = "KV",
     tls: Tls = None,
+    cluster: Cluster = "",
     as_json: AsJson = False,
 ) -> None:
     """Measure a running cluster: operations per second and their latency.
@@ -111,7 +113,7 @@ def bench(
     plan = Plan(what, tuple(found), outstanding, clients, seconds, value_bytes, keys, prefix, store, tls=_texts(tls))
     console = Console(stderr=True)
     try:
-        results = run(_bench(plan, processes, console, shown))
+        results = run(_bench(plan, processes, console, shown, cluster))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except (PhalanxError, OSError) as error:
@@ -132,9 +134,10 @@ def _texts(files: Files) -> tuple[str, str, str] | None:
 # --- the run ------------------------------------------------------------------------------------------------------
 
 
-async def _bench(plan: Plan, processes: int, console: Console, tls: TLS | None) -> list[Result]:
+async def _bench(plan: Plan, processes: int, console: Console, tls: TLS | None, cluster: str) -> list[Result]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    async with connect(*plan.endpoints, tls=tls) as client, _keys(client, plan, console):
+    async with connect(*plan.endpoints, tls=tls, cluster=cluster) as client, _keys(client, plan, console):
+        plan = msgspec.structs.replace(plan, cluster=cluster_of(client.cluster))
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("making keys", total=plan.keys)
             if PUTS[plan.what] < 1:

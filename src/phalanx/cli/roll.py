@@ -2,12 +2,12 @@
 
 import asyncio
 import shlex
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from phalanx.api.rolling import rolling_restart
-from phalanx.cli.calls import ENDPOINT, Endpoints, Tls, tls_of
+from phalanx.cli.calls import ENDPOINT, Cluster, Endpoints, Tls, tls_of
 from phalanx.errors import ConfigurationError, RestartStopped
 from phalanx.model.clock import SECOND
 from phalanx.model.view import Name
@@ -18,6 +18,7 @@ from phalanx.runtime.loop import run
 def roll(
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
+    cluster: Cluster = "",
     command: Annotated[
         str, typer.Option(help="What restarts a node: {name} stands for its name.  Run without a shell.")
     ] = "systemctl restart phalanx@{name}",
@@ -26,8 +27,8 @@ def roll(
     pause: Annotated[float, typer.Option(help="Seconds between two members.")] = 0.0,
 ) -> None:
     """Restart the members one at a time, each only when the last one is back with its state and the view and all groups
-    survive the loss of one more.  Exit status 1 if that is not so in time, or the command fails: nothing is restarted
-    after that."""
+    survive the loss of one more.  Exit status 1 if that is not so in time, a node is of another cluster, or the command
+    fails: nothing is restarted after that."""
     if "{name}" not in command:
         raise typer.BadParameter("it must say {name}", param_hint="--command")
     shown = tls_of(tls)
@@ -46,9 +47,8 @@ def roll(
             typer.echo(f"  waiting: {why}")
 
     async def main() -> list[Name]:
-        return await rolling_restart(
-            restart, *endpoints, names=name or (), patience_s=patience, pause_s=pause, on_wait=tell, tls=shown
-        )
+        how: dict[str, Any] = {"patience_s": patience, "pause_s": pause, "on_wait": tell, "tls": shown}
+        return await rolling_restart(restart, *endpoints, names=name or (), cluster=cluster, **how)
 
     try:
         restarted = run(main())

@@ -61,9 +61,13 @@ class Rolling:
     names: whom to restart; empty: all full members, the youngest first, so that the eldest, which leads view changes, is
         replaced once.
     pause_ns: how long to wait after a member is back: staggered restarts have members of different ages.
+    cluster: whose members, as `Status.cluster` has it; empty: of the one that answers first.
     """
 
-    def __init__(self, names: Sequence[Name] = (), patience_ns: int = PATIENCE_NS, pause_ns: int = 0) -> None:
+    def __init__(
+        self, names: Sequence[Name] = (), patience_ns: int = PATIENCE_NS, pause_ns: int = 0, cluster: str = ""
+    ) -> None:
+        self._cluster = cluster
         self._names = list(names) or None
         self._patience_ns = patience_ns
         self._pause_ns = pause_ns
@@ -82,6 +86,10 @@ class Rolling:
             return self._end
         if self._since is None:
             self._since = now.mono
+        stranger = self._stranger(statuses)
+        if stranger:
+            self._end = Stop(stranger)
+            return self._end
         if self._under_way is not None:
             name = self._under_way[0]
             why = self._not_back(statuses, *self._under_way) or unsettled(statuses)
@@ -104,6 +112,15 @@ class Rolling:
         if why:
             return self._wait(f"{left[0]} cannot be spared: {why}", now)
         return self._restart(left[0], statuses, now)
+
+    def _stranger(self, statuses: Statuses) -> str:
+        """A node that is of another cluster, which waiting does not change; empty if there is none."""
+        for name, status in statuses.items():
+            if status is not None and status.cluster:
+                self._cluster = self._cluster or status.cluster
+                if status.cluster != self._cluster:
+                    return f"{name} is of cluster {status.cluster}, not of {self._cluster}"
+        return ""
 
     def _restart(self, name: Name, statuses: Statuses, now: Instant) -> Restart:
         status = statuses[name]

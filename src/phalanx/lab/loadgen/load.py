@@ -82,6 +82,8 @@ class Plan(msgspec.Struct, frozen=True):
     seed: int = 7
     tls: tuple[str, str, str] | None = None
     """Files of a certificate, its key, and the authorities."""
+    cluster: int = 0
+    """The only one that is to be asked; 0: whichever the endpoints are of."""
 
     def key(self, number: int) -> bytes:
         """The keys are `prefix` and five digits."""
@@ -238,7 +240,7 @@ class Session(asyncio.Protocol):
         self._request = 0
         self._number = 0
         self._session = 0
-        self._cluster = 0
+        self._cluster = load.plan.cluster
         """The node's, as it said: from then on this client's, too, so answers do not say it."""
         self._leaving = False
         self._flight: dict[int, tuple[int, int]] = {}
@@ -253,7 +255,7 @@ class Session(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._say(Kind.HELLO, HELLO.encode(Hello(PROTOCOL_VERSION, "", 1, 1)))
-        self._say(Kind.MESSAGE, _encode(OpenSession(self._next_request(), self._plan.group)))
+        self._say(Kind.MESSAGE, _encode(OpenSession(self._next_request(), self._plan.group, self._cluster)))
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter_ns()
@@ -286,7 +288,7 @@ class Session(asyncio.Protocol):
     def _hear(self, message: Opened | Acknowledged | Reply | Declined, now: int) -> int:
         """How many operations may take the place of what was answered."""
         if isinstance(message, Opened):
-            self._session, self._cluster = message.session, message.cluster
+            self._session, self._cluster = message.session, message.cluster or self._cluster
             if not self.ready.done():
                 self.ready.set_result(None)
             return 0
