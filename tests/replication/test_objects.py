@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -74,6 +75,50 @@ def test_arguments_that_do_not_fit_are_a_type_error_at_the_caller() -> None:
         ACCOUNT.invoke(Account.add)  # type: ignore[call-arg]  # that is what is tested
     with pytest.raises(ConfigurationError, match="no method of Account"):
         ACCOUNT.invoke(Account.__init__)
+
+
+class Styles:
+    @query
+    def asked(self, a: int, b: int = 2, *, c: int = 3, context: Context = OUTSIDE, d: int = 4) -> int:
+        return a + b + c + d + context.position
+
+    @query
+    def told(self, a: int, *, b: int) -> int:
+        return a + b
+
+
+STYLES = describe(Styles)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "travels"),
+    [
+        ((1,), {}, [1, 2, 3, 4]),
+        ((1, 0), {}, [1, 0, 3, 4]),
+        ((1,), {"d": 0}, [1, 2, 3, 0]),
+        ((), {"c": 0, "a": 1}, [1, 2, 0, 4]),
+        ((), {}, None),
+        ((1, 0, 0), {}, None),
+        ((1, 0, 0, 0), {}, None),
+        ((1,), {"a": 1}, None),
+        ((1,), {"context": OUTSIDE}, None),
+    ],
+)
+def test_arguments_are_taken_as_the_method_takes_them(
+    args: tuple[int, ...], kwargs: dict[str, Any], travels: list[int] | None
+) -> None:
+    if travels is None:
+        with pytest.raises(TypeError, match="asked"):
+            STYLES.invoke(Styles.asked, *args, **kwargs)
+    else:
+        assert msgspec.msgpack.decode(STYLES.invoke(Styles.asked, *args, **kwargs).arguments) == travels
+
+
+def test_what_must_be_passed_by_its_name_is() -> None:
+    assert msgspec.msgpack.decode(STYLES.invoke(Styles.told, 1, b=2).arguments) == [1, 2]
+    for args in ((1,), (1, 2)):
+        with pytest.raises(TypeError, match="told"):
+            STYLES.invoke(Styles.told, *args)  # type: ignore[call-arg]  # that is what is tested
 
 
 SNIPPET = """

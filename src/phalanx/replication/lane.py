@@ -85,10 +85,6 @@ class Lane:
         """The work's next transmission, for a client of that cluster; None if it has to wait for a session or for room in
         its window.  `number` gives that of the request."""
         match work.call:
-            case Ask(_, what, _):
-                return Describe(number(), what)
-            case Read(_, group, operation, types, arguments, _, stale):
-                return Query(number(), group, operation, types, arguments, stale, cluster)
             case Call(_, group, operation, types, arguments, _):
                 if work.number == 0:
                     if self.session == 0 or self.number - self.low >= WINDOW:
@@ -99,6 +95,10 @@ class Lane:
                 low = self.low if work.session == self.session else 1
                 session, count = work.session, work.number
                 return Command(number(), group, session, count, low, operation, types, arguments, cluster)
+            case Read(_, group, operation, types, arguments, _, stale):
+                return Query(number(), group, operation, types, arguments, stale, cluster)
+            case Ask(_, what, _):
+                return Describe(number(), what)
 
     def errands(self, kind: Errand) -> bool:
         """An errand of its own of that kind is under way."""

@@ -108,6 +108,11 @@ class Operation:
         self._feeds = mark.kind is Kind.FEED
         self._signature, hints = self._read(function)
         self._names = tuple(self._signature.parameters)
+        self._defaults = tuple(each.default for each in self._signature.parameters.values())
+        self._required = max(
+            (n for n, each in enumerate(self._defaults, 1) if each is inspect.Parameter.empty), default=0
+        )
+        """So many of them cannot be left to their defaults."""
         fields = [(name, hints[name]) for name in self._names]
         self.parameters = tuple(fields)
         """Names and types of the arguments, as callers see them."""
@@ -126,13 +131,15 @@ class Operation:
 
     def encode(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Arguments as they travel.  Raises `TypeError` as a call of the method would."""
-        if kwargs or len(args) != len(self._names):
+        if kwargs or not self._required <= len(args) <= self._by_position:
             try:
                 bound = self._signature.bind(*args, **kwargs)
             except TypeError as wrong:
                 raise TypeError(f"{self.where}: {wrong}") from None
             bound.apply_defaults()  # the caller's defaults hold, not those of whatever code a replica runs
             args = tuple(bound.arguments.values())
+        else:
+            args += self._defaults[len(args) :]
         try:
             return _encode(args)
         except (TypeError, OverflowError) as error:
