@@ -81,7 +81,7 @@ class Shop:
         return context.token
 
     @command(atomic=True)
-    def place(self, where: Where, level: Annotated[int, msgspec.Meta(ge=3, le=5)] = 4) -> None:
+    def place(self, where: Where, *, level: Annotated[int, msgspec.Meta(ge=3, le=5)] = 4) -> None:
         if where.shelf < 0:
             raise ValueError(where.shelf)
         assert 3 <= level <= 5

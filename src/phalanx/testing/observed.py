@@ -97,7 +97,8 @@ class _Observer:
         state: StateCodec[Any] = self._kind.state
         fail = self._watcher.fail
         before = state.digest(instance).value, state.snapshot(instance)
-        encoded = operation.encode(arguments, {})  # now: a command may keep what it is given, and change it
+        by_name = {name: value for (name, _), value in zip(operation.parameters, arguments, strict=True)}
+        encoded = operation.encode((), by_name)  # now: a command may keep what it is given, and change it
         called = call_text(operation, encoded)
         try:
             returned = operation.perform(instance, arguments, context)
