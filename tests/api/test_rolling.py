@@ -128,6 +128,16 @@ def test_the_command_asks_the_nodes_and_refuses_a_cluster_of_one() -> None:
         assert shell("--endpoint", address, "--cluster", "mine")[0] == 2, "no id"
 
 
+def test_nodes_of_two_clusters_that_have_one_name_are_told_apart() -> None:
+    with a_node() as one, a_node() as other:
+        for addresses in ((one, other), (other, one)):
+            found = asyncio.run(statuses_of(*addresses))
+            assert list(found) == ["a", f"a at {addresses[1]}"]
+            words = [word for address in addresses for word in ("--endpoint", address)]
+            status, text = shell(*words, "--patience", "0.3")
+            assert status == 1 and f"a at {addresses[1]} is of cluster" in text
+
+
 def test_the_command_runs_what_it_is_told_for_each_member(monkeypatch: pytest.MonkeyPatch) -> None:
     async def two(restart: Any, *endpoints: str, **_: Any) -> list[str]:
         assert endpoints == ("here:1",)

@@ -31,8 +31,8 @@ def a_node(tls: TLS | None = None) -> Iterator[str]:
     thread.start()
     try:
         assert ready.wait(PATIENCE_S)
-        [(address, loop, done)] = found
-        yield address
-        loop.call_soon_threadsafe(done.set)
+        yield found[0][0]
     finally:
+        for _, loop, done in found:  # also of a test that has failed, or the process would never end
+            loop.call_soon_threadsafe(done.set)
         thread.join(PATIENCE_S)

@@ -18,7 +18,8 @@ ASK_S = 2.0
 
 
 async def statuses_of(*endpoints: Address, tls: TLS | None = None) -> Statuses:
-    """What the nodes of the cluster say, by name: those at the endpoints, and all members that these know of."""
+    """What the nodes of the cluster say, by name: those at the endpoints, and all members that these know of.  One
+    that has the name of a node of another cluster is there as "name at address", so that neither hides the other."""
 
     async def one(endpoint: Address) -> Status | None:
         async with connect(endpoint, timeout_s=ASK_S, tls=tls) as client:
@@ -29,10 +30,14 @@ async def statuses_of(*endpoints: Address, tls: TLS | None = None) -> Statuses:
 
     found = [status for status in await asyncio.gather(*map(one, endpoints)) if status is not None]
     asked = {status.address for status in found}
-    members = {m.name: m.address for s in found for m in (*s.members, *s.learners)}
-    found += [s for s in await asyncio.gather(*map(one, sorted({*members.values()} - asked))) if s is not None]
-    answers: dict[Name, Status | None] = dict.fromkeys(sorted(members))
-    return answers | {status.node: status for status in found}
+    members = {m.address: m.name for s in found for m in (*s.members, *s.learners)}
+    found += [s for s in await asyncio.gather(*map(one, sorted(members.keys() - asked))) if s is not None]
+    answers: dict[Name, Status | None] = dict.fromkeys(sorted(members.values()))
+    for status in found:
+        known = answers.get(status.node)
+        hides = known is not None and known.cluster != status.cluster
+        answers[f"{status.node} at {status.address}" if hides else status.node] = status
+    return answers
 
 
 async def rolling_restart(
@@ -58,9 +63,9 @@ async def rolling_restart(
     statuses: asks the nodes, in place of the endpoints.  on_wait: is told what is waited for.
     tls, cluster: as for `connect`.
 
-    Raises `RestartStopped` if a condition does not come about in time, or a node is of another cluster than the first or
-    than `cluster`, and what `restart` raises.  Nothing is restarted
-    after that: the members that were, and why it stopped, are in the error.
+    Raises `RestartStopped` if a condition does not come about in time, or at once if a node is of another cluster than
+    `cluster`, or than the first; and what `restart` raises.  Nothing is restarted after that: the members that were, and
+    why it stopped, are in the error.
     """
     if not endpoints and statuses is None:
         raise ConfigurationError("say which cluster: endpoints, or how to ask its nodes")

@@ -2,7 +2,7 @@
 
 import asyncio
 import shlex
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -47,8 +47,16 @@ def roll(
             typer.echo(f"  waiting: {why}")
 
     async def main() -> list[Name]:
-        how: dict[str, Any] = {"patience_s": patience, "pause_s": pause, "on_wait": tell, "tls": shown}
-        return await rolling_restart(restart, *endpoints, names=name or (), cluster=cluster, **how)
+        return await rolling_restart(
+            restart,
+            *endpoints,
+            names=name or (),
+            patience_s=patience,
+            pause_s=pause,
+            on_wait=tell,
+            tls=shown,
+            cluster=cluster,
+        )
 
     try:
         restarted = run(main())
