@@ -13,9 +13,20 @@ from phalanx.model.view import Member
 from phalanx.replication.calls import Call, Completed, End, Read
 from phalanx.replication.client import ClientMachine
 from phalanx.replication.gateway import Gateway
-from phalanx.replication.messages import Command, Declined, Describe, OpenSession, Reason
+from phalanx.replication.messages import (
+    CloseSession,
+    Command,
+    Declined,
+    Describe,
+    OpenSession,
+    Query,
+    Reason,
+    SessionKeepAlive,
+    Watch,
+)
 from phalanx.replication.outcome import Outcome
 from phalanx.replication.sessions import Fresh, Sessions, Verdict
+from phalanx.replication.standing import Standing
 from tests.replication.samples import ACCOUNT, A, Account, B, C, view
 
 ADD = ACCOUNT.invoke(Account.add, 1)
@@ -150,14 +161,37 @@ def test_an_excluded_gateway_never_sends_what_it_had_not_sent() -> None:
     assert reasons == [Reason.UNKNOWN, Reason.ELSEWHERE]
 
 
-def test_a_gateway_drops_repeated_requests_and_leaves_descriptions_to_the_node() -> None:
-    bus = Bus(1, clients=1, loss=0.0)
-    gateway = bus.gateways[A.address][1]
-    command = Command(3, "bank", 1, 1, 1, ADD.operation.id, ADD.operation.types, ADD.arguments)
-    assert gateway.receive("~0", command) and gateway.receive("~0", command)
-    (request,) = gateway.flush(Output())
-    assert isinstance(request, Multicast) and len(request.payloads) == 1
-    assert not gateway.receive("~0", Describe(4, "status"))
+OF_READ = READ.operation.id, READ.operation.types, READ.arguments
+
+
+@pytest.mark.parametrize("standing", [Standing.ACTS, Standing.CHANGES])
+@pytest.mark.parametrize(
+    "message",
+    [
+        Command(3, "bank", 1, 1, 1, ADD.operation.id, ADD.operation.types, ADD.arguments),
+        Query(3, "bank", *OF_READ),
+        Query(3, "bank", *OF_READ, stale=True),
+        Watch(3, "bank", 0, *OF_READ, -1, 1),
+        OpenSession(3, "bank"),
+        SessionKeepAlive(3, "bank", 1, 1),
+        CloseSession(3, "bank", 1),
+    ],
+    ids=lambda value: f"{type(value).__name__}{' stale' * getattr(value, 'stale', False)}",
+)
+def test_a_gateway_drops_repeated_requests(message: Any, standing: Standing) -> None:
+    gateway = Bus(1, clients=1, loss=0.0).gateways[A.address][1]
+    gateway.stand(standing, frozenset(), 0)
+    assert gateway.receive("~0", message)
+    waiting = gateway.intake.waiting
+    assert gateway.receive("~0", message)
+    out = Output()
+    taken = len(gateway.flush(out)) + len(out.eager) + gateway.is_holding
+    assert (gateway.intake.waiting, taken) == (waiting, 1)
+    assert [note.what for note in out.notes].count("gateway.repeated") == 1
+
+
+def test_a_gateway_leaves_descriptions_to_the_node() -> None:
+    assert not Bus(1, clients=1, loss=0.0).gateways[A.address][1].receive("~0", Describe(4, "status"))
 
 
 def test_a_node_without_the_group_redirects_to_its_hosts() -> None:
