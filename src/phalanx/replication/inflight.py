@@ -9,7 +9,7 @@ from phalanx.model.view import Address, Name
 from phalanx.replication import entries
 from phalanx.replication.messages import CloseSession, Command, OpenSession, SessionKeepAlive
 
-_fields_of: Final = astuple
+_fields_of: Final = astuple  # ARCHITECTURE, decision 58
 
 COMMAND_BYTES_MAX = 1 << 20
 """Encoded arguments of a command or query; a frame must hold it with room to spare."""
@@ -189,7 +189,6 @@ class Intake:
 def entry_of(ticket: int, message: OpenSession | SessionKeepAlive | CloseSession | Command) -> entries.Entry:
     """The entry that does what the client asks."""
     if isinstance(message, Command):
-        # All at once, since each field of a struct costs compiled code a search.
         fields: tuple[int, str, int, int, int, str, int, bytes, int] = _fields_of(message)
         _, _, session, number, low, operation, types, arguments, _ = fields
         return entries.Run(ticket, session, number, low, operation, types, arguments)

@@ -33,7 +33,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
-# Compiled code has to search for what is imported, and not for what is final.
+# Final: ARCHITECTURE, decision 58.
 _encode: Final = msgspec.msgpack.Encoder().encode
 _RETURNED: Final = Returned
 

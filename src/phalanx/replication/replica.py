@@ -56,7 +56,7 @@ from phalanx.replication.versions import founded_with
 
 T = TypeVar("T")
 
-# Compiled code has to search for what is imported, and not for what is final.
+# Final: ARCHITECTURE, decision 58.
 _fields_of: Final = astuple
 _crc32: Final = zlib.crc32
 _decode: Final = entries.decode
@@ -180,7 +180,7 @@ class Replica(Generic[T]):
         due_ms = self.due_ms
         if due_ms is not None and due_ms <= wall_ms(self.stamp):
             self._tick()
-        audit_due = audit.due
+        audit_due = audit.due  # of a struct: read again when it may be another
         for place, payload in enumerate(delivered.payloads, 1):
             self.position += 1
             self._token = max(self._token + 1, self.stamp)
@@ -255,7 +255,7 @@ class Replica(Generic[T]):
         return actions
 
     def _once(self, entry: Run, sender: str) -> Outcome | Refusal:
-        # All at once, since each field of a struct costs compiled code a search.
+        # At once: ARCHITECTURE, decision 58.
         fields: tuple[int, int, int, int, str, int, bytes] = _fields_of(entry)
         _, session, number, low, operation, types, arguments = fields
         verdict = self.sessions.begin(session, number, low)

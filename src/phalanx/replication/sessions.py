@@ -37,8 +37,7 @@ class Fresh(Enum):
 
 FRESH: Final = Fresh.FRESH
 
-_RETURNED: Final = Returned
-"""Compiled code has to search for what is imported, and not for what is final."""
+_RETURNED: Final = Returned  # ARCHITECTURE, decision 58
 
 
 class Session:

@@ -241,7 +241,7 @@ class Session(asyncio.Protocol):
         self._number = 0
         self._session = 0
         self._cluster = load.plan.cluster
-        """The node's, as it said: from then on this client's, too, so answers do not say it."""
+        """This client's: the plan's, or the node's, as it said.  Answers of nodes of that cluster do not say it."""
         self._leaving = False
         self._flight: dict[int, tuple[int, int]] = {}
         """By request: when it was sent, and its number in the session; 0 for a get."""

@@ -31,7 +31,7 @@ _SUM_BYTES = 8
 
 _Fields = tuple[bytes, int, int, int, int]
 
-# Compiled code has to search for what is imported, and for each field of a struct.
+# Final: ARCHITECTURE, decision 58.
 _fields_of: Final = astuple
 _hash: Final = xxh3_64_intdigest
 
@@ -87,7 +87,7 @@ class Index:
             return 0
         mark = mark_of(key)
         found = self._live.shard(mark).get(key)
-        if len(self._live) >= limits.KEYS_MAX if found is None else found.lease:
+        if found.lease if found is not None else len(self._live) >= limits.KEYS_MAX:
             return 0
         self.begin(time_ms)
         self._put(key, mark, found, value, 0)

@@ -21,8 +21,7 @@ one shard gets the pauses of one dictionary, not those of a chain: inside, Pytho
 
 _LOW: Final = SHARDS - 1
 
-_hash: Final = xxh3_64_intdigest
-"""Compiled code has to search for what is imported, and not for what is final."""
+_hash: Final = xxh3_64_intdigest  # ARCHITECTURE, decision 58
 
 MARK_MAX: Final = (1 << 61) - 1
 """Marks, and sums of two, are small integers to compiled code."""
