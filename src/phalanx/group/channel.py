@@ -103,9 +103,7 @@ class Channel:
     @property
     def is_settled(self) -> bool:
         """Every full host has shown all that we sent, and all that it comes after: any cut has both."""
-        if self._own_stable < self.last:
-            return False
-        return all(number <= self.matrix.stable(author) for author, number in enumerate(self._after))
+        return self._own_stable == self.last and all(n <= self.matrix.stable(a) for a, n in enumerate(self._after))
 
     @property
     def unstable(self) -> int:
@@ -176,9 +174,7 @@ class Channel:
 
     def _kept_after(self, number: int) -> list[Data]:
         """Our batches after that number: the last of what we keep."""
-        new = list(takewhile(lambda data: data.number > number, reversed(self._kept[self.me])))
-        new.reverse()
-        return new
+        return list(takewhile(lambda data: data.number > number, reversed(self._kept[self.me])))[::-1]
 
     def resend_at(self, resend_after: int) -> int | None:
         """When to send again if nothing is shown until then."""

@@ -15,6 +15,7 @@ the reader's view, a group of two that had stopped had not for the one who read 
 other had refused.)  Passive; replicated state.
 """
 
+import hashlib
 from collections import Counter
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ import msgspec
 
 from phalanx.model.view import Name
 from phalanx.replication.entries import Hosts, Report
+from phalanx.replication.state import DIGEST_BYTES
 
 AUDIT_INTERVAL = 1_024
 """Ordered entries between two audits of a small state."""
@@ -48,6 +50,12 @@ class Finding(NamedTuple):
     since: int
     agreed: bytes
     diverged: tuple[Name, ...]
+
+
+def digest_of(state: bytes, replies: int, version: int) -> bytes:
+    """What hosts compare: of the object's digest, the checksum of all outcomes, and the version of the class."""
+    parts = state + replies.to_bytes(4, "big") + version.to_bytes(4, "big")
+    return hashlib.blake2b(parts, digest_size=DIGEST_BYTES).digest()
 
 
 class Audit(msgspec.Struct, array_like=True):

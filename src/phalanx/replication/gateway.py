@@ -214,15 +214,13 @@ class Gateway:
             self._out.decline(waiter, *refused, self._endpoints(message.group))
             return
         self._rounds.touch(hosted.replica.group.id)
-        if type(message) is Command:  # first, since most are
+        if type(message) is Command or not isinstance(message, (Query, Watch)):  # most are commands
             hosted.order(self._rounds.new_ticket(), waiter, message)
         elif isinstance(message, Watch) and message.position >= 0:
             self.intake.release(waiter)
             self._watch(hosted, waiter, message)
-        elif isinstance(message, (Query, Watch)):
-            hosted.asking.append((waiter, message))
         else:
-            hosted.order(self._rounds.new_ticket(), waiter, message)
+            hosted.asking.append((waiter, message))
 
     def _take_up(self) -> None:
         """What was held need not wait any more.  Nobody waits for it if its client is gone."""

@@ -7,7 +7,9 @@ from phalanx.replication.actions import Refusal, SessionOpened, Touched
 from phalanx.replication.entries import Close, Open, Touch
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import ObjectType, Operation
-from phalanx.replication.sessions import Sessions
+from phalanx.replication.sessions import Sessions, Verdict
+
+_REASONS = {Verdict.UNKNOWN: Reason.EXPIRED, Verdict.SETTLED: Reason.SETTLED, Verdict.WINDOW: Reason.WINDOW}
 
 
 def find(of: ObjectType[Any], operation_id: str, types: int, kind: Kind) -> Operation | Refusal:
@@ -32,15 +34,20 @@ def decode(operation: Operation, encoded: bytes) -> tuple[Any, ...] | Refusal:
         return Refusal(Reason.ARGUMENTS, operation.fault(error))
 
 
-def find_feed(
-    of: ObjectType[Any], operation_id: str, types: int, encoded: bytes
+def find_call(
+    of: ObjectType[Any], operation_id: str, types: int, kind: Kind, encoded: bytes
 ) -> tuple[Operation, tuple[Any, ...]] | Refusal:
-    """A feed, and its arguments."""
-    found = find(of, operation_id, types, Kind.FEED)
-    if isinstance(found, Refusal):
+    """The operation of that kind, and its arguments."""
+    found = find(of, operation_id, types, kind)
+    if type(found) is Refusal:  # rather than isinstance: their metaclass makes that slow
         return found
     arguments = decode(found, encoded)
-    return arguments if isinstance(arguments, Refusal) else (found, arguments)
+    return arguments if type(arguments) is Refusal else (found, arguments)
+
+
+def refused(verdict: Verdict, number: int) -> Refusal:
+    """Why a session's command of that number is not run."""
+    return Refusal(_REASONS[verdict], f"command {number}: {verdict.value}")
 
 
 def manage(sessions: Sessions, entry: Open | Touch | Close, token: int) -> SessionOpened | Touched | Refusal:

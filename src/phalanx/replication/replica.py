@@ -13,13 +13,11 @@ operation, types and arguments are understood; each of these is judged alike by 
 Which version of the object's class it runs is part of its state as well; `upgrading` says how that changes.
 """
 
-import hashlib
 import zlib
 from collections.abc import Iterator
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
-from msgspec.structs import astuple
 
 from phalanx.errors import ConfigurationError
 from phalanx.model.clock import Stamp, wall_ms
@@ -39,17 +37,17 @@ from phalanx.replication.actions import (
     Upgraded,
     UpgradeVoid,
 )
-from phalanx.replication.audit import AUDIT_INTERVAL, Audit
+from phalanx.replication.audit import AUDIT_INTERVAL, Audit, digest_of
 from phalanx.replication.entries import UNREADABLE, Able, Close, Converted, Open, Report, Run, Tick, Touch, Upgrade
 from phalanx.replication.hooks import Hooks
-from phalanx.replication.lookup import decode, find, find_feed, manage
+from phalanx.replication.lookup import decode, find, find_call, manage, refused
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import ObjectType, Operation, OversizedResult, TickHook, UnencodableResult
 from phalanx.replication.outcome import Outcome, Returned, raised
 from phalanx.replication.saving import Counters, Restoration
 from phalanx.replication.session import LIMITS, Limits
 from phalanx.replication.sessions import FRESH, Sessions, Verdict
-from phalanx.replication.state import DIGEST_BYTES, HookError
+from phalanx.replication.state import HookError
 from phalanx.replication.undo import Undo
 from phalanx.replication.upgrading import AGREED, Pending, agreed_on, convert
 from phalanx.replication.versions import founded_with
@@ -57,13 +55,11 @@ from phalanx.replication.versions import founded_with
 T = TypeVar("T")
 
 # Final: ARCHITECTURE, decision 58.
-_fields_of: Final = astuple
+_fields_of: Final = msgspec.structs.astuple
 _crc32: Final = zlib.crc32
 _decode: Final = entries.decode
 _RUN: Final = Run
 _COMMAND: Final = Kind.COMMAND
-
-_REASONS = {Verdict.UNKNOWN: Reason.EXPIRED, Verdict.SETTLED: Reason.SETTLED, Verdict.WINDOW: Reason.WINDOW}
 
 
 class Replica(Generic[T]):
@@ -255,14 +251,11 @@ class Replica(Generic[T]):
         return actions
 
     def _once(self, entry: Run, sender: str) -> Outcome | Refusal:
-        # At once: ARCHITECTURE, decision 58.
         fields: tuple[int, int, int, int, str, int, bytes] = _fields_of(entry)
         _, session, number, low, operation, types, arguments = fields
         verdict = self.sessions.begin(session, number, low)
         if verdict is not FRESH:
-            if isinstance(verdict, Verdict):
-                return Refusal(_REASONS[verdict], f"command {number}: {verdict.value}")
-            return verdict
+            return refused(verdict, number) if isinstance(verdict, Verdict) else verdict
         if self._audit.stopped:
             return Refusal(Reason.DIVERGED, "the replicas have diverged and there is no majority: writes are stopped")
         found = find(self.kind, operation, types, _COMMAND)
@@ -349,14 +342,12 @@ class Replica(Generic[T]):
 
     def query(self, operation_id: str, types: int, encoded: bytes) -> Outcome | Refusal:
         """Answer from the present state."""
-        found = find(self.kind, operation_id, types, Kind.QUERY)
-        if isinstance(found, Refusal):
+        found = find_call(self.kind, operation_id, types, Kind.QUERY, encoded)
+        if type(found) is Refusal:
             return found
-        arguments = decode(found, encoded)
-        if type(arguments) is Refusal:
-            return arguments
+        operation, arguments = found
         try:
-            return found.run(self._object, arguments, self._context(str(self._me)))
+            return operation.run(self._object, arguments, self._context(str(self._me)))
         except MemoryError:
             raise
         except OversizedResult as oversized:
@@ -366,7 +357,7 @@ class Replica(Generic[T]):
 
     def feed(self, operation_id: str, types: int, encoded: bytes) -> tuple[Operation, tuple[Any, ...]] | Refusal:
         """What a watch is to be fed with: the operation and its arguments."""
-        return find_feed(self.kind, operation_id, types, encoded)
+        return find_call(self.kind, operation_id, types, Kind.FEED, encoded)
 
     # --- audits and snapshots -----------------------------------------------------------------------------------------
 
@@ -375,8 +366,7 @@ class Replica(Generic[T]):
         if self._me.name not in self.group.hosts or len(self.group.hosts) < 2:
             return []
         state = self.hooks.digest(self.kind, self._object)
-        parts = state.value + self._replies.to_bytes(4, "big") + self.kind.version.to_bytes(4, "big")
-        digest = hashlib.blake2b(parts, digest_size=DIGEST_BYTES).digest()
+        digest = digest_of(state.value, self._replies, self.kind.version)
         hosts = entries.Hosts(self.installed, self.group.hosts)
         return [Say(entries.encode(Report(self.position, digest, state.cost, hosts)))]
 
