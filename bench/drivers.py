@@ -238,11 +238,14 @@ class Watch:
         self._pid = pid
         self._look_s = look_s
         self._seen: dict[int, Seen] = {}
+        self._past: set[int] = set()
+        """Those that came before the last question, and have not ended."""
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> "Watch":
+        self._past = set(children_of(self._pid))
         self._thread.start()
         return self
 
@@ -255,17 +258,22 @@ class Watch:
         came before it may have warmed the servers up."""
         with self._lock:
             found = [seen for seen in self._seen.values() if seen.seconds >= LOAD_S_MIN]
+            self._past |= self._seen.keys()
             self._seen.clear()
         return max(found, key=lambda seen: seen.first_at).share if found else None
 
     def _look(self) -> None:
         while not self._ended.wait(self._look_s):
-            now, used = time.monotonic(), children_of(self._pid)
-            with self._lock:
-                for pid, seconds in used.items():
-                    before = self._seen.get(pid)
-                    first = before[:2] if before else (now, seconds)
-                    self._seen[pid] = Seen(*first, now, seconds)
+            self.take(time.monotonic(), children_of(self._pid))
+
+    def take(self, now: float, used: Mapping[int, float]) -> None:
+        """These are there at that time, and have used so many seconds of a core each."""
+        with self._lock:
+            self._past &= used.keys()
+            for pid in used.keys() - self._past:
+                before = self._seen.get(pid)
+                first = before[:2] if before else (now, used[pid])
+                self._seen[pid] = Seen(*first, now, used[pid])
 
 
 def children_of(pid: int, proc: Path = Path("/proc")) -> Mapping[int, float]:

@@ -64,10 +64,14 @@ def test_puts_are_there_and_both_kinds_are_counted() -> None:
     async def main() -> None:
         async with phalanx.join("a", bootstrap=True, objects={"KV": (KV, 0)}) as process:
             plan = plan_for(process.address)
-            found = await measured(plan)
-            assert found.histogram("put").total > 0
-            assert found.histogram("get").total > 0
-            assert not found.errors
+            counted = {"put": 0, "get": 0}
+            for _ in range(20):  # on a busy machine a fifth of a second may see neither
+                found = await measured(plan)
+                assert not found.errors
+                counted = {name: count + found.histogram(name).total for name, count in counted.items()}
+                if all(counted.values()):
+                    break
+            assert all(counted.values()), counted
             assert 0 < await left(process.address, plan) <= plan.keys
 
     phalanx.run(main())
