@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import msgspec
+
 from phalanx.api.local import Cluster, local
 from phalanx.api.store import Store
 from phalanx.group.config import Timing
-from phalanx.model.clock import MILLISECOND
+from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.runtime.loop import run
 from phalanx.services.store.kv import KV
 
@@ -22,6 +24,9 @@ TIMING = Timing(
     patience=40 * MILLISECOND,
     resend_after=40 * MILLISECOND,
 )
+
+PATIENT = msgspec.structs.replace(TIMING, demote_after=30 * SECOND)
+"""Nobody is demoted on a busy machine: for stories that need to know who is the eldest, or what is told."""
 
 T = TypeVar("T")
 

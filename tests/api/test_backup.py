@@ -27,7 +27,7 @@ from phalanx.services.store.index import Index
 from phalanx.services.store.kv import KV
 from phalanx.services.store.limits import REVISIONS_AHEAD
 from phalanx.services.store.values import Begin, Finish, LoadKeys, Put, Versioned
-from tests.api.cluster import PATIENCE_S, TIMING
+from tests.api.cluster import PATIENCE_S, PATIENT
 from tests.api.test_backup_file import HEAD, KEYS, MORE, made
 
 
@@ -41,7 +41,7 @@ def in_clusters(story: Any) -> None:
 
     async def limited() -> None:
         objects = {"KV": (KV, 0), "New": (KV, 0)}
-        async with asyncio.timeout(PATIENCE_S), local(3, objects=objects, timing=TIMING) as cluster:
+        async with asyncio.timeout(PATIENCE_S), local(3, objects=objects, timing=PATIENT) as cluster:
             await story(cluster, cluster.client(PATIENCE_S))
 
     run(limited())

@@ -6,22 +6,17 @@ import logging
 import re
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from phalanx.api import reports
 from phalanx.api.joining import join
 from phalanx.api.local import Cluster
-from phalanx.model.clock import SECOND
 from phalanx.model.view import Group, GroupSpec, Member, View
 from phalanx.replication.inflight import ReplicaDiverged
 from phalanx.runtime.loop import run
-from tests.api.cluster import PATIENCE_S, TIMING
+from tests.api.cluster import PATIENCE_S, PATIENT
 from tests.api.test_arguments import Counter, among
 from tests.api.test_unreachable import free_port
-
-PATIENT = msgspec.structs.replace(TIMING, demote_after=30 * SECOND)
-"""Nobody is demoted on a busy machine: what is told then is in other words."""
 
 
 def said(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> str:
