@@ -56,11 +56,13 @@ def _donated(run: Observed) -> Iterator[Violation]:
         if installation is None or not installation.takes_part(event.group):
             text = f"{event.process} got a state of group {event.group}, which it does not host"
             yield Violation("state_transfer", text, (position,))
+        if event.group in run.specs and run.specs[event.group].durable:
+            continue  # what was on disk may be more
         for payload in event.payloads:
             first = run.first_deliveries.get((event.group, payload))
-            recovered = event.group in run.specs and run.specs[event.group].durable  # what was on disk may be more
-            decided = completed and (first is not None or _died_with_all(run, event, payload, installation))
-            if not recovered and not decided and (first is None or first.position > position):
+            if first is not None and (completed or first.position <= position):
+                continue
+            if first is not None or not (completed and _died_with_all(run, event, payload, installation)):
                 text = (
                     f"{event.process} got a state of group {event.group} with {payload!r}, which nobody had delivered"
                 )
