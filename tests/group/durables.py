@@ -1,5 +1,6 @@
 """What tests of durable groups do to clusters."""
 
+from phalanx.group.config import Limits
 from phalanx.group.messages import Turned
 from phalanx.model.clock import SECOND
 from phalanx.model.view import GroupSpec
@@ -15,9 +16,10 @@ def power_cut(cluster: Cluster, names: str) -> None:
     cluster.crash(*names, host=True)
 
 
-def cluster_of(names: str, hosts: str = "", spec: GroupSpec = D, **more: int) -> Cluster:
+def cluster_of(names: str, hosts: str = "", spec: GroupSpec = D, limits: Limits | None = None, **more: int) -> Cluster:
     """All nodes know the group; only `hosts` want it."""
-    return Cluster(names, spec, hosts={name: (spec,) if name in (hosts or names) else () for name in names}, **more)  # type: ignore[arg-type]  # numbers only
+    wanted = {name: (spec,) if name in (hosts or names) else () for name in names}
+    return Cluster(names, spec, hosts=wanted, limits=limits, **more)  # type: ignore[arg-type]  # numbers only
 
 
 def sent(cluster: Cluster, name: str, *payloads: str) -> None:

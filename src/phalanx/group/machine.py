@@ -291,7 +291,7 @@ class GroupMachine:
     def _act(self) -> None:
         core = self._core
         if not core.excluded:
-            self._succession.leave_alone(self._membership.leaving)
+            self._succession.leave_alone(self._membership.may_go_alone())
         if core.view is not None and not core.excluded:
             self._suspect()
             self._coordinator.act()

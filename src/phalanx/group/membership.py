@@ -16,7 +16,7 @@ from phalanx.group.proposal import Grounds
 from phalanx.group.ranges import EVERYONE_MAX, fault_in_spec
 from phalanx.group.regroup import is_enough, may_leave, may_unhost, unhosters
 from phalanx.model.events import Host, HostRefused, Leave, Refusal, Unhost
-from phalanx.model.view import Address, GroupSpec, Member, Name, View
+from phalanx.model.view import Address, GroupId, GroupSpec, Member, Name, View
 
 
 class Membership:
@@ -158,12 +158,25 @@ class Membership:
         unhosts = tuple(sorted(self._unhosts - busy))
         return Wish(core.me, joining, hosts, unhosts, self.leaving and not busy, core.ledger.holdings())
 
-    def _has_messages(self, group: int) -> bool:
-        """Messages of ours are queued or under way in a group that we host: we do not go before they are delivered."""
-        channel = self.core.channels.get(group)
-        return (
-            channel is not None and channel.me >= 0 and (bool(self.core.seats[group].queue) or not channel.is_settled)
-        )
+    def _has_messages(self, group: GroupId) -> bool:
+        """Messages of ours are queued or under way in that group: we do not go before they are delivered.  A learner's
+        are sent once it is promoted, so it waits only if it is ready for that: a state that it lacks may never come,
+        since those that have it may be leaving, too."""
+        core = self.core
+        channel = core.channels.get(group)
+        if channel is None:
+            return False
+        learns = [g for g, c in core.channels.items() if c.me < 0] if channel.me < 0 else []
+        if learns and (core.room.space or not all(self._is_ready(core.name, g) for g in learns)):
+            return False
+        return bool(core.seats[group].queue) or not channel.is_settled
+
+    def may_go_alone(self) -> bool:
+        """We want to leave, and nothing of ours is on its way that could still be delivered to the only host."""
+        if not self.leaving:
+            return False
+        held = [c for group, c in self.core.channels.items() if self._has_messages(group)]
+        return all(len(channel.hosts) < channel.group.spec.min_copies for channel in held)
 
     def _granted(self) -> bool:
         """The view has all that we want."""

@@ -198,11 +198,11 @@ class Succession:
 
     # --- not in it
 
-    def leave_alone(self, leaving: bool) -> None:
-        """Leaving needs nobody's consent where nobody is left behind: the only full member stops as it stands, and so
-        does a process that is in no view."""
+    def leave_alone(self, ready: bool) -> None:
+        """Leaving needs nobody's consent where nobody is left behind: the only full member stops, once it is ready, and
+        so does a process that is in no view."""
         core = self.core
-        if not leaving or core.decision is not None:
+        if not ready or core.decision is not None:
             return
         view = core.view
         if view is not None and core.live and (view.members != (core.me,) or view.learners):

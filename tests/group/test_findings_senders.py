@@ -1,0 +1,88 @@
+"""Findings about senders that are demoted, leave or change their minds: what becomes of what they had to send."""
+
+import pytest
+
+from phalanx.group.config import Limits
+from phalanx.group.messages import Data, Fetch, Promise
+from phalanx.model.events import Consumed, Excluded
+from phalanx.model.view import GroupSpec, Order
+from tests.group.cluster import Cluster, group_of
+from tests.group.durables import cluster_of
+
+
+def demote(cluster: Cluster, name: str, dies: str) -> None:
+    """A view change that the other one's death calls for, in which this one does not answer."""
+    silent = cluster.drop(Promise, source=name)
+    cluster.crash(dies)
+    cluster.until(lambda: cluster.learners("a") == name == cluster.learners(name), f"{name} a learner")
+    silent.lift()
+
+
+@pytest.mark.parametrize("order", list(Order))
+def test_what_a_learner_has_to_send_is_delivered_before_it_leaves(order: Order) -> None:
+    """It left at once, and what its demotion had put back, or was sent since, was lost."""
+    spec = group_of(order, uniform=True)
+    with Cluster("abcd", spec) as cluster:
+        cluster.until_members("abcd")
+        lost = cluster.drop(Data, source="c")
+        cluster.send("c", "before")
+        cluster.run(0.01)
+        demote(cluster, "c", "d")
+        lost.lift()
+        cluster.send("c", "since")
+        cluster.leave("c")
+        cluster.until(lambda: bool(cluster.log("c", Excluded)), "its farewell")
+        assert [farewell.reason for farewell in cluster.log("c", Excluded)] == ["it left"]
+        assert cluster.deliveries("a") == cluster.deliveries("b") == ["before", "since"]
+
+
+@pytest.mark.parametrize("why", ["its application does not read", "its disk has no room", "it gets no state"])
+def test_a_learner_that_will_not_be_promoted_leaves_all_the_same(why: str) -> None:
+    """What it has to send will not be sent: the others would wait for it, or it has not got the state, and cannot."""
+    with cluster_of("abcd", limits=Limits(window=200)) as cluster:
+        cluster.until_members("abcd")
+        if why == "its disk has no room":
+            cluster.world.disks.fill(cluster.world.nodes["c"], 1_000, warned=True)
+            cluster.until(lambda: (g := cluster.group("a")) is not None and g.learners == ("c",), "a group without c")
+        elif why == "it gets no state":
+            cluster.drop(Data, source="b", target="c")
+            cluster.drop(Fetch, source="c")
+            cluster.send("b", "x")
+            cluster.run(0.01)
+            demote(cluster, "c", "d")
+            group = cluster.group("c")
+            assert group is not None and not cluster.machine("c").is_synced(group.id)
+        else:
+            demote(cluster, "c", "d")
+            deliver = cluster.apps.deliver
+            cluster.world._deliver = lambda node, it: [
+                r for r in deliver(node, it) if node.name != "c" or not isinstance(r, Consumed)
+            ]
+            payloads = [f"{number:050}" for number in range(4)]
+            cluster.send("a", *payloads)
+            cluster.until_all_deliver("c", *payloads)
+        cluster.send("c", "m")
+        cluster.leave("c")
+        cluster.until(lambda: bool(cluster.log("c", Excluded)), "its farewell")
+
+
+def test_the_last_member_delivers_what_it_has_to_send_before_it_leaves() -> None:
+    """It stopped as it stood: what waited for the window was not in the log of its durable group."""
+    with cluster_of("a", limits=Limits(window=100)) as cluster:
+        cluster.until_members("a")
+        payloads = [f"{number:020}" for number in range(50)]
+        cluster.send("a", *payloads)
+        cluster.leave("a")
+        cluster.until(lambda: bool(cluster.log("a", Excluded)), "its farewell")
+        cluster.crash("a")
+        cluster.restart("a")
+        cluster.until_members("a")
+        assert cluster.deliveries("a") == payloads
+
+
+def test_the_last_member_does_not_wait_for_copies_that_nobody_makes() -> None:
+    with cluster_of("a", spec=GroupSpec("g", durable=True, min_copies=2)) as cluster:
+        cluster.until_members("a")
+        cluster.send("a", "m")
+        cluster.leave("a")
+        cluster.until(lambda: bool(cluster.log("a", Excluded)), "its farewell")
