@@ -86,6 +86,23 @@ def test_the_stream_says_what_becomes_of_the_state_and_of_the_process() -> None:
     asyncio.run(story())
 
 
+def test_a_send_that_waits_for_its_delivery_returns_when_a_state_has_its_payload() -> None:
+    """A member that lagged may be given a state in place of what it lacks, its own payloads among that."""
+
+    async def story() -> None:
+        group = Reading().group
+        group._seat(7)
+        sends = [asyncio.create_task(group.send(payload, delivered=True)) for payload in (b"one", b"two", b"three")]
+        await asyncio.sleep(0)
+        group._take(events.Restored(7, b"state", own=2), ME)
+        await asyncio.wait_for(asyncio.gather(*sends[:2]), 1)
+        assert not sends[2].done()
+        group._take(Delivered(7, 1, ME, 1, [b"three"]), ME)
+        await asyncio.wait_for(sends[2], 1)
+
+    asyncio.run(story())
+
+
 def test_what_was_delivered_before_an_exclusion_is_no_credit_for_the_next_incarnation() -> None:
     """Else senders would be told that this process has read what it has not."""
 

@@ -3,8 +3,8 @@
 import pytest
 
 from phalanx.group.config import Limits
-from phalanx.group.messages import Data, Fetch, Promise
-from phalanx.model.events import Consumed, Excluded
+from phalanx.group.messages import Ack, Data, Fetch, Promise, Row
+from phalanx.model.events import Consumed, Delivered, Excluded, Restored
 from phalanx.model.view import GroupSpec, Order
 from tests.group.cluster import Cluster, group_of
 from tests.group.durables import cluster_of
@@ -86,3 +86,24 @@ def test_the_last_member_does_not_wait_for_copies_that_nobody_makes() -> None:
         cluster.send("a", "m")
         cluster.leave("a")
         cluster.until(lambda: bool(cluster.log("a", Excluded)), "its farewell")
+
+
+def test_a_sender_is_told_of_what_it_gets_with_a_state_in_place_of_a_delivery() -> None:
+    """c is demoted with a cut that has its m, and b's x, which c lacks: so m comes with the state, and c's application,
+    which waited for its delivery, waited for ever, and took each later one for the one before."""
+    with Cluster("abcd") as cluster:
+        cluster.until_members("abcd")
+        first = cluster.machine("c").me
+        lost, deaf = cluster.drop(Data, source="b", target="c"), cluster.drop(Ack, Row, target="c")
+        cluster.send("b", "x")
+        cluster.send("c", "m", "n")
+        cluster.run(0.02)
+        demote(cluster, "c", "d")
+        lost.lift()
+        deaf.lift()
+        cluster.until_members("abc")
+        cluster.send("c", "o")
+        cluster.until_all_deliver("abc", "o")
+        assert cluster.machine("c").me == first
+        assert [restored.own for restored in cluster.log("c", Restored)] == [2]
+        assert [bytes(p) for d in cluster.log("c", Delivered) for p in d.payloads] == [b"o"]

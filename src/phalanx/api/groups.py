@@ -315,10 +315,16 @@ class Group:
         self._stream.append((self._life, item))
         self._arrived.set()
         if isinstance(item, Delivered) and item.sender == me:
-            for _ in item.payloads:
-                future = self._own.popleft() if self._own else None
-                if future is not None and not future.done():
-                    future.set_result(None)
+            self._delivered(len(item.payloads))
+        elif isinstance(item, events.Restored):
+            self._delivered(item.own)
+
+    def _delivered(self, count: int) -> None:
+        """So many more of what this process has sent are delivered to it, or in the state that it was given."""
+        for _ in range(count):
+            future = self._own.popleft() if self._own else None
+            if future is not None and not future.done():
+                future.set_result(None)
 
     def _drained(self) -> None:
         """The machine has taken what was handed to it."""

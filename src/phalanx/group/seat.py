@@ -74,6 +74,8 @@ class Seat:
         self._partials: dict[Member, list[bytes]] = {}
         self._suffix: list[tuple[int, Member, Data]] = []
         self._suffix_size = 0
+        self._missed = 0
+        """Payloads of this process that are in the group's state, and were not delivered here before that was lost."""
         self.suffix_from = Tag(0, ())
         """The suffix has everything after this: only a snapshot that reaches it is of use."""
 
@@ -196,6 +198,10 @@ class Seat:
         if self._retained is not None:
             self._retained.restart(*after)
 
+    def miss(self, own: Iterable[Data]) -> None:
+        """These batches of ours belong to the state that is to come, and will not be delivered here."""
+        self._missed += sum(len(data.payloads) for data in own if data.left <= 0)
+
     def partials(self) -> Partials:
         return sorted((member, list(pieces)) for member, pieces in self._partials.items())
 
@@ -241,7 +247,8 @@ class Seat:
         if not token and len(snapshot.slices) > 1:
             token = REPLAYED
             beginning += [Restoring(self.group, token, data) for data in snapshot.slices[:-1]]
-        beginning.append(Restored(self.group, snapshot.slices[-1], token))
+        beginning.append(Restored(self.group, snapshot.slices[-1], token, self._missed))
+        self._missed = 0
         self._go_on(dict(snapshot.partials), beginning, tag, senders, deliveries)
 
     def resume(self, former: "Seat", tag: Tag, senders: Iterable[Member], deliveries: list[Any]) -> None:

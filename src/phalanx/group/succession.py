@@ -150,6 +150,8 @@ class Succession:
             else:
                 assert successor is None or core.name not in successor.hosts, "a host holds the cut"
                 core.note("resync", group_id)
+                if (me := channel.me) >= 0:
+                    seat.miss(channel.relay(me, channel.held.delivered[me] + 1, cut.upto[me]))
                 seat.lose_state(self._beginning(value.view, group_id))
                 seat.put_back(channel.unsent(cut.upto))
         self._reads.end_view(value)

@@ -139,11 +139,13 @@ class Restoring(msgspec.Struct, frozen=True, gc=False):
 class Restored(msgspec.Struct, frozen=True, gc=False):
     """Replace the group's state by this snapshot; the deliveries that follow continue from it.  It comes to a learner
     once, and again if its state had to be replaced.  With a `token`, `data` is the last slice, and those before it have
-    come by `Restoring`; with 0 it is all."""
+    come by `Restoring`; with 0 it is all.  `own`: of the payloads that this process multicast, and that have not been
+    delivered to it, the state has so many more, the first ones; they will not be delivered any more."""
 
     group: GroupId
     data: bytes
     token: int = 0
+    own: int = 0
 
 
 class Writable(msgspec.Struct, frozen=True, gc=False):
