@@ -3,11 +3,11 @@
 import pytest
 
 from phalanx.group.config import Limits
-from phalanx.group.messages import Ack, Data, Fetch, Promise, Row
+from phalanx.group.messages import Ack, Commit, Data, Fetch, Promise, Row
 from phalanx.model.events import Consumed, Delivered, Excluded, Restored
 from phalanx.model.view import GroupSpec, Order
 from tests.group.cluster import Cluster, group_of
-from tests.group.durables import cluster_of
+from tests.group.durables import cluster_of, power_cut, suspended
 
 
 def demote(cluster: Cluster, name: str, dies: str) -> None:
@@ -88,6 +88,26 @@ def test_the_last_member_does_not_wait_for_copies_that_nobody_makes() -> None:
         cluster.until(lambda: bool(cluster.log("a", Excluded)), "its farewell")
 
 
+def test_half_a_payload_is_not_joined_to_what_is_sent_after_a_suspension() -> None:
+    """c, a learner, has sent part of a large payload when the group is suspended; the rest is lost with its place in it.
+    The hosts came back with that part, and delivered it as the beginning of c's next large payload."""
+    with cluster_of("abcdefgh", hosts="abc", limits=Limits(batch=64, window=200)) as cluster:
+        cluster.until_members("abcdefgh")
+        first = cluster.machine("c").me
+        deaf = cluster.drop(Ack, Row, target="c")
+        cluster.send("c", "1" * 64 * 6)
+        cluster.run(0.01)
+        demote(cluster, "c", "f")
+        deaf.lift()
+        power_cut(cluster, "ab")
+        cluster.until(lambda: suspended(cluster, "d") == "ab", "the suspension")
+        cluster.restart("a", "b")
+        cluster.until_members("abcdegh")
+        assert cluster.machine("c").me != first, "its application is told that the outcome is unknown"
+        cluster.send("c", "2" * 64 * 3)
+        cluster.until_all_deliver("abc", "2" * 64 * 3)
+
+
 def test_a_sender_is_told_of_what_it_gets_with_a_state_in_place_of_a_delivery() -> None:
     """c is demoted with a cut that has its m, and b's x, which c lacks: so m comes with the state, and c's application,
     which waited for its delivery, waited for ever, and took each later one for the one before."""
@@ -107,3 +127,23 @@ def test_a_sender_is_told_of_what_it_gets_with_a_state_in_place_of_a_delivery() 
         assert cluster.machine("c").me == first
         assert [restored.own for restored in cluster.log("c", Restored)] == [2]
         assert [bytes(p) for d in cluster.log("c", Delivered) for p in d.payloads] == [b"o"]
+
+
+def test_who_was_not_told_of_a_suspension_does_not_lose_silently_what_it_had_to_send() -> None:
+    """c is told of nothing from before the suspension until the group goes on without it; its place was gone, with all
+    that was queued."""
+    with cluster_of("abcdefgh", hosts="abc") as cluster:
+        cluster.until_members("abcdefgh")
+        first = cluster.machine("c").me
+        demote(cluster, "c", "f")
+        told = cluster.hold(Commit, target="c")
+        cluster.send("c", "m")
+        cluster.crash("a", "b")
+        cluster.until(lambda: suspended(cluster, "d") == "ab", "the suspension")
+        cluster.restart("a", "b")
+        cluster.until(lambda: cluster.group("a") is not None, "its end")
+        told.caught = [(node, it) for node, it in told.caught if it.message.body.value.view == cluster.view("a")]
+        cluster.let_go(told)
+        cluster.until_members("abcdegh")
+        assert cluster.world.notes["jump"] == 1
+        assert cluster.machine("c").me != first, "its application is told that the outcome is unknown"

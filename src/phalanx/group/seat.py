@@ -127,6 +127,11 @@ class Seat:
         self.queued -= entry.size
         return entry
 
+    @property
+    def is_within_payload(self) -> bool:
+        """A large payload comes next, of which part may have been sent."""
+        return bool(self.queue) and self.queue[0].left != WHOLE
+
     def put_back(self, entries: list[Entry]) -> None:
         """These come before everything that is queued (the view ended before they were delivered anywhere)."""
         self._open = None

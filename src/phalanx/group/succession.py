@@ -71,7 +71,9 @@ class Succession:
     def goes_on(self, value: Decision) -> bool:
         """This process is in the view, and can go on in it.  A learner cannot that has lost track of messages of its
         own: it is told that it is out, so that its application learns that their outcome is unknown.  Nor can a last
-        full host of a group that was suspended without it: it starts again from its log."""
+        full host of a group that was suspended without it: it starts again from its log.  Nor one that has sent part of
+        a large payload to a group that is suspended, and has lost the rest: the hosts would join what it sends next to
+        that part."""
         core = self.core
         if value.view.named(core.name) != core.me:
             return False
@@ -80,12 +82,16 @@ class Succession:
         return not any(self._loses_own(core.view, value, channel) for channel in core.channels.values())
 
     def _loses_own(self, old: View, value: Decision, channel: Channel) -> bool:
-        cut = cut_of(value, channel.group.id) if value.old == old.id else None
-        if cut is None and channel.me >= 0 and value.view.suspended_group(channel.group.id) is not None:
-            return True
-        if cut is None:
-            return not channel.is_settled and value.view.group(channel.group.id) is not None
-        if channel.group.spec.is_uniform or (channel.holds(cut.upto) and not channel.beyond(cut.upto)):
+        spec, group, seat = channel.group.spec, channel.group.id, self.core.seats[channel.group.id]
+        cut, successor = cut_of(value, group) if value.old == old.id else None, value.view.group(group)
+        if cut is None and value.view.suspended_group(group) is not None:
+            return channel.me >= 0 or seat.is_within_payload
+        if cut is None and successor is None:
+            return False  # the group is lost, which is told
+        if cut is None:  # it may have been suspended meanwhile, and go on without us
+            lacks_place = successor is not None and self.core.name not in successor.everyone
+            return not channel.is_settled or (lacks_place and bool(seat.queue))
+        if spec.is_uniform or (channel.holds(cut.upto) and not channel.beyond(cut.upto)):
             return False
         return channel.me >= 0 and not channel.is_settled
 
