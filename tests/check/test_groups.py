@@ -76,6 +76,15 @@ def test_causal_order_holds_through_a_third_message_that_was_delivered_in_time()
     assert broken(history) == {"causal_order"}
 
 
+def test_a_cause_that_a_state_has_replaced_binds_all_the_same() -> None:
+    """Q answers m1, which nobody else has, is demoted, gets the others' state; and then all deliver the answer."""
+    second, third = view(2, (R,), Order.CAUSAL, learners=(Q,)), view(3, (R, Q), Order.CAUSAL)
+    begin: list[GroupEvent] = [*founded(Order.CAUSAL, P, Q, R), sent(P, b"m1"), saw(Q, b"m1", P), sent(Q, b"m2")]
+    middle: list[GroupEvent] = [Stopped(P, crashed=True), SawView(Q, second), SawView(R, second), SawState(Q, G, ())]
+    end: list[GroupEvent] = [SawView(R, third), SawView(Q, third), saw(R, b"m2", Q, 3), saw(Q, b"m2", Q, 3)]
+    assert "causal_order" in broken([*begin, *middle, *end])
+
+
 @pytest.mark.parametrize(("order", "expected"), [(Order.CAUSAL, set()), (Order.TOTAL, {"total_order"})])
 def test_concurrent_messages_in_two_orders_break_total_order_only(order: Order, expected: set[str]) -> None:
     """CKV 2001, Strong Total Order; the second process crashes at once, which is no excuse."""

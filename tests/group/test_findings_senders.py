@@ -3,7 +3,7 @@
 import pytest
 
 from phalanx.group.config import Limits
-from phalanx.group.messages import Ack, Commit, Data, Fetch, Promise, Row
+from phalanx.group.messages import Accept, Accepted, Ack, Commit, Data, Fetch, Promise, Row
 from phalanx.model.events import Consumed, Delivered, Excluded, Restored
 from phalanx.model.view import GroupSpec, Order
 from tests.group.cluster import Cluster, group_of
@@ -16,6 +16,73 @@ def demote(cluster: Cluster, name: str, dies: str) -> None:
     cluster.crash(dies)
     cluster.until(lambda: cluster.learners("a") == name == cluster.learners(name), f"{name} a learner")
     silent.lift()
+
+
+@pytest.mark.parametrize("sends", ["while it is frozen", "before the state comes"])
+def test_who_had_what_the_cut_leaves_out_sends_nothing_that_comes_after_it(sends: str) -> None:
+    """Causal: d alone had m1, was demoted and given the others' state, and then all delivered what it had sent since."""
+    with Cluster("abcde", group_of(Order.CAUSAL)) as cluster:
+        cluster.until_members("abcde")
+        first = cluster.machine("d").me
+        lost, fetches = cluster.drop(Data, source="e", target="abc"), cluster.drop(Fetch, source="d")
+        cluster.send("e", "m1")
+        cluster.until_all_deliver("d", "m1")
+        silent = cluster.drop(Promise, source="d")
+        cluster.crash("e")
+        cluster.until(lambda: cluster.machine("d").is_fenced, "a promise")
+        if sends == "while it is frozen":
+            cluster.send("d", "m2")
+        cluster.until(lambda: cluster.learners("d") == "d", "a view with d as a learner")
+        if sends == "before the state comes":
+            cluster.send("d", "m2")
+        for rule in (lost, fetches, silent):
+            rule.lift()
+        cluster.until_members("abcd")
+        assert cluster.machine("d").me != first
+        cluster.converge("abcd")
+
+
+def test_so_it_is_with_a_learner_that_had_what_the_cut_leaves_out() -> None:
+    """Learners, too, deliver on receipt, and their applications answer."""
+    with Cluster("abcde", group_of(Order.CAUSAL)) as cluster:
+        cluster.until_members("abcde")
+        first = cluster.machine("d").me
+        demote(cluster, "d", "c")
+        lost = cluster.drop(Data, source="e", target="ab")
+        cluster.send("e", "m1")
+        cluster.until_all_deliver("d", "m1")
+        cluster.send("d", "m2")
+        cluster.crash("e")
+        lost.lift()
+        cluster.until_members("abd")
+        assert cluster.machine("d").me != first
+        cluster.converge("abd")
+
+
+def test_so_it_is_with_one_that_is_told_of_a_view_further_on() -> None:
+    """It is not told the cut, and nobody has shown it that the others have m1."""
+    with Cluster("abcdefg", group_of(Order.CAUSAL)) as cluster:
+        cluster.until_members("abcdefg")
+        first = cluster.machine("d").me
+        lost = cluster.drop(Data, source="e", target="abcfg")
+        cluster.send("e", "m1")
+        cluster.until_all_deliver("d", "m1")
+        rules = [cluster.drop(Promise, Fetch, source="d"), cluster.drop(Accept, Accepted, target="d")]
+        told = cluster.hold(Commit, target="d")
+        cluster.crash("e")
+        cluster.until(lambda: cluster.learners("a") == "d", "a view with d as a learner")
+        cluster.crash("f")
+        cluster.until(lambda: cluster.members("a") == "abcg", "another")
+        told.caught = [(node, it) for node, it in told.caught if it.message.body.value.view == cluster.view("a")]
+        cluster.let_go(told)
+        cluster.until(lambda: cluster.world.notes["jump"] > 0, "news")
+        cluster.until(lambda: cluster.learners("d") == "d", "a view that d is in")
+        cluster.send("d", "m2")
+        for rule in (lost, *rules):
+            rule.lift()
+        cluster.until_members("abcdg")
+        assert cluster.machine("d").me != first
+        cluster.converge("abcdg")
 
 
 @pytest.mark.parametrize("order", list(Order))

@@ -72,8 +72,6 @@ class Log:
     """What was transferred; None for a founder."""
     held: dict[bytes, Position]
     """The payloads in order, with the event that brought each."""
-    replaced: bool = False
-    """Another state has taken its place at this process."""
 
 
 @dataclass(slots=True, eq=False)
@@ -237,9 +235,7 @@ class Observed:
             process.stretches[group] = Stretch(installation, log, len(log.held))
 
     def _begin(self, process: _Process, log: Log) -> None:
-        former = process.logs.get(log.group)
-        if former is not None:
-            former.replaced = True
+        if log.group in process.logs:
             self._close({log.group: process.stretches.pop(log.group)} if log.group in process.stretches else {})
         self.logs.setdefault(log.group, []).append(log)
         process.logs[log.group] = log

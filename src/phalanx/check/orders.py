@@ -51,7 +51,7 @@ def causal_order(run: Observed) -> Iterator[Violation]:
     it; transitively, with `fifo_order` for the sender's own messages (CKV, Causal Delivery and Reliable Causal
     Delivery; Birman, Schiper, Stephenson 1991; DESIGN section 13, counter-example 14).
 
-    What a process held before its state was replaced by a later transfer binds nobody.
+    So does what a process held before its state was replaced by a later transfer: it may have sent because of that.
     """
     for group in _ordered(run, Order.CAUSAL, Order.TOTAL):
         causes = _direct_causes(run, group)
@@ -80,7 +80,7 @@ def _direct_causes(run: Observed, group: GroupId) -> dict[bytes, list[Send]]:
             continue
         former = previous.get(send.sender)
         previous[send.sender] = send
-        if send.log is None or send.log.replaced:
+        if send.log is None:
             continue
         begin = former.seen if former is not None and former.log is send.log and former.stay == send.stay else 0
         latest: dict[Member, Send] = {}

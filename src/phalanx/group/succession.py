@@ -15,7 +15,7 @@ from phalanx.group.reads import Reads
 from phalanx.group.seat import Seat, Tag
 from phalanx.model.clock import Stamp
 from phalanx.model.events import Excluded, Founded, GroupLost, GroupSuspended, Installed
-from phalanx.model.view import Group, View
+from phalanx.model.view import Group, Order, View
 
 
 class Succession:
@@ -88,10 +88,13 @@ class Succession:
             return channel.me >= 0 or seat.is_within_payload
         if cut is None and successor is None:
             return False  # the group is lost, which is told
+        upto = cut.upto if cut is not None else channel.matrix.stable_all()
+        if spec.order is Order.CAUSAL and channel.beyond(upto):
+            return True  # all that it sends from now on comes after what is lost
         if cut is None:  # it may have been suspended meanwhile, and go on without us
             lacks_place = successor is not None and self.core.name not in successor.everyone
             return not channel.is_settled or (lacks_place and bool(seat.queue))
-        if spec.is_uniform or (channel.holds(cut.upto) and not channel.beyond(cut.upto)):
+        if spec.is_uniform or (channel.holds(upto) and not channel.beyond(upto)):
             return False
         return channel.me >= 0 and not channel.is_settled
 
