@@ -3,10 +3,10 @@
 import pytest
 
 from phalanx.group.config import Limits
-from phalanx.group.messages import Accept, Accepted, Ack, Commit, Data, Fetch, Promise, Row
-from phalanx.model.events import Consumed, Delivered, Excluded, Restored
+from phalanx.group.messages import Accept, Accepted, Ack, Commit, Data, Fetch, Promise, Row, Wish
+from phalanx.model.events import Consumed, Delivered, Excluded, Host, Restored, Unhost
 from phalanx.model.view import GroupSpec, Order
-from tests.group.cluster import Cluster, group_of
+from tests.group.cluster import Cluster, G, group_of
 from tests.group.durables import cluster_of, power_cut, suspended
 
 
@@ -194,6 +194,42 @@ def test_a_sender_is_told_of_what_it_gets_with_a_state_in_place_of_a_delivery() 
         assert cluster.machine("c").me == first
         assert [restored.own for restored in cluster.log("c", Restored)] == [2]
         assert [bytes(p) for d in cluster.log("c", Delivered) for p in d.payloads] == [b"o"]
+
+
+def test_a_wish_that_is_taken_back_is_no_reason_for_one_view_after_the_other() -> None:
+    """The coordinator remembered it for two seconds, in which 77 views followed each other."""
+    with Cluster("abcd") as cluster:
+        cluster.until_members("abcd")
+        cluster.run(1)
+        cluster.crash("d")
+        cluster.until_members("abc")
+        before = len(cluster.views())
+        cluster.world.request("c", Unhost("g"))
+        cluster.run(0.005)
+        wishes = cluster.drop(Wish, source="c")
+        cluster.world.request("c", Host(G))
+        cluster.run(3)
+        wishes.lift()
+        assert len(cluster.views()) <= before + 1
+        cluster.converge("abc")
+
+
+def test_a_wish_that_is_taken_back_is_not_granted_to_one_that_does_not_answer() -> None:
+    """c lost its place in the group, and with it what its demotion had put back."""
+    with Cluster("abcde") as cluster:
+        cluster.until_members("abcde")
+        cluster.run(1)
+        cluster.crash("e")
+        cluster.until_members("abcd")
+        cluster.world.request("c", Unhost("g"))
+        cluster.run(0.002)
+        cluster.world.request("c", Host(G))
+        cluster.run(0.001)
+        lost = cluster.drop(Data, source="c")
+        cluster.send("c", "m")
+        demote(cluster, "c", "d")
+        lost.lift()
+        cluster.until_all_deliver("abc", "m")
 
 
 def test_who_was_not_told_of_a_suspension_does_not_lose_silently_what_it_had_to_send() -> None:

@@ -29,6 +29,8 @@ class Membership:
         self.leaving = False
         self._wishes: dict[Name, tuple[Wish, int]] = {}
         """The latest of every other node, and when it came."""
+        self._takes_back = False
+        """What we have wished for, and do not wish any more, is to be said once, though we lack nothing."""
         self._granted_in: View | None = None
         self._wish_at = core.now.mono
         self._wish_pause = core.timing.resend_after
@@ -46,6 +48,7 @@ class Membership:
             self.core.out.deliveries.append(HostRefused(request.spec, "this node keeps no log for durable groups"))
             return
         self._hosts[request.spec.name] = request.spec
+        self._takes_back |= request.spec.name in self._unhosts
         self._speak()
         self._unhosts.discard(request.spec.name)
         self._soon()
@@ -57,7 +60,7 @@ class Membership:
                 seat.speak(self.core.out.deliveries)
 
     def on_unhost(self, request: Unhost) -> None:
-        self._hosts.pop(request.name, None)
+        self._takes_back |= self._hosts.pop(request.name, None) is not None
         self._unhosts.add(request.name)
         self._soon()
 
@@ -199,8 +202,9 @@ class Membership:
     def say_wish(self, seeds: Callable[[], tuple[Address, ...]]) -> None:
         """To whoever would coordinate, or to the seeds, until it is granted."""
         core = self.core
-        if core.excluded or core.now.mono < self._wish_at or self._granted():
+        if core.excluded or core.now.mono < self._wish_at or (self._granted() and not self._takes_back):
             return
+        self._takes_back = False
         self._wish_at = core.now.mono + self._wish_pause // 2 + core.rng.randrange(self._wish_pause)
         if core.view is None:
             core.post_to(seeds(), self.wish())
@@ -339,6 +343,8 @@ class Membership:
             known = wishes.get(name)
             if known is None or known.member.incarnation <= promise.wish.member.incarnation:
                 wishes[name] = promise.wish
+                if name in self._wishes:  # what was taken back is not to be a reason for one view after the other
+                    self._wishes[name] = promise.wish, self._wishes[name][1]
         return Grounds(attempt.promises, wishes, silent, attempt.promote, cluster, core.votes.made_by, core.short)
 
     def installed(self, old: View | None, value: Decision) -> None:
