@@ -250,3 +250,32 @@ def test_who_was_not_told_of_a_suspension_does_not_lose_silently_what_it_had_to_
         cluster.until_members("abcdegh")
         assert cluster.world.notes["jump"] == 1
         assert cluster.machine("c").me != first, "its application is told that the outcome is unknown"
+
+
+@pytest.mark.parametrize("has_state", [True, False])
+def test_a_full_member_that_learns_a_causal_group_and_has_what_the_cut_leaves_out(has_state: bool) -> None:
+    """It is the eldest, without which the other one is no quorum: its next life votes for it.  While its application has
+    no state, nothing was delivered to it that it could answer."""
+    g, h = group_of(Order.CAUSAL), GroupSpec("h", durable=True)
+    with Cluster("abe", g, h, hosts={"a": (h,)}) as cluster:
+        cluster.until_members("abe")
+        first = cluster.machine("a").me
+        fetches = cluster.drop(Fetch, source="a")
+        if has_state:
+            fetches.lift()
+        cluster.hosts["a"] = (g, h)
+        cluster.world.request("a", Host(g))
+        cluster.until(lambda: (place := cluster.group("a")) is not None and place.learners == ("a",), "a learner")
+        lost, place = cluster.drop(Data, source="e", target="b"), cluster.group("a")
+        assert place is not None
+        cluster.until(lambda: cluster.machine("a").is_synced(place.id) == has_state, "its state")
+        cluster.send("e", "m1")
+        cluster.run(0.002)
+        assert cluster.group("a") == place and cluster.deliveries("a") == ["m1"] * has_state
+        cluster.crash("e")
+        cluster.until(lambda: cluster.members("b") == "ab", "a view without e")
+        lost.lift()
+        fetches.lift()
+        cluster.until_members("ab")
+        assert (cluster.machine("a").me != first) == has_state
+        cluster.converge("ab")

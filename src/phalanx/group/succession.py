@@ -73,7 +73,8 @@ class Succession:
         own: it is told that it is out, so that its application learns that their outcome is unknown.  Nor can a last
         full host of a group that was suspended without it: it starts again from its log.  Nor one that has sent part of
         a large payload to a group that is suspended, and has lost the rest: the hosts would join what it sends next to
-        that part."""
+        that part.  Nor one that has delivered in a causal group what is lost.  The last two may be full members of the
+        view, which learn that group: then the next life votes for this one."""
         core = self.core
         if value.view.named(core.name) != core.me:
             return False
@@ -89,7 +90,7 @@ class Succession:
         if cut is None and successor is None:
             return False  # the group is lost, which is told
         upto = cut.upto if cut is not None else channel.matrix.stable_all()
-        if spec.order is Order.CAUSAL and channel.beyond(upto):
+        if spec.order is Order.CAUSAL and seat.synced and channel.beyond(upto):
             return True  # all that it sends from now on comes after what is lost
         if cut is None:  # it may have been suspended meanwhile, and go on without us
             lacks_place = successor is not None and self.core.name not in successor.everyone
@@ -232,7 +233,18 @@ class Succession:
             core.note("excluded", value.view.id)
             self._reads.end_view(None)
             core.excluded = True
-            core.persist(decided=value)
+            if value.view.rank(core.name) >= 0 and value.view.named(core.name) == core.me:
+                self._log(core.view, value)  # others count on its vote there: its next life gives it
+                core.persist(
+                    cluster=value.view.cluster,
+                    view=value.view,
+                    promised=None,
+                    accepted=None,
+                    made_by=value,
+                    decided=None,
+                )
+            else:
+                core.persist(decided=value)
             reason = "it was suspected, or could not be reached"
             if core.name in value.left:
                 reason = "it left"
