@@ -2,13 +2,13 @@
 
 import pytest
 
-from phalanx.group.messages import Accepted, Ballot, Commit, Data, Prepare, Progress, Promise, Refuse, Wish
+from phalanx.group.messages import Accepted, Ballot, Commit, Prepare, Progress, Promise, Refuse, Wish
 from phalanx.group.proposal import Grounds, plan
 from phalanx.model.clock import SECOND
 from phalanx.model.events import Host
-from phalanx.model.view import Group, GroupSpec, Member, Order, View
+from phalanx.model.view import Group, GroupSpec, Member, View
 from phalanx.parts.download import Download
-from tests.group.cluster import Cluster, group_of
+from tests.group.cluster import Cluster
 from tests.group.durables import STALLED_NS, D, cluster_of, power_cut
 
 
@@ -160,27 +160,3 @@ def test_7_a_wiped_disk_whose_number_came_from_the_others_after_a_crash_counts_f
         cluster.restart("b")
         cluster.converge("abcd")
         assert "m" in cluster.deliveries("a")
-
-
-def test_a_sender_learns_that_its_message_was_dropped_though_all_hosts_had_it() -> None:
-    """Seed 100057261, decision 6.  Causal: d's m2 comes after m1, which only d has got before its sender dies.  All have
-    shown m2 to d, which is demoted without answering; the cut is without m1, so m2 is dropped.  d went on as a learner,
-    and its next message was delivered without that one."""
-    with Cluster("abcde", group_of(Order.CAUSAL)) as cluster:
-        cluster.until_members("abcde")
-        first = cluster.machine("d").me
-        lost = cluster.drop(Data, source="e", target="abc")
-        cluster.send("e", "m1")
-        cluster.until_all_deliver("d", "m1")
-        cluster.send("d", "m2")
-        cluster.run(0.05)
-        silent = cluster.drop(Promise, source="d")
-        cluster.crash("e")
-        lost.lift()
-        cluster.until(lambda: cluster.learners("a") == "d", "a view with d as a learner")
-        silent.lift()
-        cluster.until_members("abcd")
-        assert cluster.machine("d").me != first
-        cluster.send("d", "m3")
-        cluster.until_all_deliver("abcd", "m3")
-        assert "m2" not in cluster.deliveries("a")

@@ -8,6 +8,7 @@ from phalanx.model.events import Consumed, Delivered, Excluded, Host, Restored, 
 from phalanx.model.view import GroupSpec, Order
 from tests.group.cluster import Cluster, G, group_of
 from tests.group.durables import cluster_of, power_cut, suspended
+from tests.group.stage import Rule
 
 
 def demote(cluster: Cluster, name: str, dies: str) -> None:
@@ -18,15 +19,43 @@ def demote(cluster: Cluster, name: str, dies: str) -> None:
     silent.lift()
 
 
+def sent_to_d_alone(cluster: Cluster) -> Rule:
+    """e's message m1 gets to d; to the others not before the rule is lifted."""
+    lost = cluster.drop(Data, source="e", target="".join(sorted(set(cluster.names) - set("de"))))
+    cluster.send("e", "m1")
+    cluster.until_all_deliver("d", "m1")
+    return lost
+
+
+def test_a_sender_learns_that_its_message_was_dropped_though_all_hosts_had_it() -> None:
+    """Seed 100057261, decision 6.  Causal: d's m2 comes after m1, which only d has got before its sender dies.  All have
+    shown m2 to d, which is demoted without answering; the cut is without m1, so m2 is dropped.  d went on as a learner,
+    and its next message was delivered without that one."""
+    with Cluster("abcde", group_of(Order.CAUSAL)) as cluster:
+        cluster.until_members("abcde")
+        first = cluster.machine("d").me
+        lost = sent_to_d_alone(cluster)
+        cluster.send("d", "m2")
+        cluster.run(0.05)
+        silent = cluster.drop(Promise, source="d")
+        cluster.crash("e")
+        lost.lift()
+        cluster.until(lambda: cluster.learners("a") == "d", "a view with d as a learner")
+        silent.lift()
+        cluster.until_members("abcd")
+        assert cluster.machine("d").me != first
+        cluster.send("d", "m3")
+        cluster.until_all_deliver("abcd", "m3")
+        assert "m2" not in cluster.deliveries("a")
+
+
 @pytest.mark.parametrize("sends", ["while it is frozen", "before the state comes"])
 def test_who_had_what_the_cut_leaves_out_sends_nothing_that_comes_after_it(sends: str) -> None:
     """Causal: d alone had m1, was demoted and given the others' state, and then all delivered what it had sent since."""
     with Cluster("abcde", group_of(Order.CAUSAL)) as cluster:
         cluster.until_members("abcde")
         first = cluster.machine("d").me
-        lost, fetches = cluster.drop(Data, source="e", target="abc"), cluster.drop(Fetch, source="d")
-        cluster.send("e", "m1")
-        cluster.until_all_deliver("d", "m1")
+        lost, fetches = sent_to_d_alone(cluster), cluster.drop(Fetch, source="d")
         silent = cluster.drop(Promise, source="d")
         cluster.crash("e")
         cluster.until(lambda: cluster.machine("d").is_fenced, "a promise")
@@ -48,9 +77,7 @@ def test_so_it_is_with_a_learner_that_had_what_the_cut_leaves_out() -> None:
         cluster.until_members("abcde")
         first = cluster.machine("d").me
         demote(cluster, "d", "c")
-        lost = cluster.drop(Data, source="e", target="ab")
-        cluster.send("e", "m1")
-        cluster.until_all_deliver("d", "m1")
+        lost = sent_to_d_alone(cluster)
         cluster.send("d", "m2")
         cluster.crash("e")
         lost.lift()
@@ -64,9 +91,7 @@ def test_so_it_is_with_one_that_is_told_of_a_view_further_on() -> None:
     with Cluster("abcdefg", group_of(Order.CAUSAL)) as cluster:
         cluster.until_members("abcdefg")
         first = cluster.machine("d").me
-        lost = cluster.drop(Data, source="e", target="abcfg")
-        cluster.send("e", "m1")
-        cluster.until_all_deliver("d", "m1")
+        lost = sent_to_d_alone(cluster)
         rules = [cluster.drop(Promise, Fetch, source="d"), cluster.drop(Accept, Accepted, target="d")]
         told = cluster.hold(Commit, target="d")
         cluster.crash("e")
