@@ -66,6 +66,8 @@ EXCEPTIONS = {
     ("phalanx.sim.workers", "multiprocessing"): "drives worker processes; each runs whole worlds in virtual time",
     ("phalanx.sim.workers", "os"): "counts the cores for them",
     ("phalanx.lab.explore.fork", "id"): "keeps track of objects met before while it copies them, as deepcopy does",
+    ("phalanx.lab.leash", "os"): "is a program that becomes another one",
+    ("phalanx.lab.leash", "signal"): "names the signal that it asks for",
     ("phalanx.lab.load", "asyncio"): "clients of real clusters",
     ("phalanx.lab.load", "time"): "the times of their calls",
     ("phalanx.lab.loadgen.load", "asyncio"): "clients of real nodes",

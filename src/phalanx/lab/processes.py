@@ -9,7 +9,6 @@ by the demo, the tests marked `real`, and the benchmarks.  Everything else belon
 """
 
 import asyncio
-import ctypes
 import os
 import random
 import signal
@@ -23,6 +22,7 @@ from types import TracebackType
 from phalanx.api.client import connect
 from phalanx.api.tls import TLS
 from phalanx.errors import PhalanxError
+from phalanx.lab import leash
 from phalanx.model.view import Address, Name
 from phalanx.node.status import Status
 
@@ -43,11 +43,6 @@ LEAVE_S_MAX = 8.0
 """For a node to end after SIGTERM; then it is killed."""
 
 POLL_S = 0.05
-
-PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal that a process gets when its parent ends."""
-
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 Statuses = Mapping[Name, Status | None]
 """What each node says of itself; None if it does not answer."""
@@ -112,7 +107,7 @@ class Processes:
     async def start(self, name: Name) -> None:
         """Start a node that is not running, with what its data directory holds."""
         assert name not in self._running, f"{name} is running"
-        command = self.command(name)
+        command = [*_leash(), *self.command(name)]
         with self.log_path(name).open("ab") as log:
             # A session of its own: Ctrl-C at the terminal is for us, and we end the nodes.
             self._running[name] = await asyncio.create_subprocess_exec(
@@ -121,7 +116,6 @@ class Processes:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_leash(),
             )
 
     def command(self, name: Name) -> list[str]:
@@ -235,20 +229,12 @@ class Processes:
         return await self.wait_until(lambda seen: is_full(seen, count), f"a view of {count} full members", timeout_s)
 
 
-def _leash() -> Callable[[], None] | None:
-    """What a child does before it becomes a node: ask to be killed when its parent is gone, however that ended.  None
-    where the system cannot (it is Linux's); there a killed parent leaves its nodes behind."""
-    if _LIBC is None:
-        return None
-    parent = os.getpid()
-
-    def bind() -> None:
-        assert _LIBC is not None
-        _LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)  # it was gone before we asked
-
-    return bind
+def _leash() -> list[str]:
+    """What a node's command is preceded by, so that it ends when this process does, however that is ended.  Nothing where
+    the system cannot (it is Linux's); there a killed parent leaves its nodes behind."""
+    if sys.platform != "linux":
+        return []
+    return [sys.executable, "-I", "-S", leash.__file__, str(os.getpid())]
 
 
 def is_full(seen: Statuses, count: int) -> bool:
