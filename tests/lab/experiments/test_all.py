@@ -24,9 +24,6 @@ from tests.source import ROOT
 each = pytest.mark.parametrize("name", EXPERIMENTS)
 FIGURES = ROOT / "docs" / "figures"
 
-pytestmark = pytest.mark.xdist_group("experiments")
-"""In one process, which runs each experiment once for all tests."""
-
 
 @each
 def test_every_claim_holds(name: str) -> None:
