@@ -43,13 +43,13 @@ def test_the_first_generation_shows_no_difference() -> None:
 
 def test_a_campaign_with_a_corpus_begins_with_it() -> None:
     rule = "a new group has the old id"
-    corpus = corpus_of(GroupScenario, 0, 8)
-    assert len(corpus) == 8
+    corpus = corpus_of(GroupScenario, 0, 2)
+    assert len(corpus) == 2
     assert all(replay(GroupScenario, plan, trace=False).ok for plan in corpus)
     with bug_of(rule).planted():
         failed = [not replay(GroupScenario, plan, trace=False).ok for plan in corpus]
     assert any(failed)
-    assert runs_until_found(bug_of(rule), "corpus", 0, 8, 8) == failed.index(True) + 1
+    assert runs_until_found(bug_of(rule), "corpus", 0, 2, 2) == failed.index(True) + 1
 
 
 def test_a_row_tells_of_all_ways() -> None:
