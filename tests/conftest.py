@@ -20,3 +20,22 @@ settings.load_profile("suite")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Golden transcripts are written by the tests that compare them, and reviewed as prose."""
     parser.addoption("--rewrite", action="store_true", help="write the golden transcripts anew instead of comparing")
+
+
+class Prompt:
+    """Says at once what failed, since a run that is ended by its time limit prints no summary."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._terminal.ensure_newline()
+            self._terminal.write_line(f"{report.when} of {report.nodeid}: {report.longreprtext[-2_000:]}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Prompt(terminal))
