@@ -18,7 +18,7 @@ def main(parent: int, command: list[str]) -> None:
     """Does not return."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() == parent:  # else it was gone before we asked
-        os.execv(command[0], command)
+        os.execvp(command[0], command)
 
 
 if __name__ == "__main__":
