@@ -5,7 +5,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from phalanx.model.history import GroupEvent, SawMessage, SawState, SawView, Sent, Stopped
+from phalanx.model.history import AskedToLeave, GroupEvent, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.view import GroupId, Member, Order, View
 
 History = list[GroupEvent]
@@ -53,7 +53,9 @@ def payload_of(event: GroupEvent) -> bytes:
 
 def of_one_host(event: GroupEvent, other: SawMessage | SawState) -> bool:
     """Of the same process and group."""
-    return not isinstance(event, SawView | Stopped) and (event.process, event.group) == (other.process, other.group)
+    if isinstance(event, SawView | AskedToLeave | Stopped):
+        return False
+    return (event.process, event.group) == (other.process, other.group)
 
 
 def is_by(history: History, k: int, event: SawMessage) -> bool:

@@ -9,7 +9,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from phalanx.model.history import SawFounding, SawMessage, SawState, SawView, Sent, Stopped
+from phalanx.model.history import AskedToLeave, SawFounding, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.view import Member, Order
 from tests.check.editing import (
     History,
@@ -337,3 +337,15 @@ def a_message_of_a_final_member_is_lost(history: History, rng: Random) -> Histor
     late = [i for i in deliveries(history) if message_at(history, i).view == last.id]
     i = one_of(rng, [i for i in late if message_at(history, i).sender in hosts_of(last, message_at(history, i).group)])
     return None if i is None else list(erased(history, payload_of(history[i])))
+
+
+def one_leaves_without_a_message_of_its_own(history: History, rng: Random) -> History | None:
+    """It has it in the history; what is left out is that."""
+    last = views_of(history)[-1]
+    late = [i for i in deliveries(history) if message_at(history, i).view == last.id]
+    own = [i for i in late if message_at(history, i).sender == message_at(history, i).process]
+    i = one_of(rng, [i for i in own if message_at(history, i).process in hosts_of(last, message_at(history, i).group)])
+    if i is None:
+        return None
+    process = message_at(history, i).process
+    return [*without(history, i), AskedToLeave(process), Stopped(process, crashed=False, left=True)]

@@ -3,7 +3,7 @@
 import pytest
 
 from phalanx.check.groups import check_groups, check_progress
-from phalanx.model.history import GroupEvent, SawFounding, SawMessage, SawState, SawView, Sent, Stopped
+from phalanx.model.history import AskedToLeave, GroupEvent, SawFounding, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.view import Group, GroupSpec, Member, Order, View
 
 P, Q, R = (Member(name, name, 1) for name in "pqr")
@@ -139,6 +139,18 @@ def test_a_node_that_leaves_need_not_be_in_the_quorum_that_goes_on() -> None:
     history = [*founded(Order.FIFO, P, Q), SawView(Q, view(2, (Q,), Order.FIFO))]
     assert check_groups(history) == check_groups(history, leavers={"p"}) == []
     assert broken(history) == {"primary_chain"}
+
+
+def test_who_leaves_has_delivered_what_it_had_sent_before_it_asked() -> None:
+    begin = [*founded(Order.FIFO, P, Q, R), sent(P, b"m")]
+    asked, told, late = AskedToLeave(P), Stopped(P, crashed=False, left=True), sent(P, b"late")
+    assert broken([*begin, asked, told]) == {"polite_leave"}
+    assert broken([*begin, saw(P, b"m", P), asked, late, asked, told]) == set()
+    assert broken([*begin, asked, Stopped(P, crashed=False)]) == set(), "it was excluded before it could"
+    assert broken([*begin, asked]) == broken([*begin, told]) == set()
+    away = view(2, (Q, R), Order.FIFO, learners=(P,))
+    demoted = [SawView(Q, away), SawView(R, away), SawView(P, away)]
+    assert broken([*begin, asked, *demoted, told]) == set(), "a learner may wait for what never comes"
 
 
 def test_total_failure_brings_new_incarnations_in_the_old_seniority() -> None:

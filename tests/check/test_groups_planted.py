@@ -41,6 +41,7 @@ SAFETY: list[tuple[str, Plant]] = [
     ("same_view_delivery", planted.a_survivor_delivers_it_a_view_late),
     ("uniformity", planted.a_survivor_misses_what_another_delivered_uniformly),
     ("fencing", planted.an_excluded_holder_goes_on_alone),
+    ("polite_leave", planted.one_leaves_without_a_message_of_its_own),
     ("fifo_order", planted.two_of_one_sender_change_places),
     ("fifo_order", planted.a_message_is_skipped_by_everybody),
     ("causal_order", planted.an_effect_comes_before_its_cause),

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from phalanx.group.machine import GroupMachine
+from phalanx.group.succession import LEFT, LEFT_LAST
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.events import (
     BarrierFailed,
@@ -21,7 +22,7 @@ from phalanx.model.events import (
     SnapshotTaken,
     SnapshotWanted,
 )
-from phalanx.model.history import SawFounding, SawMessage, SawState, SawView, Stopped
+from phalanx.model.history import AskedToLeave, SawFounding, SawMessage, SawState, SawView, Stopped
 from phalanx.model.view import GroupId, Member, Name, View
 from phalanx.sim.node import Node
 from tests.group.stage import Stage
@@ -66,10 +67,14 @@ class Applications:
         """What the application does in a delivery callback."""
         self._processes: dict[Name, Member] = {}
 
-    def stopped(self, name: Name, *, crashed: bool) -> None:
+    def asked_to_leave(self, name: Name) -> None:
+        if name in self._processes:
+            self.world.history.append(AskedToLeave(self._processes[name]))
+
+    def stopped(self, name: Name, *, crashed: bool, left: bool = False) -> None:
         process = self._processes.pop(name, None)
         if process is not None:
-            self.world.history.append(Stopped(process, crashed))
+            self.world.history.append(Stopped(process, crashed, left))
 
     def deliver(self, node: Node, delivery: Any) -> Iterable[Any]:
         if node.name in self.world.doomed:
@@ -101,8 +106,8 @@ class Applications:
                 self.reads[token].reached = False
             case GroupLost(group, _) | GroupSuspended(group, _):
                 app.state.pop(group, None)
-            case Excluded():
-                self.stopped(node.name, crashed=False)
+            case Excluded(_, reason):
+                self.stopped(node.name, crashed=False, left=reason in (LEFT, LEFT_LAST))
                 if self.returns(node.name):
                     self.world.restart(node.name, 100 * MILLISECOND)
         return ()

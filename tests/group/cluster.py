@@ -239,6 +239,7 @@ class Cluster:
 
     def leave(self, name: Name) -> None:
         self.leavers.add(name)
+        self.apps.asked_to_leave(name)
         self.world.request(name, Leave())
 
     # --- faults

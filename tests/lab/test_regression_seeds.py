@@ -97,6 +97,12 @@ def test_a_stale_read_in_the_first_cluster_is_one_when_there_is_a_second(
     assert result.kinds == {"stale read"}, result
 
 
+def test_what_who_leaves_had_sent_is_asked_for() -> None:
+    with planted("who leaves waits for no delivery"):
+        found = next(result for result in (run_seed(GroupScenario, seed) for seed in range(90, 390)) if not result.ok)
+    assert found.kinds == {"judge polite_leave"}, found
+
+
 def test_two_clusters_are_no_excuse_where_several_founded_one_together() -> None:
     """Counter-example 13: two of three found one, and after a restart another two another."""
     scenario = GroupScenario()

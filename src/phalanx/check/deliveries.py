@@ -6,7 +6,7 @@ systems", SOSP 1987; Birman, "Reliable Distributed Systems", 2005; DESIGN sectio
 
 from collections.abc import Collection, Iterator
 
-from phalanx.check.observed import Delivery, Installation, Observed, Violation
+from phalanx.check.observed import Delivery, Installation, Observed, Position, Violation
 from phalanx.model.history import SawMessage
 from phalanx.model.view import GroupId, Member
 
@@ -139,6 +139,33 @@ def uniformity(run: Observed) -> Iterator[Violation]:
                     + (f" (and {len(missing) - 1} more)" if len(missing) > 1 else "")
                 )
                 yield Violation("uniformity", text, (missing[0].position, successor.position))
+
+
+def polite_leave(run: Observed) -> Iterator[Violation]:
+    """Whoever leaves has delivered what it had sent to a group before it asked to leave, if it was a full host of the
+    group from then on (CKV, Self Delivery, extended to those who are gone).  Of learners that is not demanded: the state
+    that they lack may never come, for those who have it may be leaving, too; nor in a group with fewer hosts than copies
+    that it asks for."""
+    for process, asked in run.leavers.items():
+        last, logs = run.current(process)
+        hosted = _hosted_since(last, asked)
+        for (group, payload), send in run.sends.items():
+            if send.sender != process or send.position > asked or group not in hosted:
+                continue
+            if send.stay == run.stay(process, group) and group in logs and payload not in logs[group].held:
+                text = f"{process} left, and had not delivered {payload!r}, which it had sent to group {group} before"
+                yield Violation("polite_leave", text, (send.position, asked))
+
+
+def _hosted_since(last: Installation | None, position: Position) -> frozenset[GroupId]:
+    """The groups of which a process was a full host from that event to its end, in its last view."""
+    if last is None:
+        return frozenset()
+    hosted = frozenset(g.id for g in last.view.groups if g.id in last.hosts and len(g.hosts) >= g.spec.min_copies)
+    while last is not None and last.position > position:
+        last = last.previous
+        hosted &= last.hosts if last is not None else frozenset()
+    return hosted
 
 
 def fencing(run: Observed) -> Iterator[Violation]:

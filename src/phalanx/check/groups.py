@@ -32,6 +32,7 @@ PROPERTIES: tuple[Property, ...] = (
     deliveries.virtual_synchrony,
     deliveries.same_view_delivery,
     deliveries.uniformity,
+    deliveries.polite_leave,
     deliveries.fencing,
     orders.fifo_order,
     orders.causal_order,

@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
-from phalanx.model.history import GroupEvent, SawFounding, SawMessage, SawState, SawView, Sent, Stopped
+from phalanx.model.history import AskedToLeave, GroupEvent, SawFounding, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.view import GroupId, GroupSpec, Member, View
 
 Position = int
@@ -138,6 +138,8 @@ class _Process:
     installation: Installation | None = None
     logs: dict[GroupId, Log] = field(default_factory=dict)
     stretches: dict[GroupId, Stretch] = field(default_factory=dict)
+    asked: Position | None = None
+    """When it first asked to leave."""
     stopped: Position | None = None
 
 
@@ -157,6 +159,8 @@ class Observed:
         """With whether the process held the group already."""
         self.after_stop: list[tuple[Position, GroupEvent, Position]] = []
         """Events of processes that had stopped at the second position; they are in no other list."""
+        self.leavers: dict[Member, Position] = {}
+        """Processes that left, with the place at which they had first asked to."""
         self._processes: dict[Member, _Process] = {}
         self._sent: dict[tuple[Member, GroupId], int] = {}
         self._placed: dict[tuple[Member, GroupId, int], int] = {}
@@ -190,8 +194,12 @@ class Observed:
                 known = event.group in process.logs
                 self.foundings.append((position, event, process.installation, known))
                 self._begin(process, Log(event.process, event.group, position, None, {}))
+            case AskedToLeave():
+                process.asked = position if process.asked is None else process.asked
             case Stopped():
                 process.stopped = position
+                if event.left and process.asked is not None:
+                    self.leavers[event.process] = process.asked
 
     def _send(self, position: Position, event: Sent, process: _Process) -> None:
         member, group, payload = event

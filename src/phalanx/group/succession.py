@@ -17,6 +17,9 @@ from phalanx.model.clock import Stamp
 from phalanx.model.events import Excluded, Founded, GroupLost, GroupSuspended, Installed
 from phalanx.model.view import Group, Order, View
 
+LEFT, LEFT_LAST = "it left", "it left, and was the last full member"
+"""Why a process that asked to leave is told that it is out."""
+
 
 class Succession:
     """The part of a node that goes from view to view."""
@@ -221,7 +224,7 @@ class Succession:
             return
         self._reads.end_view(None)
         core.excluded = True
-        reason = "it left, and was the last full member" if core.live else "it left before it was let in"
+        reason = LEFT_LAST if core.live else "it left before it was let in"
         core.out.deliveries.append(Excluded(None, reason))
 
     def leave_out(self, value: Decision) -> None:
@@ -247,7 +250,7 @@ class Succession:
                 core.persist(decided=value)
             reason = "it was suspected, or could not be reached"
             if core.name in value.left:
-                reason = "it left"
+                reason = LEFT
             elif value.view.named(core.name) == core.me:
                 reason = "it was left behind, and cannot know the outcome of what it had sent"
             core.out.deliveries.append(Excluded(value.view, reason))

@@ -21,6 +21,7 @@ from phalanx.check.groups import check_groups
 from phalanx.group.config import Config, Limits, Timing
 from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import Data, Envelope
+from phalanx.group.succession import LEFT, LEFT_LAST
 from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.events import (
     Barrier,
@@ -44,7 +45,7 @@ from phalanx.model.events import (
     SnapshotWanted,
     Unhost,
 )
-from phalanx.model.history import SawFounding, SawMessage, SawState, SawView, Sent, Stopped
+from phalanx.model.history import AskedToLeave, SawFounding, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.view import GroupId, GroupSpec, Member, Name, Order, View
 from phalanx.sim.altering import altered
 from phalanx.sim.faults import DiskLost
@@ -172,11 +173,11 @@ class GroupScenario(Scenario):
         self.world.nodes[setup.name].application = App(machine.me)
         return machine
 
-    def _stopped(self, name: Name, *, crashed: bool) -> None:
+    def _stopped(self, name: Name, *, crashed: bool, left: bool = False) -> None:
         """(A process that crashed before it was in a view may have its incarnation used again: it never spoke.)"""
         process = self._processes.pop(name, None)
         if process is not None:
-            self.world.history.append(Stopped(process, crashed))
+            self.world.history.append(Stopped(process, crashed, left))
 
     # --- the application
 
@@ -256,8 +257,8 @@ class GroupScenario(Scenario):
                 self._barriers.pop(token)
             case GroupLost(group, _) | GroupSuspended(group, _):
                 app.state.pop(group, None)
-            case Excluded():
-                self._stopped(node.name, crashed=False)
+            case Excluded(_, reason):
+                self._stopped(node.name, crashed=False, left=reason in (LEFT, LEFT_LAST))
                 self.world.restart(node.name, random.Random(f"{self.plan.seed}/{node.life}").randrange(SECOND))
             case _:
                 pass
@@ -294,6 +295,7 @@ class GroupScenario(Scenario):
         self._count += 1
         if kind == "leave":
             self._leavers.add(node.name)
+            self.world.history.append(AskedToLeave(machine.me))
             return (Leave(),)
         if kind == "unhost":
             self.world.schedule(SECOND // 2, self._ask, node.name, Host(group.spec))

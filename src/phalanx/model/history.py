@@ -54,14 +54,22 @@ class SawState(NamedTuple):
     payloads: tuple[bytes, ...]
 
 
+class AskedToLeave(NamedTuple):
+    """The application of `process` asked for a polite end."""
+
+    process: Member
+
+
 class Stopped(NamedTuple):
     """`process` crashed or was told that it is out; it does nothing afterwards."""
 
     process: Member
     crashed: bool
+    left: bool = False
+    """It was told that it left, as it had asked."""
 
 
-GroupEvent = Sent | SawView | SawMessage | SawFounding | SawState | Stopped
+GroupEvent = Sent | SawView | SawMessage | SawFounding | SawState | AskedToLeave | Stopped
 
 # --- client histories ---------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from phalanx.group.messages import (
 )
 from phalanx.lab.explore.members import State
 from phalanx.lab.explore.scenarios import NAMES
-from phalanx.model.history import GroupEvent, SawFounding, SawMessage, SawState, SawView, Sent, Stopped
+from phalanx.model.history import AskedToLeave, GroupEvent, SawFounding, SawMessage, SawState, SawView, Sent, Stopped
 from phalanx.model.view import View
 
 
@@ -85,6 +85,8 @@ def _say_event(event: GroupEvent) -> str:
             return f"{process} founds group {group}"
         case Sent(process, _, payload):
             return f"{process} multicasts {payload.decode()}"
+        case AskedToLeave(process):
+            return f"{process} asks to leave"
         case Stopped(process, crashed):
             return f"{process} {'crashes' if crashed else 'is told that it is out'}"
 

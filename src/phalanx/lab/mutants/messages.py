@@ -12,6 +12,7 @@ from phalanx.group.acceptor import Acceptor
 from phalanx.group.channel import Channel
 from phalanx.group.flush import Attempt
 from phalanx.group.machine import GroupMachine
+from phalanx.group.membership import Membership
 from phalanx.group.messages import (
     Ack,
     Cut,
@@ -29,7 +30,7 @@ from phalanx.lab.mutants.registry import mutant
 from phalanx.model.clock import Instant, Stamp
 from phalanx.model.events import BarrierFailed, BarrierReached
 from phalanx.model.machine import Output
-from phalanx.model.view import Group, Name
+from phalanx.model.view import Group, GroupId, Name
 from phalanx.parts.holdback import Causal
 from phalanx.parts.hybrid import HybridClock
 from phalanx.parts.quorum import is_quorum
@@ -265,3 +266,13 @@ def _open_implicitly(self: Sessions, session_id: int, number: int, low: int) -> 
 
 
 mutant("an unknown session is opened", 15, (Sessions, "begin", _open_implicitly))
+
+
+# --- who leaves ---------------------------------------------------------------------------------------------------------
+
+
+def _has_none(_: Membership, __: GroupId) -> bool:
+    return False
+
+
+mutant("who leaves waits for no delivery", 0, (Membership, "_has_messages", _has_none))
