@@ -37,6 +37,7 @@ SEEDS = {
     80009229: "hosts of groups suspected one another because others did, for ever",
     90036323: "a wish from before a later life was let in put the earlier one in its place, and then that back",
     100057261: "a sender went on that had lost a causal message which all hosts had, and one could not deliver",
+    160050250: "(the scenario's error) five promotions met late messages, and two minutes have no sixth",
     500974: "(the oracle's error) a learner heard first that a view had ended",
 }
 

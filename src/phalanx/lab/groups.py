@@ -110,7 +110,9 @@ class App:
 class GroupScenario(Scenario):
     """See the module's text."""
 
-    swarm = Swarm(storm_ns=4 * SECOND, calm_ns=120 * SECOND)
+    swarm = Swarm(storm_ns=4 * SECOND, calm_ns=300 * SECOND)
+    """A link may delay one message in ten by up to what is lag already, in the calm too, and who lagged again and again
+    waits half a minute for each promotion (group/probation.py)."""
     fingerprint = staticmethod(repr)
     packages = ("phalanx.group",)
 
