@@ -269,7 +269,7 @@ def test_a_scheduler_that_lacks_the_package_is_named(alone: ExitStack, tmp_path:
 def test_a_run_that_kills_every_worker_ends_the_campaign_and_is_named(alone: ExitStack, tmp_path: Path) -> None:
     dask = Dask(alone, tmp_path, allowed_failures="0")
     dask.workers()
-    with pytest.raises(WorkersLost, match=r"the seeds --from (0|8) --seeds 8: every worker that had them died"):
+    with pytest.raises(WorkersLost, match=r"the seeds --from \d+ --seeds 8: every worker that had them died"):
         list(campaign(AlwaysDies, 0, 40, workers=Spread(dask.address, lambda _: None)))
 
 
