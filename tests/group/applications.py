@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from phalanx.group.machine import GroupMachine
-from phalanx.group.succession import LEFT, LEFT_LAST
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.events import (
     BarrierFailed,
@@ -106,8 +105,8 @@ class Applications:
                 self.reads[token].reached = False
             case GroupLost(group, _) | GroupSuspended(group, _):
                 app.state.pop(group, None)
-            case Excluded(_, reason):
-                self.stopped(node.name, crashed=False, left=reason in (LEFT, LEFT_LAST))
+            case Excluded(left=left):
+                self.stopped(node.name, crashed=False, left=left)
                 if self.returns(node.name):
                     self.world.restart(node.name, 100 * MILLISECOND)
         return ()

@@ -10,6 +10,7 @@ import pytest
 
 from phalanx.group.config import Timing
 from phalanx.group.probation import LEVEL_MAX
+from phalanx.lab import leash
 from phalanx.lab.processes import START_S_MAX
 from phalanx.model.clock import SECOND
 from tests.real.cluster import PATIENCE_S, real
@@ -61,3 +62,13 @@ def test_nodes_end_with_the_process_that_started_them_even_if_it_is_killed_and_t
         finally:
             for end in ends:
                 os.close(end)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the leash is Linux's")
+def test_a_node_whose_parent_is_gone_before_it_could_ask_is_not_started(tmp_path: Path) -> None:
+    grandparent, started = os.getppid(), tmp_path / "started"
+    command = [sys.executable, "-I", "-S", leash.__file__, str(grandparent), "touch", str(started)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"touch is not started: process {grandparent}, for which it would have been, is gone\n"
+    assert not started.exists()

@@ -17,9 +17,6 @@ from phalanx.model.clock import Stamp
 from phalanx.model.events import Excluded, Founded, GroupLost, GroupSuspended, Installed
 from phalanx.model.view import Group, Order, View
 
-LEFT, LEFT_LAST = "it left", "it left, and was the last full member"
-"""Why a process that asked to leave is told that it is out."""
-
 
 class Succession:
     """The part of a node that goes from view to view."""
@@ -224,8 +221,8 @@ class Succession:
             return
         self._reads.end_view(None)
         core.excluded = True
-        reason = LEFT_LAST if core.live else "it left before it was let in"
-        core.out.deliveries.append(Excluded(None, reason))
+        reason = "it left, and was the last full member" if core.live else "it left before it was let in"
+        core.out.deliveries.append(Excluded(None, reason, core.live))
 
     def leave_out(self, value: Decision) -> None:
         """The next view is without this process.  It goes on answering for the decision."""
@@ -248,12 +245,13 @@ class Succession:
                 )
             else:
                 core.persist(decided=value)
+            left = core.name in value.left
             reason = "it was suspected, or could not be reached"
-            if core.name in value.left:
-                reason = LEFT
+            if left:
+                reason = "it left"
             elif value.view.named(core.name) == core.me:
                 reason = "it was left behind, and cannot know the outcome of what it had sent"
-            core.out.deliveries.append(Excluded(value.view, reason))
+            core.out.deliveries.append(Excluded(value.view, reason, left))
             return
         if self._was_promoted(value.view):
             core.note("votes.on", value.view.id)

@@ -31,7 +31,6 @@ class DurableScenario(GroupScenario):
 
     swarm = Swarm(
         storm_ns=4 * SECOND,
-        calm_ns=120 * SECOND,
         bad_disks=0.4,
         full_disks=0.4,
         faults=("CrashAll", "CrashAll", "CrashInWrite", "Crash", "Crash", *Swarm().faults),

@@ -21,7 +21,6 @@ from phalanx.check.groups import check_groups
 from phalanx.group.config import Config, Limits, Timing
 from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import Data, Envelope
-from phalanx.group.succession import LEFT, LEFT_LAST
 from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.events import (
     Barrier,
@@ -110,9 +109,7 @@ class App:
 class GroupScenario(Scenario):
     """See the module's text."""
 
-    swarm = Swarm(storm_ns=4 * SECOND, calm_ns=300 * SECOND)
-    """A link may delay one message in ten by up to what is lag already, in the calm too, and who lagged again and again
-    waits half a minute for each promotion (group/probation.py)."""
+    swarm = Swarm(storm_ns=4 * SECOND)
     fingerprint = staticmethod(repr)
     packages = ("phalanx.group",)
 
@@ -259,8 +256,8 @@ class GroupScenario(Scenario):
                 self._barriers.pop(token)
             case GroupLost(group, _) | GroupSuspended(group, _):
                 app.state.pop(group, None)
-            case Excluded(_, reason):
-                self._stopped(node.name, crashed=False, left=reason in (LEFT, LEFT_LAST))
+            case Excluded(left=left):
+                self._stopped(node.name, crashed=False, left=left)
                 self.world.restart(node.name, random.Random(f"{self.plan.seed}/{node.life}").randrange(SECOND))
             case _:
                 pass

@@ -17,8 +17,9 @@ PR_SET_PDEATHSIG = 1
 def main(parent: int, command: list[str]) -> None:
     """Does not return."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() == parent:  # else it was gone before we asked
-        os.execvp(command[0], command)
+    if os.getppid() != parent:
+        sys.exit(f"{command[0]} is not started: process {parent}, for which it would have been, is gone")
+    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":

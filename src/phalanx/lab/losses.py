@@ -36,7 +36,6 @@ class LossScenario(DurableScenario):
 
     swarm = Swarm(
         storm_ns=4 * SECOND,
-        calm_ns=120 * SECOND,
         full_disks=0.2,
         deaths=True,
         faults=("DiskLost", "DiskLost", "DiskLost", "CrashAll", "CrashInWrite", "Crash", *Swarm().faults),

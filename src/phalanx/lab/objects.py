@@ -64,7 +64,6 @@ class ObjectScenario(Scenario):
     swarm = Swarm(
         sizes=(1, 2, 3, 3, 3, 4, 5),
         storm_ns=4 * SECOND,
-        calm_ns=150 * SECOND,
         faults=tuple(kind for kind in Swarm().faults if kind != CrashAll.__name__),
     )
     fingerprint = staticmethod(repr)

@@ -13,4 +13,4 @@ from phalanx.sim.swarm import Swarm
 class OmissionScenario(GroupScenario):
     """See the module's text."""
 
-    swarm = Swarm(storm_ns=4 * SECOND, calm_ns=120 * SECOND, lapses=1.0)
+    swarm = Swarm(storm_ns=4 * SECOND, lapses=1.0)

@@ -81,7 +81,7 @@ class SawEnd(NamedTuple):
 class TroupeScenario(Scenario):
     """See the module's text."""
 
-    swarm = Swarm(sizes=(2, 3, 3, 3, 4, 5, 6), storm_ns=4 * SECOND, calm_ns=120 * SECOND)
+    swarm = Swarm(sizes=(2, 3, 3, 3, 4, 5, 6), storm_ns=4 * SECOND)
     fingerprint = staticmethod(repr)
     packages = ("phalanx.group", "phalanx.node", "phalanx.calls")
 

@@ -197,6 +197,8 @@ class Excluded(msgspec.Struct, frozen=True, gc=False):
 
     view: View | None
     reason: str
+    left: bool = False
+    """It is out because it asked to leave, and it was let in before."""
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):

@@ -53,8 +53,10 @@ class Swarm(msgspec.Struct, frozen=True):
     """One of them is the number of nodes.  Most failures show on three nodes or fewer (Yuan et al., OSDI 2014)."""
     storm_ns: int = 8 * SECOND
     """Longest storm."""
-    calm_ns: int = 60 * SECOND
-    """How long the run may take to finish after it."""
+    calm_ns: int = 300 * SECOND
+    """How long the run may take to finish after it.  A link may delay one message in ten by up to what is lag already,
+    in the calm too, and a member that lagged again and again waits half a minute for each promotion
+    (group/probation.py): five of them, and one more that holds, must have room."""
     quiet_start_ns: int = 0
     """No fault before that."""
     faults: tuple[str, ...] = tuple(kind for kind in KINDS if kind != DiskLost.__name__)
