@@ -13,7 +13,7 @@ from phalanx.replication.objects import Invocation, describe
 from phalanx.replication.replica import Replica
 from phalanx.replication.session import LIMITS, Limits
 
-A, B, C = (Member(name, f"{name}:1", 1) for name in "abc")
+A, B, C, D = (Member(name, f"{name}:1", 1) for name in "abcd")
 
 
 class InsufficientFunds(Exception):
@@ -88,7 +88,7 @@ def group(*hosts: str, name: str = "bank", contract: str = "") -> Group:
 
 
 def view(*hosts: str, number: int = 1) -> View:
-    return View(1, number, (A, B, C), groups=(group(*hosts),))
+    return View(1, number, (A, B, C, D), groups=(group(*hosts),))
 
 
 def account(me: Member = A, limits: Limits = LIMITS, hosts: str = "abc", interval: int = 1_024) -> Replica[Account]:

@@ -17,6 +17,7 @@ from tests.replication.samples import (
     Account,
     B,
     C,
+    D,
     Dice,
     account,
     delivered,
@@ -99,22 +100,92 @@ def test_without_a_majority_writes_stop_until_the_rest_agree() -> None:
     assert isinstance(action, Judged) and action.finding.agreed and not replicas[1].stopped
 
 
-def test_a_host_that_came_while_writes_were_stopped_can_go_on_alone() -> None:
-    """It learned the state of one of those who disagreed, and they are gone: no report of it could ever come."""
+def late(member: Member, donor: Replica[Dice]) -> Replica[Dice]:
+    """A replica that comes while writes are stopped, and has the state of another."""
+    came = Replica(DICE, group("a", "b"), member, audit_interval=5, view=2)
+    restore(came, saved(donor))
+    assert came.stopped
+    return came
+
+
+def stopped() -> list[Replica[Dice]]:
+    """Two that disagree."""
     replicas = dice(DICE, "ab")
     load(replicas[0])
     roll(replicas, 20)
-    late = Replica(DICE, group("a", "b"), C, audit_interval=5, view=2)
-    restore(late, saved(replicas[1]))
-    (hosts,) = said(late.install(view("a", "b", "c", number=3)))
-    assert late.deliver(delivered(1_000, hosts, sender=C, number=3)) == []
-    refused = late.deliver(delivered(1_000, run(SESSION, 99, 1, DICE.invoke(Dice.roll)), sender=C, number=3))
+    return replicas
+
+
+def meet(number: int, *replicas: Replica[Dice]) -> list[Judged]:
+    """Their next view begins, and what they say in it is delivered to all; what the first one judged."""
+    members = [replica._me for replica in replicas]
+    queue: list[tuple[Member, bytes]] = []
+    for replica, member in zip(replicas, members, strict=True):
+        new = replica.install(view(*(each.name for each in members), number=number))
+        queue += [(member, payload) for payload in said(new)]
+    judged: list[Judged] = []
+    while queue:
+        sender, payload = queue.pop(0)
+        for replica, member in zip(replicas, members, strict=True):
+            actions = replica.deliver(delivered(1_000, payload, sender=sender, number=number))
+            queue += [(member, payload) for payload in said(actions)]
+            if replica is replicas[0]:
+                judged += [action for action in actions if isinstance(action, Judged)]
+    return judged
+
+
+def test_a_host_that_came_while_writes_were_stopped_can_go_on_alone() -> None:
+    """It learned the state of one of those who disagreed, and they are gone: no report of it could ever come."""
+    came = late(C, stopped()[1])
+    (hosts,) = said(came.install(view("a", "b", "c", number=3)))
+    assert came.deliver(delivered(1_000, hosts, sender=C, number=3)) == []
+    refused = came.deliver(delivered(1_000, run(SESSION, 99, 1, DICE.invoke(Dice.roll)), sender=C, number=3))
     assert reasons(refused) == ["diverged"]
-    (hosts,) = said(late.install(view("c", number=4)))
-    (action,) = late.deliver(delivered(1_000, hosts, sender=C, number=4))
-    assert isinstance(action, Judged) and action.finding.agreed and not action.finding.diverged and not late.stopped
-    ran = late.deliver(delivered(1_001, run(SESSION, 100, 1, DICE.invoke(Dice.roll)), sender=C, number=4))
+    (hosts,) = said(came.install(view("c", number=4)))
+    (action,) = came.deliver(delivered(1_000, hosts, sender=C, number=4))
+    assert isinstance(action, Judged) and action.finding.agreed and not action.finding.diverged and not came.stopped
+    ran = came.deliver(delivered(1_001, run(SESSION, 100, 1, DICE.invoke(Dice.roll)), sender=C, number=4))
     assert [type(each) for each in results(ran)] == [Returned]
+
+
+def test_hosts_that_came_while_writes_were_stopped_are_asked_once_nobody_else_disagrees() -> None:
+    """They could not report on the audit that found it, so a group that was one short of a majority never went on."""
+    a, b = stopped()
+    c = late(C, b)
+    assert meet(3, b, c, a) == [] and b.stopped, "a third copy makes nobody right"
+    (judged,) = meet(4, b, c)
+    assert judged.finding.agreed and judged.finding.diverged == ()
+    assert (b.stopped, c.stopped) == (False, False)
+    ran = b.deliver(delivered(1_001, run(SESSION, 100, 1, DICE.invoke(Dice.roll)), number=4))
+    assert "diverged" not in reasons(ran)
+
+
+def test_a_host_with_the_state_of_one_that_left_is_asked_too() -> None:
+    """Its copy is not what the group goes on with."""
+    a, b = stopped()
+    c, d = late(C, a), late(D, b)
+    judged, *_ = meet(3, b, c, d)
+    assert judged.finding.diverged == ("c",)
+    assert [each.stopped for each in (b, c, d)] == [False] * 3
+    assert [each.diverged for each in (b, c, d)] == [False, True, False]
+
+
+def test_hosts_that_came_and_disagree_stay_stopped_until_one_of_them_leaves() -> None:
+    a, b = stopped()
+    c = late(C, a)
+    assert meet(3, b, c) == []
+    assert meet(4, b, c, late(D, b)) == []
+    assert b.stopped and c.stopped
+    (judged,) = meet(5, c)
+    assert judged.finding.agreed and not c.stopped
+
+
+def test_those_that_reported_may_all_be_gone() -> None:
+    a, _ = stopped()
+    c, d = late(C, a), late(D, a)
+    (judged,) = meet(3, c, d)
+    assert judged.finding.agreed
+    assert (c.stopped, d.stopped) == (False, False)
 
 
 @pytest.mark.parametrize("present", ["b", "bc", "abc"])

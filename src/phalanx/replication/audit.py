@@ -3,7 +3,8 @@
 An audit begins when a position falls due.  Each host then orders a report of its digest there, and every replica judges
 the same reports in the same order: a digest that more than half of the hosts share is the group's; hosts with another
 one have diverged.  If all have reported and no digest has a majority, nobody can say who is right: writes stop until
-hosts leave and the rest agree.
+hosts leave and the rest agree.  Those that came meanwhile have not reported, and have the state of one that may be gone:
+once no two that have reported and are still there differ, all hosts are asked anew.
 
 Who the hosts are is ordered as well: each report says it, and so do the hosts of every view that begins while an audit is
 open.  What was on its way from a view to the next says it of the former one, and is not believed.
@@ -63,6 +64,7 @@ class Audit(msgspec.Struct, array_like=True):
 
     interval: int = AUDIT_INTERVAL
     due: int = AUDIT_INTERVAL
+    """Zero: right away, though writes are stopped."""
     position: int = 0
     since: int = 0
     reports: dict[Name, Report] = msgspec.field(default_factory=dict)
@@ -82,8 +84,8 @@ class Audit(msgspec.Struct, array_like=True):
 
     def begins(self, position: int) -> bool:
         """An entry was applied at that position: is an audit due right here?"""
-        patience = 0 if self.complete else PATIENCE * self.interval
-        if position < self.due + patience or self.stopped:
+        patience = 0 if self.complete or not self.due else PATIENCE * self.interval
+        if position < self.due + patience or (self.stopped and self.due):
             return False
         self.complete = False
         if self.agreed:
@@ -101,7 +103,15 @@ class Audit(msgspec.Struct, array_like=True):
         hosts = said.hosts if isinstance(said, Report) else said
         if hosts.view == view and self.is_open:
             self.hosts = hosts.names
-        return self._judge(self.hosts, least_interval)
+        found = self._judge(self.hosts, least_interval)
+        if self.stopped and isinstance(said, Hosts) and self._may_agree():
+            self.due = 0  # each host says so once in a view, so this ends; after the last one has, all of them report
+        return found
+
+    def _may_agree(self) -> bool:
+        """Of the hosts some have not reported, and those that have do not disagree among themselves."""
+        digests = [self.reports[host].digest for host in self.hosts if host in self.reports]
+        return len(digests) < len(self.hosts) and len(set(digests)) <= 1
 
     def _judge(self, hosts: tuple[Name, ...], least_interval: int) -> Finding | None:
         if not hosts:
