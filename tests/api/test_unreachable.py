@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_a_node_that_answers_again_is_not_blamed_for_what_it_said_before() -> No
         with pytest.raises(phalanx.Unavailable, match="knows no group 'C'"):
             await client.kv("C").get(b"k")
         await cluster["a"].host(phalanx.KV, "C")
-        assert await client.kv("C").put(b"k", b"v") == 1
+        assert await client.kv("C").within(PATIENCE_S).put(b"k", b"v") == 1  # once it asks again
         cluster.pause("a")
         with pytest.raises(phalanx.Unavailable) as caught:
             await client.kv("C").get(b"k")
@@ -71,3 +72,15 @@ def test_a_node_that_answers_again_is_not_blamed_for_what_it_said_before() -> No
         assert "it does not answer" in str(caught.value)
 
     among(1, work)
+
+
+def test_what_a_node_said_of_one_call_is_not_told_of_another() -> None:
+    async def work(cluster: Cluster) -> None:
+        store = cluster.client(WAIT_S).kv()
+        bad: Any = "no bytes"
+        with pytest.raises(phalanx.Refused, match="parameter 'key'"):
+            await store.get(bad)
+        with pytest.raises(phalanx.Unavailable, match=r"^the deadline passed; KV could not be reached$"):
+            await store.within(0).get(b"k")
+
+    among(1, work, objects={"KV": (phalanx.KV, 0)})

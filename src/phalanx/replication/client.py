@@ -183,7 +183,8 @@ class ClientMachine:
             return
         match message:
             case Declined():
-                lane.blame(known.endpoint, message.text)
+                final = isinstance(errand, Work) and message.reason in FINAL  # then it is of that call, and of no other
+                lane.blame(known.endpoint, "" if final else message.text)
                 self._declined(known, message, current, now, out)
                 return
             case Answer(_, data) if isinstance(errand, Work):

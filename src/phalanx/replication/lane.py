@@ -68,7 +68,10 @@ class Lane:
         return next(iter(self.unsettled), self.number)
 
     def blame(self, endpoint: Address, text: str) -> None:
-        """That endpoint did not do what it was asked."""
+        """That endpoint did not do what it was asked.  `text`: why; empty: for nothing that keeps it from other calls."""
+        self.said.pop(endpoint, None)
+        if not text:
+            return
         if len(self.said) >= ENDPOINTS_MAX:
             self.said.clear()
         self.said[endpoint] = text
