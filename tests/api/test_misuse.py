@@ -239,3 +239,16 @@ def test_handles_say_what_they_are() -> None:
 def test_a_group_shows_users_only_what_is_theirs() -> None:
     shown = {name for name in vars(phalanx.Group) if not name.startswith("_")}
     assert shown == {"detect", "events", "global_state", "name", "send"}
+
+
+def test_a_cluster_that_has_ended_says_so() -> None:
+    async def work() -> None:
+        async with phalanx.local(1) as cluster:
+            pass
+        with pytest.raises(phalanx.ConfigurationError, match="this cluster has ended with its block"):
+            cluster.start("a")  # it would run on with nobody to stop it
+        with pytest.raises(phalanx.ConfigurationError, match="this cluster has ended with its block"):
+            cluster.client()  # its calls would wait for their deadlines
+        assert cluster.processes == []
+
+    run(work())

@@ -234,6 +234,39 @@ def test_a_cluster_can_begin_again_as_a_new_one() -> None:
     assert repr(arranged) == "<a cluster of 1 nodes in this process, hosting KV>"
 
 
+def test_a_cluster_that_runs_cannot_begin_again_before_its_end() -> None:
+    """The first would be left running, and nobody could end it."""
+
+    async def story(nodes: testing.Nodes) -> None:
+        with pytest.raises(RuntimeError, match="this cluster runs already"):
+            await arranged.__aenter__()
+        with pytest.raises(RuntimeError, match="this cluster runs already"):
+            arranged.__enter__()
+        assert list(nodes.running) == ["a"]
+
+    arranged = testing.cluster(1)
+    in_cluster(story, arranged)
+    with arranged as nodes:
+        with pytest.raises(RuntimeError, match="this cluster runs already"):
+            arranged.__enter__()
+        assert list(nodes.running) == ["a"]
+    with pytest.raises(phalanx.PhalanxError):
+        nodes.start("a")
+
+
+def test_no_node_at_all_is_nothing_to_wait_for_nor_to_connect_to() -> None:
+    async def story(nodes: testing.Nodes) -> None:
+        with pytest.raises(ConfigurationError, match="name a node"):
+            await nodes.wait_until_full("")
+        with pytest.raises(ConfigurationError, match="name a node that the client is to know"):
+            nodes.connect(names="")
+        await nodes.kill("a")
+        with pytest.raises(ConfigurationError, match="none runs that is not paused"):
+            await nodes.wait_until_full()
+
+    in_cluster(story, testing.cluster(1))
+
+
 def test_a_cluster_that_does_not_begin_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_: object) -> None:
         raise testing.NotReached("planted")

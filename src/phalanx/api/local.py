@@ -30,6 +30,7 @@ class Cluster:
         self._logs: dict[Name, MemoryLog] = {name: MemoryLog() for name in names}
         self._running: dict[Name, Process] = {}
         self._clients: list[Client] = []
+        self._ended = False
 
     def __repr__(self) -> str:
         return f"<phalanx.Cluster of {' '.join(name for name, _ in self._peers)}, running: {' '.join(self._running)}>"
@@ -45,7 +46,9 @@ class Cluster:
 
     def start(self, name: Name, objects: Objects | None = None) -> Process:
         """Start the process of that name, which is down, with what its disk holds.  objects: what it hosts from now on,
-        as for `join`, say a newer version of a class; None: as before."""
+        as for `join`, say a newer version of a class; None: as before.  Raises `ConfigurationError` if it runs, or the
+        cluster has ended."""
+        self._look()
         if name in self._running or name not in self._disks:
             raise ConfigurationError(f"{name} runs already, or is not of this cluster")
         votes = self._disks[name].record
@@ -95,17 +98,24 @@ class Cluster:
             await asyncio.sleep(0.005)
 
     def client(self, timeout_s: float = TIMEOUT_S, names: Sequence[Name] | None = None) -> Client:
-        """A client that knows these processes (None: all), and tries them in that order; closed with the cluster."""
+        """A client that knows these processes (None: all), and tries them in that order; closed with the cluster.
+        Raises `ConfigurationError` if that has ended."""
+        self._look()
         client = Client(tuple(self._disks if names is None else names), self._network.client(), timeout_s)
         self._clients.append(client)
         return client
 
     async def close(self) -> None:
         """End everything, as it stands."""
+        self._ended = True
         for client in self._clients:
             await client.close()
         for name in list(self._running):
             await self._running.pop(name).close()
+
+    def _look(self) -> None:
+        if self._ended:
+            raise ConfigurationError("this cluster has ended with its block")
 
 
 @asynccontextmanager

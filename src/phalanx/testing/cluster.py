@@ -63,21 +63,25 @@ class Arranged:
         async with cluster() as nodes: ...      # `Nodes`, on the loop that runs
         with cluster() as nodes: ...            # `SyncNodes`, on a background thread
 
-    All nodes are full members when the block begins, and gone at its end.  It can begin again, as a new cluster.
+    All nodes are full members when the block begins, and gone at its end.  Then it can begin again, as a new
+    cluster; before that raises `RuntimeError`.
     """
 
     def __init__(self, wish: Wish) -> None:
         self._wish = wish
         self._async = AsyncExitStack()
         self._sync = ExitStack()
+        self._runs = False
 
     def __repr__(self) -> str:
         kind = "real processes" if self._wish.real else "nodes in this process"
         return f"<a cluster of {len(self._wish.names)} {kind}, hosting {', '.join(self._wish.objects)}>"
 
     async def __aenter__(self) -> Nodes:
-        nodes: Nodes = RealNodes(self._wish) if self._wish.real else LocalNodes(self._wish)
+        self._begin()
         async with AsyncExitStack() as stack:
+            stack.callback(self._ended)
+            nodes: Nodes = RealNodes(self._wish) if self._wish.real else LocalNodes(self._wish)
             await nodes.run(stack)
             await nodes.wait_until_full()
             self._async = stack.pop_all()
@@ -89,7 +93,9 @@ class Arranged:
         await self._async.aclose()
 
     def __enter__(self) -> SyncNodes:
+        self._begin()
         with ExitStack() as stack:
+            stack.callback(self._ended)
             background = Background()
             stack.callback(background.close)
             nodes = stack.enter_context(Block(background, lambda: Arranged(self._wish), lambda nodes: nodes))
@@ -100,6 +106,14 @@ class Arranged:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._sync.close()
+
+    def _begin(self) -> None:
+        if self._runs:
+            raise RuntimeError("this cluster runs already: make another one, or begin it again after its block")
+        self._runs = True
+
+    def _ended(self) -> None:
+        self._runs = False
 
 
 def cluster(

@@ -79,7 +79,10 @@ class Nodes(ABC):
     def connect(
         self, timeout_s: float = TIMEOUT_S, names: Sequence[Name] | None = None
     ) -> AbstractAsyncContextManager[Client]:
-        """A client that knows these nodes (None: all), while its block runs.  It tries them in that order."""
+        """A client that knows these nodes (None: all), while its block runs.  It tries them in that order, and learns of
+        the others from them."""
+        if names is not None and not names:
+            raise ConfigurationError("name a node that the client is to know")
         self._known(*(names or ()))
         return self._connect(self.names if names is None else names, timeout_s)
 
@@ -178,6 +181,8 @@ class Nodes(ABC):
         members that host all objects: `await cluster.wait_until_full("bc")`.  Raises `NotReached`."""
         wanted = [name for name in self.running if name not in self._paused] if names is None else list(names)
         self._known(*wanted)
+        if not wanted:
+            raise ConfigurationError("name a node: none is given, or none runs that is not paused")
         seen: Statuses = {}
         try:
             async with asyncio.timeout(timeout_s):
