@@ -2,6 +2,8 @@
 without end."""
 
 from collections.abc import Iterable
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 from phalanx.errors import ConfigurationError
@@ -19,6 +21,25 @@ def bytes_of(data: Any, what: str) -> bytes:
         return bytes(data)
     advice = ": encode it, as with .encode()" if isinstance(data, str) else ""
     raise TypeError(f"{what} must be bytes, not {type(data).__name__}{advice}")
+
+
+def seconds_of(duration: Any, what: str) -> float:
+    """The duration.  Raises `TypeError` for what is no number (a text times a billion is a gigabyte of text), and
+    `ConfigurationError` for one that has no end, or is none."""
+    if not isinstance(duration, Real):
+        raise TypeError(f"{what} is a number of seconds, not {type(duration).__name__}")
+    if not isfinite(duration):
+        raise ConfigurationError(f"{what} is a finite number of seconds, not {duration}")
+    return float(duration)
+
+
+def number_of(number: Any, what: str, least: int) -> int:
+    """The whole number.  Raises `TypeError` for anything else, and `ConfigurationError` if it is less."""
+    if not isinstance(number, int):
+        raise TypeError(f"{what} must be an int, not {type(number).__name__}")
+    if number < least:
+        raise ConfigurationError(f"{what} is at least {least}, not {number}")
+    return number
 
 
 def name_of(name: Any, what: str) -> str:

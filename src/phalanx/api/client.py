@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 import msgspec
 
-from phalanx.api.arguments import addresses_of, cluster_of, name_of
+from phalanx.api.arguments import addresses_of, cluster_of, name_of, seconds_of
 from phalanx.api.backup.format import Backup
 from phalanx.api.backup.restoring import restore
 from phalanx.api.backup.taking import take
@@ -67,7 +67,7 @@ class Client:
         cluster: str = "",
     ) -> None:
         """explain: says why endpoints cannot be spoken to, if that is known; for errors.  cluster: as for `connect`."""
-        self.timeout_s = timeout_s
+        self.timeout_s = seconds_of(timeout_s, "a deadline")
         self._explain = explain
         self._machine = ClientMachine(endpoints, random.Random(), cluster=cluster_of(cluster))
         self._driver = Driver(self._machine, CODEC, transport, MemoryDisk(), self._completed)
@@ -109,7 +109,7 @@ class Client:
 
     async def status(self, timeout_s: float | None = None) -> Status:
         """What the node in use says about itself and its view.  Raises `Unavailable`."""
-        deadline = self._deadline(timeout_s)
+        deadline = self._deadline(self.timeout_s if timeout_s is None else seconds_of(timeout_s, "a deadline"))
         completed = await self._submit(lambda token: Ask(token, "status", deadline))
         return _status(completed.data)
 
@@ -172,7 +172,7 @@ class Client:
         token = self._token
         name, types = invocation.operation.id, invocation.operation.types
         beginning = FROM_NOW if position is None else position
-        patience_ns = 0 if patience_s is None else max(1, int(patience_s * SECOND))
+        patience_ns = 0 if patience_s is None else max(1, int(seconds_of(patience_s, "patience") * SECOND))
         request = Follow(token, group, name, types, _sized(invocation.arguments), beginning, patience_ns)
 
         def begin() -> None:
@@ -263,8 +263,9 @@ class Replicated(Generic[T]):
         return f"<phalanx.Replicated {self._kind.name} {self.name!r}{stale}>"
 
     def within(self, timeout_s: float) -> "Replicated[T]":
-        """The same object, with another deadline for its calls, in seconds."""
-        return Replicated(self._client, self._kind, self.name, timeout_s, stale=self._stale)
+        """The same object, with another deadline for its calls, in seconds.  Raises `TypeError` for what is no number,
+        and `ConfigurationError` for infinity."""
+        return Replicated(self._client, self._kind, self.name, seconds_of(timeout_s, "a deadline"), stale=self._stale)
 
     @property
     def is_stale(self) -> bool:
@@ -334,3 +335,4 @@ async def connect(
         yield client
     finally:
         await client.close()
+    seconds_of(timeout_s, "a deadline")

@@ -4,6 +4,7 @@ import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from phalanx.api.arguments import seconds_of
 from phalanx.api.guard import Guard
 from phalanx.errors import Compacted, LeaseLost, PhalanxError
 from phalanx.model.clock import SECOND
@@ -37,7 +38,7 @@ class Lease:
 
     def __init__(self, store: "Store", ttl_s: float, cancels: bool) -> None:
         self._store = store
-        self._ttl_s = ttl_s
+        self._ttl_s = seconds_of(ttl_s, "the length of a lease")
         self._cancels = cancels
         self._guard = Guard()
         self._until = 0.0

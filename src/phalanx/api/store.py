@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from phalanx.api.arguments import bytes_of, number_of, seconds_of
 from phalanx.api.lease import TTL_S, Lease
 from phalanx.api.watch import Watch
 from phalanx.errors import ConfigurationError, Refused
@@ -97,7 +98,8 @@ class Store:
 
     async def delete_prefix(self, prefix: bytes) -> int:
         """Remove all keys that begin so.  As `delete_range`."""
-        return await self.delete_range(prefix, prefix_end(prefix))
+        start = bytes_of(prefix, "a prefix")
+        return await self.delete_range(start, prefix_end(start))
 
     async def compare_and_set(self, key: bytes, expected: bytes | None, value: bytes | None) -> bool:
         """Set the value if the present one is `expected` (None: absent, on both sides); whether it did."""
@@ -126,7 +128,8 @@ class Store:
         if prefix is not None:
             if start or end is not None:
                 raise ConfigurationError("give a prefix, or a start and an end, not both")
-            start, end = prefix, prefix_end(prefix)
+            start = bytes_of(prefix, "a prefix")
+            end = prefix_end(start)
         revision, more = await self.revision_at(at), True
         while more:
             page = await self.range(start, end, at=revision)
@@ -169,7 +172,7 @@ class Store:
 
     async def retain(self, age_s: float) -> int:
         """Keep the history for that long, from now on; the least revision that is left."""
-        return await self._kv.call(KV.retain, int(age_s * 1000))
+        return await self._kv.call(KV.retain, int(seconds_of(age_s, "the age of a history") * 1000))
 
     def watch(
         self,
@@ -186,19 +189,21 @@ class Store:
         """Follow a key; or, with `prefix`, all keys that begin with `start`; or, with `end`, a range.
 
         after: from the first change beyond that revision on; None: from those on that are acknowledged later than the
-            watch begins.  To read a state and follow it without a gap, give the revision of the `range`.
+            watch begins.  To read a state and follow it without a gap, give the revision of the `range`; to go on in
+            another run of the program, the `revision` of the former watch, once it has `begun`.
         puts, deletes: leave one or the other out.  previous: tell what was there before.
         patience_s: how long no node may be heard before it gives up; None: it waits for ever.
 
-        Raises `ConfigurationError` for a prefix with an end.
+        Raises `ConfigurationError` for a prefix with an end, or a revision before the first, and `TypeError`.
         """
+        start = bytes_of(start, "what is watched")
         if prefix:
             if end is not None:
                 raise ConfigurationError("give a prefix or an end, not both")
             end = prefix_end(start)
         elif end is None:
             end = start + b"\0"
-        position = None if after is None else position_after(after)
+        position = None if after is None else position_after(number_of(after, "`after`", 0))
         options = {"start": start, "end": end, "puts": puts, "deletes": deletes, "previous": previous}
         return self._kv.follow(KV.watch, options, position, patience_s)
 
@@ -211,7 +216,7 @@ class Store:
     async def grant(self, ttl_s: float) -> LeaseInfo:
         """A lease that the caller keeps alive by itself, or not.  Raises `Refused` if the length is out of bounds,
         `Quota` if there are too many."""
-        return await self._kv.call(KV.grant, int(ttl_s * 1000))
+        return await self._kv.call(KV.grant, int(seconds_of(ttl_s, "the length of a lease") * 1000))
 
     async def keep_alive(self, lease: "Leased | int") -> LeaseInfo | None:
         """Renew a lease; None if it has ended."""
@@ -238,7 +243,10 @@ def _milliseconds(at: datetime | timedelta) -> int:
     """Since the epoch.  Raises `ConfigurationError` for a time that is none, and `TypeError`."""
     if not isinstance(at, datetime | timedelta):
         raise TypeError(f"`at` is a revision, a datetime or a timedelta, not {type(at).__name__}")
-    moment = datetime.now(UTC) - at if isinstance(at, timedelta) else at
+    try:
+        moment = datetime.now(UTC) - at if isinstance(at, timedelta) else at
+    except OverflowError:
+        raise ConfigurationError(f"no calendar has the time {at} ago") from None
     if moment.tzinfo is None:
         raise ConfigurationError(f"{moment} could be any of two dozen instants: give it a time zone")
     milliseconds = (moment - EPOCH) // timedelta(milliseconds=1)
@@ -248,9 +256,12 @@ def _milliseconds(at: datetime | timedelta) -> int:
 
 
 def _id(lease: "Leased | int") -> int:
-    """Raises `RuntimeError` for a lease that is not held yet: what is put under it would stay for ever."""
+    """Raises `RuntimeError` for a lease that is not held yet: what is put under it would stay for ever.  And `TypeError`
+    for what is none."""
     if isinstance(lease, int):
         return lease
+    if not hasattr(lease, "id"):
+        raise TypeError(f"a lease is what `lease` or `grant` gave, or its id (0: none), not {type(lease).__name__}")
     if not lease.id:
         raise RuntimeError("this lease is not held yet: begin its block, as in `async with store.lease() as lease`")
     return lease.id

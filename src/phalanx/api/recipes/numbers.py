@@ -48,7 +48,10 @@ class Counter:
         return 0 if item is None else int(item.value)
 
     async def add(self, amount: int = 1) -> int:
-        """Add, and return the number afterwards.  Exactly once, whatever fails; raises as a transaction does."""
+        """Add, and return the number afterwards.  Exactly once, whatever fails; raises as a transaction does, and
+        `TypeError` for what is no whole number."""
+        if not isinstance(amount, int):
+            raise TypeError(f"a counter adds whole numbers, not {type(amount).__name__}")
         return (await add(self._store, self._key, amount))[1]
 
 
@@ -66,6 +69,8 @@ class UniqueIds:
 
     @takes_bytes
     def __init__(self, store: Store, name: bytes, *, block: int = 100) -> None:
+        if not isinstance(block, int):
+            raise TypeError(f"a block has a whole number of numbers, not {type(block).__name__}")
         if block < 1:
             raise ConfigurationError(f"a block has at least one number, not {block}")
         self._store = store

@@ -1,0 +1,103 @@
+"""The store, and its clients, say what is wrong with a duration, a revision, a range or a lease that they are given."""
+
+import datetime
+from typing import Any
+
+import pytest
+
+import phalanx
+from phalanx import recipes
+from phalanx.api.local import Cluster
+from phalanx.api.store import Store
+from tests.api.cluster import in_cluster
+
+
+async def enter(block: Any) -> None:
+    async with block:
+        pytest.fail("it began")
+
+
+@pytest.mark.parametrize(
+    ("duration", "error"),
+    [
+        ("5", TypeError),  # times a billion it is five gigabytes of text
+        (None, TypeError),
+        (datetime.timedelta(seconds=5), TypeError),
+        (float("nan"), phalanx.ConfigurationError),
+        (float("inf"), phalanx.ConfigurationError),
+    ],
+)
+def test_a_duration_is_a_finite_number_of_seconds(duration: Any, error: type[Exception]) -> None:
+    async def work(cluster: Cluster, store: Store) -> None:
+        begun: dict[str, Any] = {
+            "a deadline": [
+                lambda: store.within(duration),
+                lambda: cluster.client(duration),
+                lambda: enter(phalanx.connect("127.0.0.1:1", timeout_s=duration)),
+            ],
+            "the length of a lease": [
+                lambda: store.lease(duration),
+                lambda: store.grant(duration),
+                lambda: enter(recipes.lock(store, b"door", ttl_s=duration)),
+            ],
+            "the age of a history": [lambda: store.retain(duration)],
+        }
+        if duration is not None:  # which stands for the client's deadline, or for no end
+            begun["a deadline"].append(lambda: cluster.client().status(duration))
+            begun["patience"] = [lambda: enter(store.watch(b"k", patience_s=duration))]
+        for what, attempts in begun.items():
+            for attempt in attempts:
+                with pytest.raises(error, match=f"^{what} is a (finite )?number of seconds, not "):
+                    if (coming := attempt()) is not None:
+                        await coming
+
+    in_cluster(work, 1)
+
+
+def test_a_watch_goes_on_after_a_revision_that_there_can_be() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        await store.put(b"k", b"1")
+        unknown = store.watch(b"k").revision
+        assert unknown == -1  # whoever saves that, and goes on from it, would lose what comes between
+        with pytest.raises(phalanx.ConfigurationError, match="`after` is at least 0, not -1"):
+            store.watch(b"k", after=unknown)
+        for after in ("1", 1.0):
+            with pytest.raises(TypeError, match="`after` must be an int, not"):
+                store.watch(b"k", after=after)  # type: ignore[arg-type]  # that is what is tested
+        async with store.watch(b"k", after=0) as changes:
+            assert (await anext(changes)).revision == 1
+
+    in_cluster(work, 1)
+
+
+@pytest.mark.parametrize("text", ["k", None, 5])
+def test_a_range_that_is_no_bytes_says_so(text: Any) -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        for prefix in (False, True):
+            with pytest.raises(TypeError, match="what is watched must be bytes, not"):
+                store.watch(text, prefix=prefix)
+        with pytest.raises(TypeError, match="a prefix must be bytes, not"):
+            await store.delete_prefix(text)
+        if text is not None:
+            with pytest.raises(TypeError, match="a prefix must be bytes, not"):
+                await anext(aiter(store.items(prefix=text)))
+
+    in_cluster(work, 1)
+
+
+def test_what_is_no_lease_no_time_and_no_number_says_so() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        for lease in (None, "5", 1.5):
+            with pytest.raises(TypeError, match=r"a lease is what `lease` or `grant` gave, or its id \(0: none\), not"):
+                await store.put(b"k", b"v", lease=lease)  # type: ignore[arg-type]  # that is what is tested
+        with pytest.raises(phalanx.ConfigurationError, match="no calendar has the time"):
+            await store.get(b"k", at=datetime.timedelta.max)
+        counter = recipes.Counter(store, b"visits")
+        for amount in (0.5, "1"):
+            with pytest.raises(TypeError, match="a counter adds whole numbers, not"):
+                await counter.add(amount)  # type: ignore[arg-type]  # the store would keep another number than is told
+        assert await counter.value() == 0
+        with pytest.raises(TypeError, match="a block has a whole number of numbers"):
+            recipes.UniqueIds(store, b"ids", block=2.5)  # type: ignore[arg-type]  # that is what is tested
+
+    in_cluster(work, 1)
