@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import os
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -239,6 +240,108 @@ def test_handles_say_what_they_are() -> None:
 def test_a_group_shows_users_only_what_is_theirs() -> None:
     shown = {name for name in vars(phalanx.Group) if not name.startswith("_")}
     assert shown == {"detect", "events", "global_state", "name", "send"}
+
+
+def test_who_tries_again_at_a_closed_client_does_not_hold_up_the_loop() -> None:
+    async def work(cluster: Cluster, _: Store) -> None:
+        client = cluster.client()
+        store = client.kv()
+        watch = store.watch(b"k")
+        await watch.__aenter__()
+
+        async def follows() -> None:
+            async with store.watch(b"k") as changes:
+                await anext(changes)
+
+        await client.close()
+        attempts: list[Callable[[], Awaitable[Any]]] = [
+            lambda: store.get(b"k"),
+            lambda: anext(watch),
+            watch.begun,
+            follows,
+        ]
+
+        async def again_and_again(attempt: Callable[[], Awaitable[Any]]) -> None:
+            for _ in range(1000):
+                with pytest.raises(phalanx.Unavailable):
+                    await attempt()
+
+        for attempt in attempts:
+            task = asyncio.create_task(again_and_again(attempt))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()  # and has not run to its end
+
+    in_cluster(work, 1)
+
+
+def test_a_watch_is_of_its_loop() -> None:
+    """Also where asyncio does not look itself, which it does in its debug mode only."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        async def elsewhere() -> None:
+            async with asyncio.timeout(PATIENCE_S), store.watch(b"k"):
+                pass
+
+        def thread() -> None:
+            with pytest.raises(RuntimeError, match="this client is of another event loop"):
+                run(elsewhere(), debug=False)
+
+        await asyncio.to_thread(thread)
+
+    in_cluster(work, 1)
+
+
+def test_a_watch_is_for_one_block() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        watch = store.watch(b"k")
+        async with watch:
+            with pytest.raises(RuntimeError, match="this watch has begun already"):
+                await watch.__aenter__()
+            await watch.begun()
+            await store.put(b"k", b"v")
+            assert (await anext(watch)).key == b"k"
+        with pytest.raises(RuntimeError, match="this watch has begun already, or was closed"):
+            async with watch:  # it would end without a word
+                pass
+        closed = store.watch(b"k")
+        closed.close()
+        with pytest.raises(RuntimeError, match="or was closed"):
+            async with closed:
+                pass
+
+    in_cluster(work, 1)
+
+
+def test_a_lease_is_for_one_block() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        lease = store.lease(5)
+        async with lease:
+            first = lease.id
+            with pytest.raises(RuntimeError, match="this lease has begun already: make a new one"):
+                async with lease:  # what is put under the first would be kept alive by nobody
+                    pass
+            assert lease.id == first and not lease.lost.is_set()
+            await store.put(b"k", b"v", lease=lease)
+        with pytest.raises(RuntimeError, match="this lease has begun already"):
+            await lease.__aenter__()
+        assert await store.leases() == []
+
+    in_cluster(work, 1)
+
+
+def test_a_lease_that_could_not_begin_can_be_begun_again() -> None:
+    async def work(cluster: Cluster, _: Store) -> None:
+        lease = cluster.client(0.3).kv().lease(5)
+        cluster.pause("a")
+        with pytest.raises(phalanx.PhalanxError):
+            await lease.__aenter__()
+        cluster.resume("a")
+        async with lease:
+            assert lease.id
+
+    in_cluster(work, 1)
 
 
 def test_a_cluster_that_has_ended_says_so() -> None:

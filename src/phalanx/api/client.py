@@ -176,7 +176,8 @@ class Client:
         request = Follow(token, group, name, types, _sized(invocation.arguments), beginning, patience_ns)
 
         def begin() -> None:
-            if self._closed or self._driver.closed.done():
+            self._look_at_loop()
+            if self._is_closed:
                 raise Unavailable("the client is closed")
             self._watches[token] = watch
             self._driver.submit(request)
@@ -189,17 +190,25 @@ class Client:
             self._watches.pop(request.token, None)
         self._driver.submit(request)
 
-    def _deadline(self, timeout_s: float | None) -> int:
-        return system_clock().mono + int((self.timeout_s if timeout_s is None else timeout_s) * SECOND)
+    @property
+    def _is_closed(self) -> bool:
+        return self._closed or self._driver.closed.done()
 
-    async def _submit(self, make: Callable[[int], Any], version: int = 0) -> Completed:
-        """`version`: of the class that is called."""
+    def _look_at_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
             raise RuntimeError(
                 "this client is of another event loop: use it there (asyncio.run_coroutine_threadsafe), make one for "
                 "this loop, or take phalanx.sync, which threads may share"
             )
-        if self._closed or self._driver.closed.done():
+
+    def _deadline(self, timeout_s: float) -> int:
+        return system_clock().mono + int(timeout_s * SECOND)
+
+    async def _submit(self, make: Callable[[int], Any], version: int = 0) -> Completed:
+        """`version`: of the class that is called."""
+        self._look_at_loop()
+        if self._is_closed:
+            await asyncio.sleep(0)  # whoever tries again and again must not hold up the loop that is to end him
             raise Unavailable("the client is closed")
         self._token += 1
         token = self._token
@@ -329,10 +338,10 @@ async def connect(
     """
     if not addresses_of(endpoints, "endpoints"):
         raise ConfigurationError("give the address of a node: connect('host:port')")
+    seconds_of(timeout_s, "a deadline")
     transport = TcpTransport.client(tls=tls.credentials() if tls is not None else None)
     client = Client(endpoints, cast(Transport, transport), timeout_s, transport.explain, cluster)
     try:
         yield client
     finally:
         await client.close()
-    seconds_of(timeout_s, "a deadline")

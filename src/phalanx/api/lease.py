@@ -31,7 +31,7 @@ class Lease:
     It is kept alive in the background.  When it cannot be (its nodes are not reached in time, it was revoked, this
     process slept too long) it is *lost*: the block is cancelled, and `LeaseLost` is raised out of it, no later than
     the store ends the lease.  With `cancels=False` the block goes on: look at `lost`.  Leaving the block revokes the
-    lease, which deletes its keys.
+    lease, which deletes its keys.  It is for one block: a second one raises `RuntimeError`.
 
     id: grows from lease to lease, so it is a fencing token.
     """
@@ -43,6 +43,7 @@ class Lease:
         self._guard = Guard()
         self._until = 0.0
         self._tasks: list[asyncio.Task[None]] = []
+        self._begun = False
         self.id = 0
 
     def __repr__(self) -> str:
@@ -66,8 +67,15 @@ class Lease:
         return self._guard
 
     async def __aenter__(self) -> "Lease":
+        if self._begun:
+            raise RuntimeError("this lease has begun already: make a new one")
+        self._begun = True
         began = _now()
-        granted = await self._store.grant(self._ttl_s)
+        try:
+            granted = await self._store.grant(self._ttl_s)
+        except BaseException:
+            self._begun = False
+            raise
         self.id = granted.id
         self._renewed(began)
         self._guard.enter(self._cancels)

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from phalanx.errors import PhalanxError, Refused, StateLost, Unavailable, WrongCluster
 from phalanx.replication.following import Ended, Fed, Took, Unfollow
@@ -25,7 +25,7 @@ class Watch:
     state anew, and watch from its revision), `StateLost` if all hosts of the store failed and it was founded anew, or
     an operator recovered the cluster, `WrongCluster` if all nodes that can be reached are of another cluster,
     `Unavailable` if no node was heard for `patience_s` or the client was closed, `Refused` if the store refuses it (a
-    limit, another version of the code).
+    limit, another version of the code).  It is for one block; a second one raises `RuntimeError`.
     """
 
     def __init__(
@@ -48,7 +48,12 @@ class Watch:
         return f"<phalanx.Watch {how or f'told up to revision {self.revision}'}>"
 
     async def __aenter__(self) -> "Watch":
-        self._begin()
+        if self._begun or self._closed:
+            raise RuntimeError("this watch has begun already, or was closed: make a new one")
+        try:
+            self._begin()
+        except Unavailable as error:
+            await self._raise(error)
         self._begun = True
         return self
 
@@ -64,7 +69,7 @@ class Watch:
         self._look()
         while not self._batches:
             if self._error is not None:
-                raise self._error
+                await self._raise(self._error)
             if self._closed:
                 raise StopAsyncIteration
             self._news.clear()
@@ -86,10 +91,15 @@ class Watch:
         self._look()
         while self.revision < 0:
             if self._error is not None:
-                raise self._error
+                await self._raise(self._error)
             self._news.clear()
             await self._news.wait()
         return self.revision
+
+    async def _raise(self, error: PhalanxError) -> NoReturn:
+        """After a turn of the loop: whoever tries again and again must not hold up what is to end him."""
+        await asyncio.sleep(0)
+        raise error
 
     def _look(self) -> None:
         if not self._begun:
