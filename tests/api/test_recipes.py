@@ -247,3 +247,29 @@ def test_a_partition_gives_each_item_to_one_member_and_hands_over_safely() -> No
 
 async def _next(shares: AsyncIterator[dict[bytes, Held]]) -> dict[bytes, Held]:
     return await anext(shares)
+
+
+def test_a_get_that_is_cancelled_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the item is removed already, and the answer on its way."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        queue = recipes.Queue(store, b"it")
+        for data in (b"first", b"second"):
+            await queue.put(data)
+        transact = store.transact
+
+        async def cancelled_at_its_end(*args: Any) -> txn.Txn:
+            monkeypatch.undo()
+            done = await transact(*args)
+            assert await queue.count() == 1
+            getting.cancel()
+            await asyncio.sleep(0)
+            return done
+
+        monkeypatch.setattr(store, "transact", cancelled_at_its_end)
+        getting = asyncio.create_task(queue.get())
+        await asyncio.wait([getting])
+        assert getting.cancelled()
+        assert [await queue.get(), await queue.get()] == [b"first", b"second"]
+
+    in_cluster(work, 1)

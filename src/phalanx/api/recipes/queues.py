@@ -5,6 +5,7 @@ item. An item that is being worked on has a key `claims/...` under the worker's 
 others when the worker dies.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from phalanx.api.lease import TTL_S
 from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import snapshot
 from phalanx.api.store import Store
-from phalanx.errors import Compacted, ConfigurationError, Fenced
+from phalanx.errors import Compacted, ConfigurationError, Fenced, PhalanxError
 from phalanx.services.store.values import (
     Compare,
     Created,
@@ -22,6 +23,7 @@ from phalanx.services.store.values import (
     Found,
     Get,
     Put,
+    Txn,
     Version,
     Versioned,
     prefix_end,
@@ -32,6 +34,9 @@ PRIORITY_MAX = (1 << 32) - 1
 
 LOOKAHEAD = 32
 """Items looked at together: so many workers can claim at once before one has to look further."""
+
+PUT_BACK_S = 2.0
+"""How long a `get` that is cancelled tries to put back what it was about to take."""
 
 
 class Claim(NamedTuple):
@@ -91,12 +96,31 @@ class PriorityQueue:
 
     async def get(self) -> bytes:
         """Remove the next item and return it; waits for one.  It is gone then: use `claim` if it must not be lost with
-        this process."""
+        this process, nor by an `OutcomeUnknown`.
+
+        If it is cancelled, as by `asyncio.timeout`, it has taken nothing: an item that it was about to take is put back
+        to its place, which holds the cancellation up for as long as that takes, but not beyond two seconds.
+        """
         while True:
             key, item = await self._next()
             free = _free(key, item, self._claim_of(key))
-            if (await self._store.transact(free, [Delete(key)])).succeeded:
+            taking = asyncio.ensure_future(self._store.transact(free, [Delete(key)]))
+            try:
+                taken = (await asyncio.shield(taking)).succeeded
+            except asyncio.CancelledError:
+                await self._put_back(taking, key, item.value)
+                raise
+            if taken:
                 return item.value
+
+    async def _put_back(self, taking: "asyncio.Future[Txn]", key: bytes, data: bytes) -> None:
+        """What is being taken: nobody waits for it any more."""
+        try:
+            async with asyncio.timeout(PUT_BACK_S):
+                if (await taking).succeeded:
+                    await self._store.within(PUT_BACK_S).transact([Exists(key, False)], [Put(key, data)])
+        except (PhalanxError, TimeoutError):
+            pass  # it is as if this process had died
 
     @asynccontextmanager
     async def claim(self, *, ttl_s: float = TTL_S, cancels: bool = True) -> AsyncIterator[Claim]:
