@@ -33,6 +33,7 @@ from phalanx.api.tls import TLS
 from phalanx.api.troupes import Replies, Troupe
 from phalanx.api.watch import Watch
 from phalanx.errors import (
+    Closed,
     ClusterRecovered,
     ClusterSuperseded,
     Compacted,
@@ -84,6 +85,7 @@ __all__ = [
     "ChannelLimits",
     "ChannelTiming",
     "Client",
+    "Closed",
     "Cluster",
     "ClusterRecovered",
     "ClusterSuperseded",

@@ -24,6 +24,11 @@ class Unavailable(NotHappened):
     """Nobody who can serve the operation was reached in time; nothing was sent that could still take effect."""
 
 
+class Closed(Unavailable):
+    """The client, process or channel that was asked has been closed: nothing was sent, and nothing ever will be by it.
+    Whoever tries again needs a new one."""
+
+
 class Refused(NotHappened):
     """The cluster refuses: the name is in use, the contract differs, a limit is reached, ... The text says which."""
 

@@ -9,7 +9,17 @@ from phalanx import txn
 from phalanx.api.guard import Guard
 from phalanx.api.local import Cluster
 from phalanx.api.store import EPOCH, Store
-from phalanx.errors import Compacted, ConfigurationError, LeaseLost, Quota, Refused, StateLost, TooLarge, Unavailable
+from phalanx.errors import (
+    Closed,
+    Compacted,
+    ConfigurationError,
+    LeaseLost,
+    Quota,
+    Refused,
+    StateLost,
+    TooLarge,
+    Unavailable,
+)
 from phalanx.runtime.loop import run
 from phalanx.services.store.values import prefix_end
 from tests.api.cluster import in_cluster
@@ -204,10 +214,10 @@ def test_a_watch_of_a_client_that_is_closed_says_so() -> None:
             waiting = asyncio.ensure_future(anext(changes))
             await asyncio.sleep(0)
             await client.close()
-            with pytest.raises(Unavailable, match="the client was closed"):
+            with pytest.raises(Closed, match="the client was closed"):
                 await waiting
         for late in (client.kv().get(b"k"), client.kv().put(b"k", b""), client.kv().watch(b"k").__aenter__()):
-            with pytest.raises(Unavailable, match="the client is closed"):
+            with pytest.raises(Closed, match="the client is closed: nothing was sent; connect anew"):
                 await late
 
     in_cluster(work, 1)

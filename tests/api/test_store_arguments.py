@@ -54,6 +54,24 @@ def test_a_duration_is_a_finite_number_of_seconds(duration: Any, error: type[Exc
     in_cluster(work, 1)
 
 
+def test_there_is_no_revision_before_the_first() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        for attempt in (store.get(b"k", at=-1), store.count(at=-1), store.compact(-1)):
+            with pytest.raises(phalanx.ConfigurationError, match=r"^a revision is at least 0, not -1$"):
+                await attempt
+        assert await store.get(b"k", at=0) is None
+
+    in_cluster(work, 1)
+
+
+def test_only_a_node_that_runs_can_be_killed() -> None:
+    async def work(cluster: Cluster, _: Store) -> None:
+        with pytest.raises(phalanx.ConfigurationError, match=r"^zz is down, or is not of this cluster$"):
+            await cluster.kill("zz")
+
+    in_cluster(work, 1)
+
+
 def test_a_watch_goes_on_after_a_revision_that_there_can_be() -> None:
     async def work(_: Cluster, store: Store) -> None:
         await store.put(b"k", b"1")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from phalanx.errors import ConfigurationError, TooFarBehind, TooLarge, Unavailable
+from phalanx.errors import Closed, ConfigurationError, TooFarBehind, TooLarge
 from phalanx.model.clock import Instant
 from phalanx.model.machine import Note
 from phalanx.multicast.channel import ReliableChannel
@@ -80,7 +80,7 @@ class Channel:
         """Multicast a payload to all that are on the channel, this process not among them.
 
         Returns once it is queued behind those before it, which waits while there is no room in `ChannelLimits.queue`:
-        it is sent at `ChannelLimits.rate`.  Who receives it nobody knows.  Raises `TooLarge`, `Unavailable` once the
+        it is sent at `ChannelLimits.rate`.  Who receives it nobody knows.  Raises `TooLarge`, `Closed` once the
         channel is closed, and what broke it.
         """
         if len(payload) > self._limits.payload:
@@ -92,7 +92,7 @@ class Channel:
             self._look()
         self._look()
         if self._closed:
-            raise Unavailable(f"the channel {self.name} is closed; nothing was sent")
+            raise Closed(f"the channel {self.name} is closed; nothing was sent")
         self._handed += cost
         self._driver.submit(Publish(bytes(payload)))
 

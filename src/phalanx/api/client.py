@@ -20,7 +20,7 @@ from phalanx.api.backup.taking import take
 from phalanx.api.store import Store
 from phalanx.api.tls import TLS
 from phalanx.api.watch import Watch
-from phalanx.errors import ConfigurationError, OutcomeUnknown, TooLarge, Unavailable
+from phalanx.errors import Closed, ConfigurationError, OutcomeUnknown, TooLarge, Unavailable
 from phalanx.model.clock import SECOND
 from phalanx.model.replicated import Kind
 from phalanx.model.view import Address
@@ -141,7 +141,7 @@ class Client:
         return await restore(self.object(KV, name), Path(path), same_revision=same_revision)
 
     async def close(self) -> None:
-        """Close sessions and connections.  Calls under way raise as at their deadline, later ones `Unavailable`."""
+        """Close sessions and connections.  Calls under way raise as at their deadline, later ones `Closed`."""
         self._closed = True
         self._driver.submit(CloseAll())
         await asyncio.sleep(0)
@@ -178,7 +178,7 @@ class Client:
         def begin() -> None:
             self._look_at_loop()
             if self._is_closed:
-                raise Unavailable("the client is closed")
+                raise Closed("the client is closed: nothing was sent; connect anew")
             self._watches[token] = watch
             self._driver.submit(request)
 
@@ -209,7 +209,7 @@ class Client:
         self._look_at_loop()
         if self._is_closed:
             await asyncio.sleep(0)  # whoever tries again and again must not hold up the loop that is to end him
-            raise Unavailable("the client is closed")
+            raise Closed("the client is closed: nothing was sent; connect anew")
         self._token += 1
         token = self._token
         future = self._futures[token] = asyncio.get_running_loop().create_future()

@@ -64,7 +64,10 @@ class Cluster:
         return process
 
     async def kill(self, name: Name) -> None:
-        """End the process of that name as `kill -9` does.  What it had on its disk stays."""
+        """End the process of that name as `kill -9` does.  What it had on its disk stays.  Raises `ConfigurationError`
+        if it is down."""
+        if name not in self._running:
+            raise ConfigurationError(f"{name} is down, or is not of this cluster")
         process = self._running.pop(name)
         self._network.go_on(name)
         self._network.kill(name)

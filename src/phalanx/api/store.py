@@ -146,8 +146,10 @@ class Store:
     async def revision_at(self, at: At) -> int | None:
         """The revision that `at` means: the last that had come at that time.  A revision is itself, None is None.  If
         nothing has been ordered since that time, this orders something (a `stale` handle raises `Refused` instead)."""
-        if at is None or isinstance(at, int):
-            return at
+        if at is None:
+            return None
+        if isinstance(at, int):
+            return number_of(at, "a revision", 0)
         time_ms = _milliseconds(at)
         found = await self._kv.call(KV.revision_at, time_ms)
         if found is None and self._kv.is_stale:
@@ -167,8 +169,9 @@ class Store:
         return await self._kv.call(KV.info)
 
     async def compact(self, revision: int) -> int:
-        """Forget what was before that revision; how many bytes of history remain.  Raises as `KV.compact`."""
-        return await self._kv.call(KV.compact, revision)
+        """Forget what was before that revision; how many bytes of history remain.  Raises as `KV.compact`,
+        and `ConfigurationError` for a revision before the first."""
+        return await self._kv.call(KV.compact, number_of(revision, "a revision", 0))
 
     async def retain(self, age_s: float) -> int:
         """Keep the history for that long, from now on; the least revision that is left."""

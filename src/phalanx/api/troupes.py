@@ -20,7 +20,7 @@ from phalanx.calls.requests import (
     Want,
 )
 from phalanx.calls.serving import FANOUT_MAX
-from phalanx.errors import ConfigurationError, NoMajority, OutcomeUnknown, RepliesMissing, Unavailable
+from phalanx.errors import Closed, ConfigurationError, NoMajority, OutcomeUnknown, RepliesMissing, Unavailable
 from phalanx.model.clock import SECOND
 from phalanx.replication.outcome import Outcome, Raised, Returned, exception_of, raised
 from phalanx.runtime.clock import system_clock
@@ -258,7 +258,7 @@ class Troupes:
     async def perform(self, make: Callable[[int], CallTroupe]) -> CallEnded:
         """Make a call, and wait for its end."""
         if self._closed:
-            raise Unavailable("the process was closed; nothing was called")
+            raise Closed("the process was closed; nothing was called")
         self._token += 1
         token = self._token
         future = self._calls[token] = asyncio.get_running_loop().create_future()

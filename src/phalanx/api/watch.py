@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
-from phalanx.errors import PhalanxError, Refused, StateLost, Unavailable, WrongCluster
+from phalanx.errors import Closed, PhalanxError, Refused, StateLost, Unavailable, WrongCluster
 from phalanx.replication.following import Ended, Fed, Took, Unfollow
 from phalanx.replication.messages import Reason
 from phalanx.replication.objects import Operation
@@ -24,8 +24,8 @@ class Watch:
     What ends it is raised by the iteration, each time: `Compacted` if the history it needs is forgotten (read the
     state anew, and watch from its revision), `StateLost` if all hosts of the store failed and it was founded anew, or
     an operator recovered the cluster, `WrongCluster` if all nodes that can be reached are of another cluster,
-    `Unavailable` if no node was heard for `patience_s` or the client was closed, `Refused` if the store refuses it (a
-    limit, another version of the code).  It is for one block; a second one raises `RuntimeError`.
+    `Unavailable` if no node was heard for `patience_s`, `Closed` if the client was closed, `Refused` if the store
+    refuses it (a limit, another version of the code).  It is for one block; a second one raises `RuntimeError`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Watch:
             raise RuntimeError("this watch has begun already, or was closed: make a new one")
         try:
             self._begin()
-        except Unavailable as error:
+        except Closed as error:
             await self._raise(error)
         self._begun = True
         return self
@@ -139,5 +139,5 @@ class Watch:
             Reason.FOREIGN: WrongCluster,
         }
         if ended.reason is None:
-            return Unavailable(ended.text)
+            return Closed(ended.text)
         return kinds.get(ended.reason, Refused)(ended.text)

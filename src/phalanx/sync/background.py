@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from phalanx.errors import OutcomeUnknown, PhalanxError, Unavailable
+from phalanx.errors import Closed, OutcomeUnknown, PhalanxError
 from phalanx.runtime.loop import loop_factory
 
 A = TypeVar("A")
@@ -56,14 +56,14 @@ class Background:
         return os.getpid() != self._pid
 
     def submit(self, coroutine: Coroutine[Any, Any, R]) -> "concurrent.futures.Future[R]":
-        """Begin it.  Raises `Unavailable` if the loop is closed, RuntimeError on the loop's own thread, which would wait
+        """Begin it.  Raises `Closed` if the loop is closed, RuntimeError on the loop's own thread, which would wait
         for itself, and in a process that was forked from that of the loop."""
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("the synchronous interface was called from its own event loop, and would wait for ever")
         if self._closed:
             coroutine.close()
-            raise Unavailable("the client is closed")
+            raise Closed("the client is closed: nothing was sent; connect anew")
         if self.forked:
             coroutine.close()
             raise RuntimeError(
