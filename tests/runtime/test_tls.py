@@ -1,16 +1,21 @@
 """Connections under TLS: who is let in, who is not, what both ends are told, and what strangers can cost."""
 
 import asyncio
+import gc
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from phalanx.api.tls import TLS
 from phalanx.model.machine import LinkDown, LinkUp, Refused
-from phalanx.runtime.connection import HELLO, PROTOCOL_VERSION, Hello
+from phalanx.runtime import handshakes
+from phalanx.runtime.connection import HELLO, PROTOCOL_VERSION, Connection, Hello
 from phalanx.runtime.contract import LinkEvent
+from phalanx.runtime.refusals import LATE
+from phalanx.runtime.tls import Layer
 from phalanx.runtime.transport import TcpTransport
 from phalanx.wire.frame import Kind, encode_frame
 from tests.certificates import CLIENT, DAY, HOST, SERVER, Authority
@@ -316,3 +321,41 @@ def test_a_member_is_let_in_by_the_host_in_its_certificate(on_loop: OnLoop, tmp_
             waiting.cancel()
 
     on_loop(work)
+
+
+def test_a_dial_given_up_while_it_connects_is_no_refusal_and_leaves_nothing(
+    on_loop: OnLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the peer's own connection comes first: a cluster's start is full of them."""
+    authority = Authority(tmp_path)
+    given_up: list[Layer] = []
+    told: list[object] = []
+    complaints: list[object] = []
+
+    async def work() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, HOST, 0)
+        place = server.sockets[0].getsockname()[:2]
+        credentials = authority.node("a").credentials(HOST)
+        above = Connection(cast("Any", None), cast("Any", None), "")
+        dialling: asyncio.Task[None]
+
+        def begun(_: object, layer: Layer) -> None:
+            given_up.append(layer)
+            dialling.cancel()
+
+        monkeypatch.setattr(handshakes.Dial, "begun", begun)
+        address = f"{HOST}:{place[1]}"
+        dialling = asyncio.ensure_future(
+            handshakes.dial(above, credentials, address, place, lambda *refusal: told.append(refusal))
+        )
+        await asyncio.gather(dialling, return_exceptions=True)
+        assert dialling.cancelled()
+        given_up.pop().give_up(LATE)  # what its timer would do, if it had one still
+        gc.collect()
+        await asyncio.sleep(0)
+        server.close()
+
+    on_loop(work)
+    assert not told
+    assert not complaints

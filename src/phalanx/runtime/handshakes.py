@@ -127,8 +127,8 @@ async def dial(
         layer = Layer(above, credentials.contexts().client, waiting, host)
     except ValueError as error:
         raise OSError(f"{host} cannot be in a certificate: {error}") from None
-    await asyncio.get_running_loop().create_connection(lambda: layer, *place)
     try:
+        await asyncio.get_running_loop().create_connection(lambda: layer, *place)
         await waiting.done
     except asyncio.CancelledError:
         layer.abort()

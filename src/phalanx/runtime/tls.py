@@ -68,8 +68,11 @@ class Layer(asyncio.Protocol):
 
     # --- the socket's protocol ----------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self._socket = transport
+        if self._ended:  # given up while it connected
+            transport.abort()
+            return
         name = transport.get_extra_info("peername")
         if name is not None and name == transport.get_extra_info("sockname"):
             self._fail(ConnectionRefusedError("dialled a free port from that very port"), None)
