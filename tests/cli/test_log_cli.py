@@ -154,3 +154,13 @@ def test_a_dump_says_which_version_of_a_class_a_state_is_of_and_where_the_group_
     assert [(row.get("upgrade"), row.get("version")) for row in rows] == [
         (None, None), ("1->2", None), (None, None), (None, 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("there", ["nothing", "a log directory without files"])
+def test_a_directory_without_a_log_is_not_a_whole_log(tmp_path: Path, there: str) -> None:
+    if there != "nothing":
+        (tmp_path / "log").mkdir()
+    for command in ("verify", "dump"):
+        status, output = run(command, tmp_path)
+        assert status == 3
+        assert "there is no log in" in output

@@ -17,8 +17,8 @@ from phalanx.replication.saving import version_in
 from phalanx.replication.versions import founded_with
 from phalanx.runtime.disk import VoteFile
 from phalanx.runtime.files import PosixFiles
-from phalanx.runtime.log import look, repair
-from phalanx.runtime.segments import DamagedLog
+from phalanx.runtime.log import Recovery, look, repair
+from phalanx.runtime.segments import SUFFIX, DamagedLog
 from phalanx.wire.errors import CodecError
 
 log_app = typer.Typer(no_args_is_help=True, help="Look at the log of a node that is not running, or repair it.")
@@ -35,7 +35,7 @@ def verify(data: _Data) -> None:
     """Read the whole log.  Exit status 0: whole; 1: records are possibly lost at an end that was cut off; 2: damaged;
     3: not readable."""
     with _reading():
-        found = look(PosixFiles(_directory(data), make=False))
+        found = _look(data)
         for record in found.records:
             RECORDS.decode(record)
     typer.echo(f"{len(found.records)} records")
@@ -56,7 +56,7 @@ def dump(
 ) -> None:
     """Print what each record is.  Exit statuses as for `verify`; what can be read before a damage is not shown."""
     with _reading():
-        found = look(PosixFiles(_directory(data), make=False))
+        found = _look(data)
         objects: dict[int, bool] = {}
         for number, encoded in enumerate(found.records):
             record = RECORDS.decode(encoded)
@@ -109,6 +109,15 @@ def repair_command(
 
 def _directory(data: Path) -> Path:
     return data / "log" if (data / "log").is_dir() else data
+
+
+def _look(data: Path) -> Recovery:
+    """What the log there holds.  Raises FileNotFoundError if there is none: one that is gone is not a whole one."""
+    directory = _directory(data)
+    files = PosixFiles(directory, make=False)
+    if not any(name.endswith(SUFFIX) for name in files.names()):
+        raise FileNotFoundError(f"there is no log in {directory}")
+    return look(files)
 
 
 @contextmanager
