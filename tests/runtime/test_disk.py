@@ -113,6 +113,14 @@ def test_a_file_without_a_whole_record_is_never_silently_empty(tmp_path: Path, d
         loaded(tmp_path / "votes", data)
 
 
+def test_a_damaged_vote_file_tells_the_operator_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "votes").write_bytes(bytes(100))
+    file = VoteFile(tmp_path / "votes")
+    with pytest.raises(DamagedVoteFile, match="move its data directory away, and start it as a new node"):
+        file.load()
+    file.close()
+
+
 def test_only_one_may_work_in_a_data_directory(tmp_path: Path) -> None:
     first = VoteFile(tmp_path / "votes")
     with pytest.raises(DataDirectoryInUse, match="in use"):

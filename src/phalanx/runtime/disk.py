@@ -37,6 +37,8 @@ SLOT_BYTES_MIN = 4096
 _PREFIX = struct.Struct("<QI")
 _SLOT_SIZES = tuple(SLOT_BYTES_MIN << n for n in range(13))  # up to 16 MiB: holds the largest frame
 
+_REMEDY = "what this node has promised is unknown: move its data directory away, and start it as a new node"
+
 
 class _Copy(NamedTuple):
     """One whole copy of a slot, as found in a file."""
@@ -111,12 +113,12 @@ class VoteFile:
         offsets = {place * size for size in _SLOT_SIZES for place in range(4) if place * size < len(data)}
         copies = {at: copy for at in offsets if (copy := _copy_at(data, at)) is not None}
         if not copies:
-            raise DamagedVoteFile(f"{self.path}: no whole record in {len(data)} bytes")
+            raise DamagedVoteFile(f"{self.path}: no whole record in {len(data)} bytes; {_REMEDY}")
         newest = max(copies.values())
         other = _places(newest.sequence + 1, newest.size)
         if len(data) < 4 * newest.size and not copies.keys() & set(other):
             # A torn write does not shorten the file: what the other slot held may have been newer, and durable.
-            raise DamagedVoteFile(f"{self.path}: cut off at {len(data)} of {4 * newest.size} bytes")
+            raise DamagedVoteFile(f"{self.path}: cut off at {len(data)} of {4 * newest.size} bytes; {_REMEDY}")
         self.damage = tuple(
             f"slot {at // newest.size % 2}, copy {at // newest.size // 2}: not whole"
             for at in range(0, 4 * newest.size, newest.size)
