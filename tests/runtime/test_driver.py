@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from phalanx.errors import ClusterSuperseded
 from phalanx.model.clock import MILLISECOND, Instant
 from phalanx.model.machine import Drop, LinkDown, Output, Received, Send
 from phalanx.runtime.clock import system_clock
@@ -270,6 +271,29 @@ def test_an_orderly_end_waits_for_the_disk_and_says_what_was_promised() -> None:
         assert transport.is_closed
 
     on_loop(work)
+
+
+@pytest.mark.parametrize("is_bug", [True, False])
+def test_only_a_bug_has_a_traceback_in_the_log(caplog: pytest.LogCaptureFixture, is_bug: bool) -> None:
+    """What an operator has decided has none: its text says all."""
+    error = ValueError("a bug") if is_bug else ClusterSuperseded("start it as a new node")
+
+    async def work() -> None:
+        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
+            raise error
+
+        driver = Driver(Scripted(step), TEXT, Outbox(), MemoryDisk(), print)
+        driver.submit("go")
+        driver.start()
+        with pytest.raises(type(error)):
+            await driver.closed
+        with pytest.raises(type(error)):
+            await driver.close()
+
+    on_loop(work)
+    (record,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert str(error) in record.getMessage()
+    assert bool(record.exc_info) == is_bug
 
 
 def test_two_drivers_on_a_memory_network_talk() -> None:

@@ -25,6 +25,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from phalanx.errors import ClusterSuperseded
 from phalanx.model.clock import MILLISECOND, Instant
 from phalanx.model.machine import Journal, Logged, Machine, Note, Output, Received, Send
 from phalanx.runtime.clock import Clock, system_clock
@@ -320,7 +321,8 @@ class Driver:
         if self.closed.done():
             self._let_go()
             return
-        log.critical("the driver of %s stops: %r", self._own or "a client", error, exc_info=error)
+        trace = None if isinstance(error, ClusterSuperseded) else error  # which is for the operator, and no bug
+        log.critical("the driver of %s stops: %r", self._own or "a client", error, exc_info=trace)
         self.closed.set_exception(error)
         self._closing = self._loop.create_task(self._transport.close())
         self._let_go()
