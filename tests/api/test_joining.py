@@ -80,6 +80,16 @@ def test_a_data_directory_in_use_is_a_public_error(tmp_path: Path) -> None:
     run(twice())
 
 
+def test_a_directory_is_of_one_node(tmp_path: Path) -> None:
+    """Two directories that were swapped, or a copy that is started under another name, would vote for one another."""
+    run(beginning(name="a", bootstrap=True, data=tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(phalanx.ConfigurationError, match="the data directory of node a, whose votes b must not give"):
+        run(beginning(name="b", bootstrap=True, data=tmp_path))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    run(beginning(name="a", data=tmp_path))
+
+
 def test_a_damaged_vote_file_is_a_public_error(tmp_path: Path) -> None:
     (tmp_path / "votes").write_bytes(b"x" * 8192)
     with pytest.raises(phalanx.DamagedVoteFile):

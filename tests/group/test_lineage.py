@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 
 from phalanx.errors import ClusterSuperseded, ConfigurationError
@@ -246,5 +247,8 @@ def test_there_must_be_something_to_recover() -> None:
         cluster.until_members("abc")
         votes = cluster.world.nodes["a"].durable
         assert isinstance(votes, Votes)
+        with pytest.raises(ConfigurationError, match="the data of node a, and not of b"):
+            rescue("b", votes, Journal(), CLUSTER, NOW)
+        nameless = msgspec.structs.replace(votes, name="")  # as an older version has written it
         with pytest.raises(ConfigurationError, match="named x; this is the data of one of a, b, c"):
-            rescue("x", votes, Journal(), CLUSTER, NOW)
+            rescue("x", nameless, Journal(), CLUSTER, NOW)

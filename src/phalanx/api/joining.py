@@ -82,7 +82,7 @@ async def join(
     def client() -> TcpTransport:
         return TcpTransport.client(tls=credentials)
 
-    storage = open_storage(data)
+    storage = open_storage(data, name)
     transport = None
     try:
         if storage.log is None and any(each.durable for each in hosted.values()):

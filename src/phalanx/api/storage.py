@@ -7,6 +7,7 @@ from typing import NamedTuple
 from phalanx.errors import ConfigurationError
 from phalanx.group.messages import Record, Votes
 from phalanx.model.machine import Journal
+from phalanx.model.view import Name
 from phalanx.runtime.contract import Disk, LogDisk
 from phalanx.runtime.disk import FileDisk, MemoryDisk, VoteFile
 from phalanx.runtime.logdisk import open_log
@@ -35,16 +36,23 @@ class Storage(NamedTuple):
             self.log.close()
 
 
-def open_storage(data: Path | str | None) -> Storage:
-    """The files of a node, locked; None: nothing outlives the process.
+def open_storage(data: Path | str | None, name: Name) -> Storage:
+    """The files of the node of that name, locked; None: nothing outlives the process.
 
-    Raises OSError, `DataDirectoryInUse`, `DamagedVoteFile`, and CodecError for what another version has written.
+    Raises OSError, `DataDirectoryInUse`, `DamagedVoteFile`, CodecError for what another version has written, and
+    ConfigurationError if the directory is another node's.
     """
     if data is None:
         return Storage(MemoryDisk(), None, None, None)
     file = VoteFile(Path(data) / "votes")
     try:
         record = file.load()
+        votes = None if record is None else VOTES.decode(record)
+        if votes is not None and votes.name not in ("", name):
+            raise ConfigurationError(
+                f"{data} is the data directory of node {votes.name}, whose votes {name} must not give. Nothing changed: "
+                f"start {votes.name} there, and {name} with a directory of its own"
+            )
         log_disk, journal = open_log(Path(data) / "log", RECORDS, expected=record is not None)
         if record is None and any(True for _ in journal.records):
             raise ConfigurationError(f"{data} has a log and no votes: whose it is cannot be told; move the log away")
@@ -53,4 +61,4 @@ def open_storage(data: Path | str | None) -> Storage:
         raise
     for damage in file.damage:
         log.warning("%s: %s", file.path, damage)
-    return Storage(FileDisk(file, VOTES), None if record is None else VOTES.decode(record), log_disk, journal)
+    return Storage(FileDisk(file, VOTES), votes, log_disk, journal)

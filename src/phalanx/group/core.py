@@ -67,7 +67,7 @@ class Core:
         self.rng = rng
         self.now = now
         self.out = Output()
-        self.votes = votes
+        self.votes = msgspec.structs.replace(votes, name=me.name)
         self.cluster = votes.cluster
         self.view: View | None = None
         """The view that we are in or vote in: read it, and change it by `turn_to`."""

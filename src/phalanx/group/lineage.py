@@ -80,6 +80,8 @@ def rescue(name: Name, votes: Votes, journal: Journal, cluster: int, now: Stamp)
 
     Raises ConfigurationError if it was in no view, or under another name, or if the clock is behind the log.
     """
+    if votes.name not in ("", name):
+        raise ConfigurationError(f"this is the data of node {votes.name}, and not of {name}")
     ledger = Ledger(name, Limits(), journal, votes.first)
     begun = ledger.decision
     if begun is not None and votes.cluster in begun.view.lineage and begun.view.named(name) is not None:

@@ -398,3 +398,5 @@ class Votes(msgspec.Struct, frozen=True, array_like=True, tag="votes"):
     """The first incarnation that wrote here: of any before it, on a disk that was lost, nothing is known."""
     superseded: int = 0
     """The cluster that took this one's place by an operator's decision, without this node: it must do nothing more."""
+    name: Name = ""
+    """Of the node whose votes these are; empty: written by a version that did not say."""

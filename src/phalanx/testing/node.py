@@ -91,7 +91,7 @@ async def _serve(order: Order, reader: asyncio.StreamReader) -> None:
     }
     config = Config(order.name, transport.address, (), order.peers, (), order.timing, Limits())
     client = functools.partial(TcpTransport.client, tls=credentials)
-    process = Process(config, transport, open_storage(Path(order.data)), client, objects)
+    process = Process(config, transport, open_storage(Path(order.data), order.name), client, objects)
     process.start()
     changing = asyncio.create_task(_change(reader, transport, set(order.cut)))
     ended = asyncio.create_task(process.wait())
