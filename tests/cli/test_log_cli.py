@@ -95,6 +95,8 @@ def test_damage_verifies_with_2_and_is_repaired_only_by_force(data: Path, which:
     status, output = run("verify", data)
     assert status == 2
     assert output.startswith("damaged: ")
+    status, line = run("dump", data, "--json")
+    assert (status, json.loads(line)) == (2, {"damaged": output.removeprefix("damaged: ").strip()})
     status, output = run("repair", data)
     assert status == 2
     assert "nothing was changed" in output

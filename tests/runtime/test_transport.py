@@ -107,6 +107,23 @@ def test_when_both_dial_at_once_one_connection_survives_and_each_hears_of_one_li
     on_loop(work)
 
 
+def test_two_processes_that_advertise_one_address_are_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Each takes the other's link away; members suspect both, and nothing else says why."""
+
+    async def work() -> None:
+        async with node() as (a, ear), AsyncExitStack() as stack:
+            for count, instance in enumerate((1, 2, 3, 1, 3, 1), 1):
+                _, writer = await stranger(a.address)
+                stack.callback(writer.close)
+                writer.write(hello(f"{HOST}:9", instance, dials=count))
+                await ear.event(LinkUp(f"{HOST}:9"))
+                told = [each for each in caplog.messages if "two processes" in each]
+                assert len(told) == (count > 4)
+            assert told == [f"two processes say that they are {HOST}:9: have each advertise an address of its own"]
+
+    on_loop(work)
+
+
 def test_a_killed_process_is_refused_and_its_successor_is_linked() -> None:
     """Positive evidence that the process is gone (DESIGN section 7)."""
 

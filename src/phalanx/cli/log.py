@@ -55,7 +55,7 @@ def dump(
     first: Annotated[int, typer.Option("--from", help="The first record to show, counted from 0.", min=0)] = 0,
 ) -> None:
     """Print what each record is.  Exit statuses as for `verify`; what can be read before a damage is not shown."""
-    with _reading():
+    with _reading(as_json):
         found = _look(data)
         objects: dict[int, bool] = {}
         for number, encoded in enumerate(found.records):
@@ -121,12 +121,12 @@ def _look(data: Path) -> Recovery:
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def _reading(as_json: bool = False) -> Iterator[None]:
     """A log is read, which may end the command."""
     try:
         yield
     except DamagedLog as error:
-        typer.echo(f"damaged: {error}")
+        typer.echo(json.dumps({"damaged": str(error)}) if as_json else f"damaged: {error}")
         raise typer.Exit(DAMAGED) from error
     except (CodecError, DataDirectoryInUse, OSError) as error:
         typer.echo(f"phalanx: {error}", err=True)

@@ -377,12 +377,11 @@ class Ceiling(msgspec.Struct, frozen=True, array_like=True, tag="ceiling", gc=Fa
 
 
 Record = Data | Turned | Ceiling | Chunk
-"""What a node's log is made of: batches of durable groups as they were received, boundaries of views, ceilings of the
-clock, and snapshots, in as many chunks as it takes."""
+"""A node's log: batches of durable groups as received, ends of views, ceilings of the clock, snapshots in chunks."""
 
 
 class Votes(msgspec.Struct, frozen=True, array_like=True, tag="votes"):
-    """The node's small durable state, rewritten as a whole.  Kept even by nodes whose groups all live in memory."""
+    """The small durable state of node `name` ("": by an older version), rewritten as a whole.  Every node has one."""
 
     incarnation: int
     cluster: int = 0
@@ -399,4 +398,3 @@ class Votes(msgspec.Struct, frozen=True, array_like=True, tag="votes"):
     superseded: int = 0
     """The cluster that took this one's place by an operator's decision, without this node: it must do nothing more."""
     name: Name = ""
-    """Of the node whose votes these are; empty: written by a version that did not say."""

@@ -57,7 +57,21 @@ class Link:
         self.fault = ""
         """Why the last dial failed."""
         self.instance = 0
+        """Of the process that was reached last, zero before there was one; it is another one in each life ..."""
+        self.former = 0
+        """... and of the one before it."""
         self.dials = -1
+        self.is_shared = False
+        """Two processes say that they are there, in turn."""
+
+    def reached(self, instance: int, dials: int) -> bool:
+        """That process answers for the address; True once it shows that another one does, too."""
+        self.dials = dials
+        if instance == self.instance:
+            return False
+        is_back, self.former, self.instance = instance == self.former, self.instance, instance
+        news, self.is_shared = is_back and not self.is_shared, self.is_shared or is_back
+        return news
 
 
 class Dialler:

@@ -355,7 +355,8 @@ class TcpTransport:
         for name in link.names:
             self._refusals.reached(name)
         link.connection = connection
-        link.instance, link.dials = hello.instance, hello.dials
+        if link.reached(hello.instance, hello.dials):
+            log.warning("two processes say that they are %s: have each advertise an address of its own", link.address)
         link.quiet = 0
         connection.open(link.address, self._peer_backlog_bytes_max)
         for name in link.names:
