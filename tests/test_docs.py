@@ -23,6 +23,9 @@ PHALANX = Path(sys.executable).with_name("phalanx")
 TIMEOUT_S = 240
 """Long: it stops what hangs and judges no speed.  Below the limit of the suite, so that what was printed is shown."""
 
+PROSE_WIDTH_MAX = 130
+"""Of a line that is in no block and no table: a change shows what was changed, in any editor."""
+
 # A terminal without colours, wide enough that help texts are not cut.
 PLAIN = {"COLUMNS": "240", "TERM": "dumb", "NO_COLOR": "1"}
 
@@ -266,6 +269,12 @@ def test_commands_exist_and_print_what_is_shown(path: Path, tmp_path: Path) -> N
 @each_document
 def test_links_lead_to_files(path: Path) -> None:
     assert broken_links(path.read_text(encoding="utf-8"), path.parent) == []
+
+
+@each_document
+def test_prose_is_wrapped(path: Path) -> None:
+    text = re.sub(r"^(`{3,})[^\n]*\n.*?^\1`*\s*$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert not [line for line in text.splitlines() if len(line) > PROSE_WIDTH_MAX and not line.lstrip().startswith("|")]
 
 
 @each_document
