@@ -273,7 +273,7 @@ def test_links_lead_to_files(path: Path) -> None:
 
 @each_document
 def test_prose_is_wrapped(path: Path) -> None:
-    text = re.sub(r"^(`{3,})[^\n]*\n.*?^\1`*\s*$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^(`{3,})[^\n]*\n.*?^\1`*\s*$", "", path.read_text("utf-8"), flags=re.M | re.S)
     assert not [line for line in text.splitlines() if len(line) > PROSE_WIDTH_MAX and not line.lstrip().startswith("|")]
 
 

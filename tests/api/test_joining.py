@@ -12,6 +12,9 @@ import pytest
 import phalanx
 from phalanx import sync
 from phalanx.api.joining import join
+from phalanx.api.storage import VOTES
+from phalanx.group.messages import Votes
+from phalanx.runtime.disk import VoteFile
 from phalanx.runtime.loop import run
 from tests.api.cluster import PATIENCE_S
 from tests.api.test_arguments import Counter
@@ -88,6 +91,16 @@ def test_a_directory_is_of_one_node(tmp_path: Path) -> None:
         run(beginning(name="b", bootstrap=True, data=tmp_path))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
     run(beginning(name="a", data=tmp_path))
+
+
+def test_a_directory_of_before_belongs_to_the_node_that_is_started_on_it_first(tmp_path: Path) -> None:
+    file = VoteFile(tmp_path / "votes")
+    assert file.load() is None
+    file.store(VOTES.encode(Votes(5)))
+    file.close()
+    run(beginning(name="a", bootstrap=True, data=tmp_path))
+    with pytest.raises(phalanx.ConfigurationError, match="the data directory of node a"):
+        run(beginning(name="b", bootstrap=True, data=tmp_path))
 
 
 def test_a_damaged_vote_file_is_a_public_error(tmp_path: Path) -> None:
