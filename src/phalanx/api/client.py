@@ -46,6 +46,8 @@ R = TypeVar("R")
 TIMEOUT_S = 10.0
 """How long a call may take if nothing is said: several view changes and a failover."""
 
+CLOSED = "the client is closed: nothing was sent; connect anew"
+
 CODEC: Codec[Any] = Codec(Message)
 
 _status = msgspec.json.Decoder(Status).decode
@@ -178,7 +180,7 @@ class Client:
         def begin() -> None:
             self._look_at_loop()
             if self._is_closed:
-                raise Closed("the client is closed: nothing was sent; connect anew")
+                raise Closed(CLOSED)
             self._watches[token] = watch
             self._driver.submit(request)
 
@@ -209,7 +211,7 @@ class Client:
         self._look_at_loop()
         if self._is_closed:
             await asyncio.sleep(0)  # whoever tries again and again must not hold up the loop that is to end him
-            raise Closed("the client is closed: nothing was sent; connect anew")
+            raise Closed(CLOSED)
         self._token += 1
         token = self._token
         future = self._futures[token] = asyncio.get_running_loop().create_future()

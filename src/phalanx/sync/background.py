@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from phalanx.api.client import CLOSED
 from phalanx.errors import Closed, OutcomeUnknown, PhalanxError
 from phalanx.runtime.loop import loop_factory
 
@@ -63,7 +64,7 @@ class Background:
             raise RuntimeError("the synchronous interface was called from its own event loop, and would wait for ever")
         if self._closed:
             coroutine.close()
-            raise Closed("the client is closed: nothing was sent; connect anew")
+            raise Closed(CLOSED)
         if self.forked:
             coroutine.close()
             raise RuntimeError(
