@@ -155,7 +155,8 @@ def test_the_command_measures_us_and_others(tmp_path: Path) -> None:
         Work(What.GAP),
         Work(What.GAP_OF_VICTIM),
     }
-    assert all(value > 0 for s in samples for value in s.figures.values())
+    figures = [(name, value) for s in samples for name, value in s.figures.items()]
+    assert all(value > 0 or (name == "others_cores" and value == 0) for name, value in figures), "others may be at rest"
     rows = {row.system: row for row in rows_of(samples) if row.work == Work(What.MULTICAST, 100, outstanding=1)}
     assert set(rows) == {OURS, UVLOOP, "peer"}
     assert {"p50_us", "p99_us", "p999_us", "ops_per_s", "member_cpu"} <= rows[OURS].figures.keys()
