@@ -1,6 +1,6 @@
 """The store on real nodes on loopback: puts and linearizable gets, in memory and durable.
 
-    python -m bench.coordination [--seconds 4] [--runs 3]
+    python -m bench.coordination [--seconds 4] [--runs 3] [--busy-poll-us 0]
 
 Keys of 16 bytes, values of 128; 1, 64 and 256 operations under way.  Load comes from one process of `bench.loadgen`: if
 its share of a core is near 1, it was the bottleneck.  `python -m bench.peers` runs other systems beside it.
@@ -55,9 +55,10 @@ async def measure(
     loads: Mapping[int, int] = LOADS,
     runs: int = 1,
     members: int = 3,
+    options: Sequence[str] = (),
 ) -> list[Measured]:
-    """All loads on one cluster.  Raises `LoadFailed`, and what `Processes` raises."""
-    async with Processes(NAMES[:members], ("--durable",) if durable else ()) as nodes:
+    """All loads on one cluster.  options: more of `phalanx serve`.  Raises `LoadFailed`, and what `Processes` raises."""
+    async with Processes(NAMES[:members], (*options, "--durable") if durable else options) as nodes:
         await nodes.wait_until_full(members)
         addresses = list(nodes.addresses.values())
         return [
@@ -71,11 +72,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--busy-poll-us", default="200")
     arguments = parser.parse_args()
+    options = ("--busy-poll-us", arguments.busy_poll_us)
     table = Table("workload", "outstanding", "per s, best", "median", "p50 us", "p99 us", "client's share of a core")
     for durable in (False, True):
         where = "durable" if durable else "memory"
-        for operation, outstanding, runs in run(measure(arguments.seconds, durable=durable, runs=arguments.runs)):
+        measured = run(measure(arguments.seconds, durable=durable, runs=arguments.runs, options=options))
+        for operation, outstanding, runs in measured:
             runs.sort(key=lambda figures: figures["ops_per_s"])
             best, median = runs[-1], runs[len(runs) // 2]
             figures = (f"{best['ops_per_s']:,.0f}", f"{median['ops_per_s']:,.0f}")

@@ -2,11 +2,13 @@
 
     python -m bench.multicast                     100 B, 1 KiB and 64 KiB, one sender; latency of one message outstanding
     python -m bench.multicast --seconds 10 --runs 5 --senders 3
+    python -m bench.multicast --outstanding 64
 
 Each process counts what it delivers; the figure of a run is the least of them.  Latency is from `Multicast` to the
 sender's own uniform delivery.  On a machine with two cores the three processes and the kernel share them: compare only
 what was measured in one run, side by side, and look at the load beforehand.  With one message under way the kernel may
 well wake all three on one core, one after the other, while the second is idle; `--pin` gives each a core, in turn.
+`--busy-poll-us 0` has them sleep between messages.
 """
 
 import argparse
@@ -28,6 +30,7 @@ import phalanx
 from bench.samples import latencies_us
 from bench.workloads import NAMES
 from phalanx.lab.loadgen.histogram import Histogram
+from phalanx.model.clock import MICROSECOND
 from phalanx.model.events import Consumed, Delivered, Multicast
 from phalanx.runtime.loop import tune_gc_for_server
 
@@ -60,6 +63,8 @@ class Load(msgspec.Struct, frozen=True):
     groups: int = 1
     pin: bool = False
     """Each process on one core: the first on the first, the next on the next, and so on in turn."""
+    busy_poll: int = phalanx.Timing().busy_poll
+    """As of `Timing`."""
 
 
 class MemberFailed(Exception):
@@ -97,7 +102,8 @@ async def member(name: str, addresses: dict[str, str], load: Load) -> None:
     if load.pin:
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[NAMES.index(name) % len(cores)]})
-    async with phalanx.join(name, listen=addresses[name], peers=peers) as process:
+    timing = phalanx.Timing(busy_poll=load.busy_poll)
+    async with phalanx.join(name, listen=addresses[name], peers=peers, timing=timing) as process:
         groups = await asyncio.gather(*(process.group(f"bench{n}") for n in range(load.groups)))
         while not _is_full(process, load):
             await asyncio.sleep(0.01)
@@ -209,6 +215,8 @@ def main() -> None:
     parser.add_argument("--size", type=int)
     parser.add_argument("--batch", type=int)
     parser.add_argument("--pin", action="store_true")
+    parser.add_argument("--busy-poll-us", type=int, default=phalanx.Timing().busy_poll // MICROSECOND)
+    parser.add_argument("--outstanding", type=int, default=1)
     for hidden in ("--member", "--addresses", "--load"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -217,8 +225,9 @@ def main() -> None:
         phalanx.run(member(options.member, json.loads(options.addresses), load))
         return
     batches = {options.size: options.batch or 64} if options.size else BATCHES
+    busy_poll = options.busy_poll_us * MICROSECOND
     for size, batch in batches.items():
-        load = Load(size, options.seconds, batch, senders=options.senders, pin=options.pin)
+        load = Load(size, options.seconds, batch, senders=options.senders, pin=options.pin, busy_poll=busy_poll)
         rates = [run(load)["ops_per_s"] for _ in range(options.runs)]
         each = ", ".join(f"{rate:,.0f}" for rate in sorted(rates))
         rate = statistics.median(rates)
@@ -227,10 +236,13 @@ def main() -> None:
             flush=True,
         )
     for size in (100, 1024):
-        pings = [run(Load(size, options.seconds, outstanding=1, pin=options.pin)) for _ in range(options.runs)]
-        p50, p99 = (statistics.median(figures[key] for figures in pings) for key in ("p50_us", "p99_us"))
+        load = Load(size, options.seconds, outstanding=options.outstanding, pin=options.pin, busy_poll=busy_poll)
+        pings = [run(load) for _ in range(options.runs)]
+        keys = ("p50_us", "p99_us", "ops_per_s", "member_cpu")
+        p50, p99, rate, cpu = (statistics.median(figures[key] for figures in pings) for key in keys)
         print(
-            f"{size:>6} B, one outstanding: p50 {p50:,.0f} us, p99 {p99:,.0f} us to the sender's own delivery",
+            f"{size:>6} B, {options.outstanding} outstanding: p50 {p50:,.0f} us, p99 {p99:,.0f} us to the sender's own"
+            f" delivery; {rate:,.0f}/s, the busiest member used {cpu:.0%} of a core",
             flush=True,
         )
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from phalanx.api.client import TIMEOUT_S, Client
 from phalanx.api.hosted import Objects
 from phalanx.api.process import Process
@@ -24,7 +26,7 @@ class Cluster:
         self._network = MemoryNetwork()
         self._peers = tuple((name, name) for name in names)
         self._objects: dict[Name, Objects] = {name: dict(objects) for name in names}
-        self._timing = timing
+        self._timing = msgspec.structs.replace(timing, busy_poll=0)  # all share one loop, which a message never leaves
         self._limits = limits
         self._disks: dict[Name, MemoryDisk] = {name: MemoryDisk() for name in names}
         self._logs: dict[Name, MemoryLog] = {name: MemoryLog() for name in names}

@@ -91,6 +91,7 @@ class Process:
             log_disk=storage.log,
             on_notes=self._note,
             reserve=config.limits.reserve,
+            busy_poll=config.timing.busy_poll,
         )
         self._troupes = Troupes(self._driver)
         self._make_client_transport = make_client_transport

@@ -15,7 +15,7 @@ from phalanx.api.process import Process
 from phalanx.cli.calls import Tls, tls_of
 from phalanx.errors import ConfigurationError, PhalanxError
 from phalanx.group.config import Limits, Timing
-from phalanx.model.clock import MILLISECOND
+from phalanx.model.clock import MICROSECOND, MILLISECOND
 from phalanx.model.view import Address, Name
 from phalanx.runtime.descriptors import raise_limit
 from phalanx.runtime.loop import run, tune_gc_for_server
@@ -63,6 +63,10 @@ def serve(
     tls: Tls = None,
     metrics: Measured = None,
     lease_ms: Annotated[int, typer.Option(help="Read leases of that length; 0: ask a quorum.", min=0)] = 0,
+    busy_poll_us: Annotated[
+        int,
+        typer.Option(help="Look for news that long before the core sleeps, when they come that fast; 0: never.", min=0),
+    ] = 200,
     verbose: Annotated[bool, typer.Option(help="Log every note of the machine.")] = False,
 ) -> None:
     """Run a node that hosts the key-value store, until SIGTERM or SIGINT, then leave politely."""
@@ -82,7 +86,7 @@ def serve(
             bootstrap=bootstrap,
             data=data,
             limits=Limits() if reserve_mib is None else Limits(reserve=reserve_mib << 20),
-            timing=timing_of(suspect_after_ms),
+            timing=timing_of(suspect_after_ms, busy_poll_us),
             objects={"KV": Hosted(KV, lease_ms, durable, min_copies)},
             tls=tls_of(tls, (advertise or listen).rpartition(":")[0]),
             metrics=measures,
@@ -106,8 +110,8 @@ def _agree(data: Path | None, diskless: bool, durable: bool, min_copies: int) ->
         raise typer.BadParameter("--min-copies is for --durable", param_hint="--min-copies")
 
 
-def timing_of(suspect_after_ms: int) -> Timing:
-    """All periods, with that silence for suspicion: the others keep their proportions to it."""
+def timing_of(suspect_after_ms: int, busy_poll_us: int = Timing().busy_poll // MICROSECOND) -> Timing:
+    """All periods, with that silence for suspicion: those for which faults wait keep their proportions to it."""
     suspect = suspect_after_ms * MILLISECOND
     return Timing(
         heartbeat=suspect // 10,
@@ -115,6 +119,7 @@ def timing_of(suspect_after_ms: int) -> Timing:
         demote_after=suspect * 3 // 10,
         patience=suspect // 5,
         resend_after=suspect // 5,
+        busy_poll=busy_poll_us * MICROSECOND,
     )
 
 

@@ -3,12 +3,13 @@
 import msgspec
 
 from phalanx.errors import ConfigurationError
-from phalanx.model.clock import MILLISECOND, SECOND
+from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
 from phalanx.model.view import Address, GroupSpec, Name
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Periods in nanoseconds.  They decide how fast faults are noticed, never whether the group is safe.
+    """Periods in nanoseconds.  They decide how fast a node answers and faults are noticed, never whether the group is
+    safe.
 
     Raises `ConfigurationError` for what cannot work, and `TypeError` for what is no whole number.
     """
@@ -29,11 +30,14 @@ class Timing(msgspec.Struct, frozen=True):
     penalty: int = 1 * SECOND
     """How long a demoted member waits for its promotion; doubled with each recurrence, four times as long if that comes
     soon after a promotion, up to 32 times."""
+    busy_poll: int = 200 * MICROSECOND
+    """How long a node looks for news before it lets its core sleep, when news have been coming that fast and nobody else
+    needs the core: latency for processor time (runtime/polling.py).  0: never."""
     max_offset: int = 500 * MILLISECOND
     """How far a clock may be beyond the median of the members' clocks."""
 
     def __post_init__(self) -> None:
-        _check(self, "nanoseconds", may_be_none=("row_delay", "patience"))
+        _check(self, "nanoseconds", may_be_none=("row_delay", "patience", "busy_poll"))
         if self.suspect_after < 2 * self.heartbeat:
             raise ConfigurationError(
                 f"suspect_after is {self.suspect_after}, and must be two heartbeats at least, each {self.heartbeat}"

@@ -31,6 +31,7 @@ from phalanx.model.machine import Journal, Logged, Machine, Note, Output, Receiv
 from phalanx.runtime.clock import Clock, system_clock
 from phalanx.runtime.contract import Disk, LinkEvent, LogDisk, Transport
 from phalanx.runtime.logdisk import GroupCommit
+from phalanx.runtime.polling import BusyPoll
 from phalanx.runtime.space import RETRY_S, NoRoom, SpaceWatch
 from phalanx.wire.codec import Codec
 
@@ -60,9 +61,10 @@ class Driver:
         on_notes: OnNotes | None = None,
         clock: Clock = system_clock,
         reserve: int = 0,
+        busy_poll: int = 0,
     ) -> None:
         """`reserve`: bytes of the log's disk; when fewer are free, the machine is told (`Room`).  0: only when none
-        are."""
+        are.  `busy_poll`: nanoseconds for which the loop may look for news before it sleeps (runtime/polling.py)."""
         self.closed: asyncio.Future[None]
         """Made by `start`.  Done when the driver has stopped: None after `close`, else raises what was wrong."""
         self._machine = machine
@@ -94,11 +96,15 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
         self._closing: asyncio.Task[None] | None = None
+        self._busy_poll = busy_poll
+        self._poll: BusyPoll | None = None
 
     def start(self) -> None:
         """Take the machine's first step, with no event, and begin to serve."""
         self._loop = asyncio.get_running_loop()
         self.closed = self._loop.create_future()
+        if self._busy_poll:
+            self._poll = BusyPoll(self._loop, self._busy_poll)
         self._transport.start(self)
         self._space.start()
         self._schedule()
@@ -153,6 +159,8 @@ class Driver:
         self._turn_due = False
         if self._stopped:
             return
+        if self._poll is not None:
+            self._poll.begun()
         events, self._events = self._events, []
         now = self._clock()
         try:
@@ -162,6 +170,8 @@ class Driver:
             self._arm(now)
         except Exception as error:
             self._fail(error)
+        if self._poll is not None:
+            self._poll.ended()
 
     def _take(self, output: Output, now: Instant) -> None:
         if output.notes and self._on_notes is not None:
@@ -305,6 +315,8 @@ class Driver:
 
     def _stop(self) -> None:
         self._stopped = True
+        if self._poll is not None:
+            self._poll.stop()
         self._space.close()
         self._events.clear()
         if self._timer is not None:

@@ -1,0 +1,104 @@
+"""Busy polling: a loop that expects news soon looks for it instead of going to sleep.
+
+Who sleeps is woken by an interrupt of a core that sleeps as well.  On a virtual machine that takes 20 to 40 us, and on
+the path of one write it happens four times, which is as long as all the work.  So after a turn the loop keeps asking the
+kernel for a moment, and gives the core away between two questions to whoever wants it (`sched_yield`): several nodes can
+share a core and all poll.
+
+This pays only where news come within that moment, and where no one else needs the core:
+
+- *Gaps.*  Each that is short is a reason to poll after the next turns, each that is long one against it, so at most as
+  many polls are in vain as there were short gaps.  A node at rest, or one whose peers are far away, never polls.
+- *A crowded core.*  Who gives it away while others compute comes back a slice later, milliseconds; a sleeper is let in
+  sooner.  So when that happens the loop sleeps as usual for a while, twice as long each time, up to a second.
+
+The same idea below sockets, in guests and in hosts: Linux's `SO_BUSY_POLL`, cpuidle-haltpoll, KVM's `halt_poll_ns`.
+"""
+
+import os
+import time
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from typing import Final
+
+from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
+
+REASONS_MAX: Final = 8
+"""How many short gaps are remembered: so many long ones in a row end the polling."""
+
+CROWDED: Final = 500 * MICROSECOND
+"""Nanoseconds away from the core that say that others compute there; a turn of a neighbour that polls as well is a fifth
+of that."""
+
+QUIET_MIN: Final = 10 * MILLISECOND
+QUIET_MAX: Final = 1 * SECOND
+
+_give_away: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
+
+
+class BusyPoll:
+    """Keeps `loop` awake for up to `moment` nanoseconds after a turn, while that pays.  All on the loop's thread."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        moment: int,
+        clock: Callable[[], int] = time.monotonic_ns,
+        give_away: Callable[[], object] = _give_away,
+    ) -> None:
+        self._loop = loop
+        self._moment = moment
+        self._clock = clock
+        self._give_away = give_away
+        self._reasons = 0
+        self._turns = 0
+        self._seen = 0
+        """Of `_turns`, when the loop was last asked."""
+        self._ended = clock()
+        """When the last turn did."""
+        self._looking = False
+        """A look is due on the loop."""
+        self._quiet_until = 0
+        self._quiet = QUIET_MIN
+        self._stopped = False
+
+    def begun(self) -> None:
+        """A turn begins: the gap before it is over."""
+        if self._clock() - self._ended <= self._moment:
+            if self._reasons < REASONS_MAX:
+                self._reasons += 1
+        elif self._reasons:
+            self._reasons -= 1
+
+    def ended(self) -> None:
+        """The turn is over, and the loop would sleep."""
+        self._ended = self._clock()
+        self._turns += 1
+        if self._reasons and not self._looking and not self._stopped and self._ended >= self._quiet_until:
+            self._looking = True
+            self._loop.call_soon(self._look)
+
+    def stop(self) -> None:
+        """For good."""
+        self._stopped = True
+
+    def _look(self) -> None:
+        """The loop has asked the kernel once since the last look, and did not wait, since this was due."""
+        now = self._clock()
+        if self._stopped or not self._reasons or now - self._ended >= self._moment:
+            self._looking = False
+            return
+        if self._turns == self._seen:  # nothing came
+            self._give_away()
+            back = self._clock()
+            if back - now >= CROWDED:
+                self._hush(back)
+                return
+        self._seen = self._turns
+        self._loop.call_soon(self._look)
+
+    def _hush(self, now: int) -> None:
+        again = now - self._quiet_until < 4 * self._quiet
+        self._quiet = min(2 * self._quiet, QUIET_MAX) if again else QUIET_MIN
+        self._quiet_until = now + self._quiet
+        self._looking = False

@@ -1,0 +1,45 @@
+"""`phalanx serve`: what its options say to `join`."""
+
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from phalanx.cli import serve
+from phalanx.cli.main import command_line
+from phalanx.errors import ConfigurationError
+from phalanx.group.config import Limits, Timing
+from phalanx.model.clock import MICROSECOND, MILLISECOND
+
+
+@pytest.fixture
+def joined(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `join` was called with; the command ends there."""
+    said: dict[str, Any] = {}
+
+    def join(name: str, **words: Any) -> None:
+        said.update(words, name=name)
+        raise ConfigurationError("far enough")
+
+    monkeypatch.setattr(serve, "join", join)
+    return said
+
+
+def run(*words: str) -> None:
+    done = CliRunner().invoke(command_line(), ["serve", "--name", "n", "--diskless", "--bootstrap", *words])
+    assert done.exit_code == 2 and "far enough" in done.output
+
+
+def test_unless_told_otherwise_a_node_has_the_periods_and_limits_of_join(joined: dict[str, Any]) -> None:
+    run()
+    assert joined["timing"] == Timing() and joined["limits"] == Limits()
+
+
+def test_periods_follow_suspect_after_and_busy_polling_does_not(joined: dict[str, Any]) -> None:
+    run("--suspect-after-ms", "1000", "--busy-poll-us", "70", "--reserve-mib", "3")
+    timing, limits = joined["timing"], joined["limits"]
+    assert (timing.suspect_after, timing.heartbeat) == (1000 * MILLISECOND, 100 * MILLISECOND)
+    assert timing.busy_poll == 70 * MICROSECOND
+    assert limits.reserve == 3 << 20
+    run("--busy-poll-us", "0")
+    assert joined["timing"].busy_poll == 0
