@@ -1,5 +1,10 @@
-"""`phalanx serve`: what its options say to `join`."""
+"""`phalanx serve`: what its options say to `join`, and how it ends."""
 
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,6 +15,8 @@ from phalanx.cli.main import command_line
 from phalanx.errors import ConfigurationError
 from phalanx.group.config import Limits, Timing
 from phalanx.model.clock import MICROSECOND, MILLISECOND
+from phalanx.runtime.loop import run as run_on_loop
+from tests.cli.node import PATIENCE_S
 
 
 @pytest.fixture
@@ -43,3 +50,27 @@ def test_periods_follow_suspect_after_and_busy_polling_does_not(joined: dict[str
     assert limits.reserve == 3 << 20
     run("--busy-poll-us", "0")
     assert joined["timing"].busy_poll == 0
+
+
+def test_a_node_that_was_never_let_in_ends_at_once_when_told_to(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serve, "LEAVE_S_MAX", 10 * PATIENCE_S)
+    ended: list[str] = []
+
+    @asynccontextmanager
+    async def never() -> AsyncIterator[Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            ended.append("closed")
+
+    async def story() -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            await serve._serve(never(), None, "")
+
+    run_on_loop(story())
+    assert ended == ["closed"]
+    assert "stopped before it was in the cluster" in caplog.text

@@ -34,6 +34,9 @@ Measured = Annotated[
     ),
 ]
 
+LEAVE_S_MAX = 5.0
+"""How long a node may take to leave politely once it is told to stop."""
+
 
 def serve(
     name: Annotated[str, typer.Option(help="The node's name, unique in the cluster.")],
@@ -147,22 +150,27 @@ async def _serve(joining: AbstractAsyncContextManager[Process], metrics: "Metric
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    joined = asyncio.Event()
     stopped = asyncio.ensure_future(stop.wait())
-    serving = asyncio.ensure_future(_run(joining, metrics, listen, stop))
+    serving = asyncio.ensure_future(_run(joining, metrics, listen, joined, stop))
     await asyncio.wait((stopped, serving), return_when=asyncio.FIRST_COMPLETED)
-    if not serving.done():
-        done, _ = await asyncio.wait((serving,), timeout=5)
-        if not done:
-            serving.cancel()
+    if joined.is_set():
+        await asyncio.wait((serving,), timeout=LEAVE_S_MAX)
+    serving.cancel()  # nothing, if it is done
     stopped.cancel()
     try:
         await serving
     except asyncio.CancelledError:
-        logging.getLogger("phalanx").warning("stopped before it could leave politely")
+        before = "it could leave politely" if joined.is_set() else "it was in the cluster"
+        logging.getLogger("phalanx").warning("stopped before %s", before)
 
 
 async def _run(
-    joining: AbstractAsyncContextManager[Process], metrics: "Metrics | None", listen: Address, stop: asyncio.Event
+    joining: AbstractAsyncContextManager[Process],
+    metrics: "Metrics | None",
+    listen: Address,
+    joined: asyncio.Event,
+    stop: asyncio.Event,
 ) -> None:
     tune_gc_for_server()
     async with AsyncExitStack() as stack:
@@ -170,6 +178,7 @@ async def _run(
             address = await stack.enter_async_context(metrics.serve(listen))
             logging.getLogger("phalanx").info("metrics at http://%s/metrics", address)
         process = await stack.enter_async_context(joining)
+        joined.set()
         logging.getLogger("phalanx").info("%s serves at %s", process.me, process.address)
         await _until(process, stop)
 
