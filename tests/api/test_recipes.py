@@ -49,7 +49,7 @@ def test_a_priority_queue_gives_the_least_first_and_the_older_of_equals() -> Non
         for name, priority in ((b"c", 7), (b"a", 1), (b"d", 7), (b"b", 1)):
             await queue.put(name, priority)
         assert [await queue.get() for _ in range(4)] == [b"a", b"b", b"c", b"d"]
-        with pytest.raises(ConfigurationError, match="priority is from 0"):
+        with pytest.raises(ConfigurationError, match="a priority is at "):
             await queue.put(b"", -1)
         with pytest.raises(ConfigurationError, match="no priorities"):
             await recipes.Queue(store, b"it").put(b"", 1)

@@ -112,10 +112,41 @@ def test_what_is_no_lease_no_time_and_no_number_says_so() -> None:
             await store.get(b"k", at=datetime.timedelta.max)
         counter = recipes.Counter(store, b"visits")
         for amount in (0.5, "1"):
-            with pytest.raises(TypeError, match="a counter adds whole numbers, not"):
+            with pytest.raises(TypeError, match="what is added to a counter must be an int, not"):
                 await counter.add(amount)  # type: ignore[arg-type]  # the store would keep another number than is told
         assert await counter.value() == 0
-        with pytest.raises(TypeError, match="a block has a whole number of numbers"):
+        with pytest.raises(TypeError, match="the size of a block must be an int, not"):
             recipes.UniqueIds(store, b"ids", block=2.5)  # type: ignore[arg-type]  # that is what is tested
+
+    in_cluster(work, 1)
+
+
+@pytest.mark.parametrize("wrong", [1.5, float("nan"), "2", None, 0, -1])
+def test_how_many_is_a_whole_number_and_enough(wrong: Any) -> None:
+    """A share of a permit would be a permit, and nobody would ever be not-a-number processes."""
+    error, told = (
+        (phalanx.ConfigurationError, "is at least") if type(wrong) is int else (TypeError, "must be an int, not")
+    )
+
+    async def work(_: Cluster, store: Store) -> None:
+        with pytest.raises(error, match=f"the number of permits {told}"):
+            await recipes.semaphore(store, b"s", wrong).__aenter__()
+        with pytest.raises(error, match=f"the number of processes at a double barrier {told}"):
+            await recipes.double_barrier(store, b"b", wrong).__aenter__()
+        with pytest.raises(error, match=f"the size of a block {told}"):
+            recipes.UniqueIds(store, b"ids", block=wrong)
+        if wrong != 0:
+            with pytest.raises(error, match=f"a priority {told}"):
+                await recipes.PriorityQueue(store, b"q").put(b"item", wrong)
+        assert (await store.info()).revision == 0, "nothing was written"
+
+    in_cluster(work, 1)
+
+
+def test_changes_of_settings_are_a_mapping() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        for changes in ([(b"a", b"b")], b"a", None):
+            with pytest.raises(TypeError, match="changes are a mapping of names to values, not"):
+                await recipes.Config(store, b"c").change(changes)  # type: ignore[arg-type]  # that is what is tested
 
     in_cluster(work, 1)

@@ -272,7 +272,7 @@ def test_classes_and_calls_that_make_no_sense_are_refused() -> None:
             await cluster["b"].serve(Sensor(1), order="fifo")
         with pytest.raises(phalanx.ConfigurationError, match="combine"):
             await process.troupe(Sensor).combined(Sensor.temperature, "attic")
-        with pytest.raises(phalanx.ConfigurationError, match="at least one"):
+        with pytest.raises(phalanx.ConfigurationError, match="is at least 1, not 0"):
             process.troupe(Sensor).some(0)
         with pytest.raises(phalanx.ConfigurationError, match="joint call"):
             process.troupe(Sensor).jointly("", 1)

@@ -33,12 +33,14 @@ def seconds_of(duration: Any, what: str) -> float:
     return float(duration)
 
 
-def number_of(number: Any, what: str, least: int) -> int:
-    """The whole number.  Raises `TypeError` for anything else, and `ConfigurationError` if it is less."""
+def number_of(number: Any, what: str, least: int | None = None, most: int | None = None) -> int:
+    """The whole number.  Raises `TypeError` for anything else, and `ConfigurationError` if it is less, or more."""
     if not isinstance(number, int):
         raise TypeError(f"{what} must be an int, not {type(number).__name__}")
-    if number < least:
+    if least is not None and number < least:
         raise ConfigurationError(f"{what} is at least {least}, not {number}")
+    if most is not None and number > most:
+        raise ConfigurationError(f"{what} is at most {most}, not {number}")
     return number
 
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from phalanx.api.arguments import number_of
 from phalanx.api.client import TIMEOUT_S, Client
 from phalanx.api.hosted import Objects
 from phalanx.api.process import Process
@@ -135,8 +136,7 @@ async def local(
 
     objects, timing, limits: as for `join`.  Raises ConfigurationError if `count` is not from 1 to 26.
     """
-    if not 1 <= count <= 26:
-        raise ConfigurationError(f"a local cluster has 1 to 26 processes, not {count}")
+    number_of(count, "the number of processes of a local cluster", 1, 26)
     cluster = Cluster([chr(ord("a") + i) for i in range(count)], objects or {}, timing, limits)
     try:
         for name in cluster._disks:

@@ -6,6 +6,7 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, ov
 
 import msgspec
 
+from phalanx.api.arguments import number_of
 from phalanx.api.groups import Inbox
 from phalanx.calls.procedures import Procedure, ServiceType
 from phalanx.calls.requests import (
@@ -93,9 +94,7 @@ class Troupe(Generic[T]):
 
     def some(self, count: int) -> "Troupe[T]":
         """The same troupe, whose calls end with so many answers, at least one."""
-        if count < 1:
-            raise ConfigurationError(f"a call waits for at least one answer, not {count}")
-        return self._with(want=Want(Rule.SOME, count))
+        return self._with(want=Want(Rule.SOME, number_of(count, "the number of answers that a call waits for", 1)))
 
     @property
     def majority(self) -> "Troupe[T]":

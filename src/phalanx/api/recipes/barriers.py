@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from phalanx.api.arguments import number_of
 from phalanx.api.lease import TTL_S, Lease
 from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import Held, gone, settled
 from phalanx.api.store import Store
-from phalanx.errors import ConfigurationError, Refused
+from phalanx.errors import Refused
 from phalanx.services.store.values import Created, Delete, Exists, Found, Get, Put, Versioned, Written
 
 
@@ -56,8 +57,7 @@ async def double_barrier(
 
     Who comes while others are inside waits for their end.  Raises `ConfigurationError` if `count` is not positive.
     """
-    if count < 1:
-        raise ConfigurationError(f"a double barrier is for at least one process, not {count}")
+    number_of(count, "the number of processes at a double barrier", 1)
     inside, ready = name + b"/in/", name + b"/ready"
     async with store.lease(ttl_s, cancels=cancels) as lease:
         held = await _enter(store, lease, inside, ready)

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from phalanx.api.arguments import number_of
 from phalanx.api.lease import TTL_S
 from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import Entry, Held, Line
 from phalanx.api.store import Store
-from phalanx.errors import ConfigurationError, Refused
+from phalanx.errors import Refused
 from phalanx.services.store.values import Exists, Found, Get, Put
 
 
@@ -72,9 +73,7 @@ async def semaphore(
     The first who comes fixes their number.  Raises `Refused` for another number, `ConfigurationError` if it is not
     positive.  Other parameters as for `lock`.
     """
-    if permits < 1:
-        raise ConfigurationError(f"a semaphore has at least one permit, not {permits}")
-    number = b"%d" % permits
+    number = b"%d" % number_of(permits, "the number of permits", 1)
     key = name + b"/permits"
     done = await store.transact([Exists(key, False)], [Put(key, number)], [Get(key)])
     if not done.succeeded:

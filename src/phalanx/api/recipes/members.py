@@ -87,7 +87,12 @@ class Config:
         return self._settings((await snapshot(self._store, self._prefix))[0])
 
     async def change(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """Set these, and remove those that are None: all at once, so nobody sees a part of it."""
+        """Set these, and remove those that are None: all at once, so nobody sees a part of it.
+
+        Raises as a transaction does, and `TypeError` for what is no mapping of bytes to bytes.
+        """
+        if not isinstance(changes, Mapping):
+            raise TypeError(f"changes are a mapping of names to values, not {type(changes).__name__}")
         operations: list[Operation] = []
         for name, value in changes.items():
             key = self._prefix + bytes_of(name, "the name of a setting")

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator
 
+from phalanx.api.arguments import number_of
 from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.store import Store
-from phalanx.errors import ConfigurationError, Refused
+from phalanx.errors import Refused
 from phalanx.services.store.values import Found, Get, Modified, Put, Txn
 
 
@@ -50,9 +51,7 @@ class Counter:
     async def add(self, amount: int = 1) -> int:
         """Add, and return the number afterwards.  Exactly once, whatever fails; raises as a transaction does, and
         `TypeError` for what is no whole number."""
-        if not isinstance(amount, int):
-            raise TypeError(f"a counter adds whole numbers, not {type(amount).__name__}")
-        return (await add(self._store, self._key, amount))[1]
+        return (await add(self._store, self._key, number_of(amount, "what is added to a counter")))[1]
 
 
 class UniqueIds:
@@ -69,13 +68,9 @@ class UniqueIds:
 
     @takes_bytes
     def __init__(self, store: Store, name: bytes, *, block: int = 100) -> None:
-        if not isinstance(block, int):
-            raise TypeError(f"a block has a whole number of numbers, not {type(block).__name__}")
-        if block < 1:
-            raise ConfigurationError(f"a block has at least one number, not {block}")
+        self._block = number_of(block, "the size of a block", 1)
         self._store = store
         self._key = name
-        self._block = block
         self._next = 1
         self._end = 1
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from phalanx.api.arguments import number_of
 from phalanx.api.lease import TTL_S
 from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import snapshot
@@ -78,8 +79,7 @@ class PriorityQueue:
     async def put(self, data: bytes, priority: int = 0) -> None:
         """Add an item, exactly once.  Raises as a transaction does, and `ConfigurationError` if the priority is not
         from 0 to `PRIORITY_MAX`."""
-        if not 0 <= priority <= PRIORITY_MAX:
-            raise ConfigurationError(f"a priority is from 0 to {PRIORITY_MAX}, not {priority}")
+        number_of(priority, "a priority", 0, PRIORITY_MAX)
         while True:
             key = self._items + b"%08x/%016x" % (priority, self._version)
             done = await self._store.transact(
