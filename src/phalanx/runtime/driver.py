@@ -154,6 +154,8 @@ class Driver:
     def _schedule(self) -> None:
         self._loop.call_soon(self._turn)  # first: it raises on a wrong thread, if the loop looks
         self._turn_due = True
+        if self._poll is not None:
+            self._poll.due()
 
     def _turn(self) -> None:
         self._turn_due = False

@@ -51,9 +51,8 @@ class BusyPoll:
         self._clock = clock
         self._give_away = give_away
         self._reasons = 0
-        self._turns = 0
-        self._seen = 0
-        """Of `_turns`, when the loop was last asked."""
+        self._news = False
+        """Something came since the last look: its turn is due, or over."""
         self._ended = clock()
         """When the last turn did."""
         self._looking = False
@@ -61,6 +60,10 @@ class BusyPoll:
         self._quiet_until = 0
         self._quiet = QUIET_MIN
         self._stopped = False
+
+    def due(self) -> None:
+        """Something has come: a turn is due on the loop."""
+        self._news = True
 
     def begun(self) -> None:
         """A turn begins: the gap before it is over."""
@@ -73,9 +76,9 @@ class BusyPoll:
     def ended(self) -> None:
         """The turn is over, and the loop would sleep."""
         self._ended = self._clock()
-        self._turns += 1
         if self._reasons and not self._looking and not self._stopped and self._ended >= self._quiet_until:
             self._looking = True
+            self._news = False
             self._loop.call_soon(self._look)
 
     def stop(self) -> None:
@@ -88,13 +91,13 @@ class BusyPoll:
         if self._stopped or not self._reasons or now - self._ended >= self._moment:
             self._looking = False
             return
-        if self._turns == self._seen:  # nothing came
+        if not self._news:
             self._give_away()
             back = self._clock()
             if back - now >= CROWDED:
                 self._hush(back)
                 return
-        self._seen = self._turns
+        self._news = False
         self._loop.call_soon(self._look)
 
     def _hush(self, now: int) -> None:
