@@ -37,12 +37,12 @@ class Toy:
         self.given_away += 1
         self.now += self.away
 
-    def turn(self, gap: int = 0) -> None:
-        """One turn, of 50 us, so long after what came before."""
+    def turn(self, gap: int = 0, length: int = 50 * MICROSECOND) -> None:
+        """One turn, so long after what came before."""
         self.now += gap
         self.poll.due()
         self.poll.begun()
-        self.now += 50 * MICROSECOND
+        self.now += length
         self.poll.ended()
 
     def rest(self) -> int:
@@ -139,6 +139,35 @@ def test_what_was_crowded_long_ago_is_forgiven() -> None:
     for _ in range(3):
         toy.turn()
     assert crowded() < 2 * QUIET_MIN
+
+
+@pytest.mark.parametrize("where", ["given away", "between"])
+def test_who_is_stopped_for_want_of_quota_does_not_use_it_up_again(where: str) -> None:
+    toy = Toy()
+    toy.turn()
+    assert toy.ready
+    stopped = 50 * MILLISECOND
+    if where == "given away":
+        toy.away = stopped
+    else:
+        toy.now += stopped
+    assert toy.rest() == 1
+    began = toy.now
+    toy.away = LOOK
+    while not toy.ready:
+        toy.turn()
+    assert toy.now - began == pytest.approx(1000 * stopped, rel=0.01)
+
+
+def test_a_long_turn_is_no_stop() -> None:
+    toy = Toy()
+    toy.turn()
+    toy.poll.due()
+    toy.ready.pop()()
+    toy.turn(length=50 * MILLISECOND)
+    assert toy.rest() > 1
+    toy.turn()
+    assert toy.ready
 
 
 def test_a_neighbour_that_polls_as_well_is_no_crowd() -> None:

@@ -11,6 +11,8 @@ This pays only where news come within that moment, and where no one else needs t
   many polls are in vain as there were short gaps.  A node at rest, or one whose peers are far away, never polls.
 - *A crowded core.*  Who gives it away while others compute comes back a slice later, milliseconds; a sleeper is let in
   sooner.  So when that happens the loop sleeps as usual for a while, twice as long each time, up to a second.
+- *A quota.*  Who may use half a core, as in many containers, and has used it up by polling, stands still for the rest of
+  a period, tens of milliseconds.  After such a time the loop sleeps as usual for a thousand times as long.
 
 The same idea below sockets, in guests and in hosts: Linux's `SO_BUSY_POLL`, cpuidle-haltpoll, KVM's `halt_poll_ns`.
 """
@@ -29,6 +31,9 @@ REASONS_MAX: Final = 8
 CROWDED: Final = 500 * MICROSECOND
 """Nanoseconds away from the core that say that others compute there; a turn of a neighbour that polls as well is a fifth
 of that."""
+
+STOPPED: Final = 10 * MILLISECOND
+"""Nanoseconds away that are more than another's slice: the process was stopped, for want of quota it may be."""
 
 QUIET_MIN: Final = 10 * MILLISECOND
 QUIET_MAX: Final = 1 * SECOND
@@ -53,6 +58,8 @@ class BusyPoll:
         self._reasons = 0
         self._news = False
         """Something came since the last look: its turn is due, or over."""
+        self._asked = 0
+        """When the last look was over: then, or after the turn that followed, the loop began to ask the kernel."""
         self._ended = clock()
         """When the last turn did."""
         self._looking = False
@@ -88,20 +95,25 @@ class BusyPoll:
     def _look(self) -> None:
         """The loop has asked the kernel once since the last look, and did not wait, since this was due."""
         now = self._clock()
+        away = now - max(self._asked, self._ended)
+        if away >= STOPPED and not self._news:
+            self._hush(now, away)
+            return
         if self._stopped or not self._reasons or now - self._ended >= self._moment:
             self._looking = False
             return
+        self._asked = now
         if not self._news:
             self._give_away()
-            back = self._clock()
-            if back - now >= CROWDED:
-                self._hush(back)
+            self._asked = self._clock()
+            if self._asked - now >= CROWDED:
+                self._hush(self._asked, self._asked - now)
                 return
         self._news = False
         self._loop.call_soon(self._look)
 
-    def _hush(self, now: int) -> None:
+    def _hush(self, now: int, away: int) -> None:
         again = now - self._quiet_until < 4 * self._quiet
         self._quiet = min(2 * self._quiet, QUIET_MAX) if again else QUIET_MIN
-        self._quiet_until = now + self._quiet
+        self._quiet_until = now + (self._quiet if away < STOPPED else 1000 * away)
         self._looking = False
