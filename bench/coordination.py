@@ -19,7 +19,9 @@ from rich.table import Table
 
 from bench.loadgen import OPERATIONS, Figures, LoadFailed
 from bench.workloads import NAMES
+from phalanx.group.config import Timing
 from phalanx.lab.processes import Processes
+from phalanx.model.clock import MICROSECOND
 from phalanx.runtime.loop import run
 
 LOADS = {1: 1, 64: 6, 256: 12}
@@ -72,9 +74,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--busy-poll-us", default="200")
+    parser.add_argument("--busy-poll-us", type=int, default=Timing().busy_poll // MICROSECOND)
     arguments = parser.parse_args()
-    options = ("--busy-poll-us", arguments.busy_poll_us)
+    options = ("--busy-poll-us", str(arguments.busy_poll_us))
     table = Table("workload", "outstanding", "per s, best", "median", "p50 us", "p99 us", "client's share of a core")
     for durable in (False, True):
         where = "durable" if durable else "memory"

@@ -220,3 +220,20 @@ def test_hosting_what_is_another_thing_elsewhere_says_what_differs() -> None:
                 await second.group("log", "total")
 
     run(both())
+
+
+@pytest.mark.parametrize(("timing", "moment"), [(phalanx.Timing(), 200_000), (phalanx.Timing(busy_poll=0), 0)])
+def test_a_node_on_a_network_polls_as_it_is_told(timing: phalanx.Timing, moment: int) -> None:
+    async def alone() -> int:
+        async with join("a", bootstrap=True, timing=timing) as process:
+            return process._driver._poll._moment if process._driver._poll is not None else 0
+
+    assert run(alone()) == moment
+
+
+def test_processes_that_share_a_loop_do_not_poll() -> None:
+    async def together() -> None:
+        async with phalanx.local(2, timing=phalanx.Timing(busy_poll=200_000)) as cluster:
+            assert all(process._driver._poll is None for process in cluster.processes)
+
+    run(together())

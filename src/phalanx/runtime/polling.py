@@ -33,7 +33,8 @@ CROWDED: Final = 500 * MICROSECOND
 of that."""
 
 STOPPED: Final = 10 * MILLISECOND
-"""Nanoseconds away that are more than another's slice: the process was stopped, for want of quota it may be."""
+"""Nanoseconds away that are more than another's slice: the process was stopped, for want of quota it may be, or something
+else on this loop took as long, and a loop that is so busy need not be kept awake."""
 
 QUIET_MIN: Final = 10 * MILLISECOND
 QUIET_MAX: Final = 1 * SECOND
