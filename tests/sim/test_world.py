@@ -254,6 +254,41 @@ def test_a_storm_of_messages_that_feeds_itself_ends(monkeypatch: pytest.MonkeyPa
     assert [failure.kind for failure in world.failures] == ["runaway"]
 
 
+def test_a_machine_that_asks_is_stepped_again_at_the_same_instant_and_its_outputs_are_released_in_order() -> None:
+    """model/machine.py: `Output.again`."""
+
+    def react(machine: Scripted, events: Any, now: Instant, out: Output) -> None:
+        obey(machine, events, now, out)
+        if any(isinstance(event, Do) for event in events):
+            out.again = True
+        elif len(machine.steps) > 1 and machine.steps[-2][1] == now and not events:
+            out.deliveries.append("rest of it")
+
+    delivered: list[Any] = []
+    world = world_of("a", "b", react=react, deliver=lambda _node, delivery: delivered.append(delivery))
+    world.request("a", Do(write="w", eager=(("b", "at once"),), deliver=("first",)))
+    world.request("a", "next")
+    world.run_for(MILLISECOND // 2)
+    steps = scripted(world, "a").steps
+    asked = next(i for i, (events, _) in enumerate(steps) if any(isinstance(event, Do) for event in events))
+    assert steps[asked + 1] == ([], steps[asked][1])
+    assert delivered == [], "neither before the write is durable"
+    world.run_for(10 * MILLISECOND)
+    assert delivered == ["first", "rest of it"]
+
+
+def test_a_machine_that_asks_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phalanx.sim.world.STEPS_MAX", 1_000)
+
+    def react(_machine: Scripted, _events: Any, _now: Instant, out: Output) -> None:
+        out.again = True
+
+    world = world_of("a", react=react)
+    world.request("a", "go")
+    world.run_for(SECOND)
+    assert {failure.kind for failure in world.failures} == {"runaway"}
+
+
 # --- wrongs ----------------------------------------------------------------------------------------------------------
 
 

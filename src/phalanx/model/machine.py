@@ -13,6 +13,8 @@ sockets and files, `sim` in virtual time) gathers what has happened, calls `step
   tells beforehand that room runs short.
 - A send to the machine's own address comes back as a `Received` event when it is released: this is how a machine
   learns that its own vote is durable.
+- `again`: the machine has more to do in this turn, for which nobody else waits: it is to be stepped once more when what
+  it has said so far is on its way.
 - `notes` are facts for logs, metrics, traces and coverage.  They are available at once and change nothing.
 
 A crash between two releases loses the rest: whatever a machine says must already be true on its disk.
@@ -44,7 +46,19 @@ __all__ = [
 class Output:
     """What one step asks its driver to do.  Lists in order; see the module's text for when each is released."""
 
-    __slots__ = ("apart", "appends", "deliveries", "drops", "eager", "forget", "notes", "reread", "sends", "writes")
+    __slots__ = (
+        "again",
+        "apart",
+        "appends",
+        "deliveries",
+        "drops",
+        "eager",
+        "forget",
+        "notes",
+        "reread",
+        "sends",
+        "writes",
+    )
 
     def __init__(self) -> None:
         self.writes: list[Any] = []
@@ -61,6 +75,9 @@ class Output:
         self.sends: list[Send] = []
         self.eager: list[Send] = []
         self.deliveries: list[Any] = []
+        self.again = False
+        """Step again in the same turn: at the same time, with what has come meanwhile, if anything has.  A driver that
+        does not is told so by the deadline."""
         self.notes: list[Note] = []
         self.drops: list[Drop] = []
         """Carried out at once, like eager sends."""

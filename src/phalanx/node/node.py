@@ -1,7 +1,9 @@
 """One node, pure: peers' messages go to the group machine, clients' to the gateway, deliveries to replicas or onwards.
 
 A turn is one step of the group machine with everything that came, the gateway's requests last, so that a barrier notes
-what has just been received.  Replies leave with the output that delivered what they answer.
+what has just been received.  Replies leave with the output that delivered what they answer.  Where the step has also
+something for others (receipts, say), that leaves first: what was delivered is *put off* to a second step of the turn, so
+that nobody waits while commands are executed that were delivered with it.
 
 A process that is excluded returns by itself as a new incarnation, with nothing of the old one but its votes; the
 application is told by `Excluded` first.  One that left stays out.
@@ -21,7 +23,7 @@ from phalanx.group.config import Config
 from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import Envelope, Votes
 from phalanx.model.clock import Instant
-from phalanx.model.events import Consumed, Excluded, Host, HostRefused, Installed, Leave, Multicast, Unhost
+from phalanx.model.events import Consumed, Delivered, Excluded, Host, HostRefused, Installed, Leave, Multicast, Unhost
 from phalanx.model.machine import Drop, Journal, LinkDown, Logged, Output, Received, Room, Send, Space
 from phalanx.model.view import Address, GroupSpec, View
 from phalanx.node.objects import Objects
@@ -68,6 +70,8 @@ class Node:
         self._votes = votes
         self._journal = journal
         """What a new group machine begins with; it is let go of then."""
+        self._put_off: list[Any] = []
+        """Delivered by the group machine, and not handed on yet."""
         self.slow: dict[str, int] = {}
         """By class and method, how often one took too long here; whoever runs this machine counts."""
         self._keeps_log = journal is not None
@@ -131,32 +135,48 @@ class Node:
 
     def step(self, events: Iterable[Any], now: Instant) -> Output:
         out = Output()
+        requests: list[Any] = []
+        if self._put_off:  # the turn goes on
+            put_off, self._put_off = self._put_off, []
+            self._hand_on(put_off, out)
+            requests = self._requests(out, now)
+            if not (requests or events):
+                return out
         if self.group.is_excluded and not self._leaving:
             self._return(events := list(events), now, out)
         self._stand(now)
         self._turn = now
         if self.calls is not None:
             self.calls.turn(self.group.me, self.group.view, now)
-        for_group = self._sort(events, out)
-        pending = [*for_group, *self._consumed, *self.gateway.flush(out)]
+        pending = self._sort(events, out)
+        pending += self._consumed
+        pending += requests
+        pending += self.gateway.flush(out)
         if self.calls is not None:
             pending += self.calls.flush(out)
         self._consumed = []
         while True:
             self._step_group(out, pending, now)
-            if self.gateway.is_holding:
-                self._stand(now)
-            requests: list[Any] = self.gateway.flush(out)
-            if self._asks:
-                requests += self._take_asks(out)
-            if self.calls is not None:
-                requests += self.calls.flush(out)
-            if not requests:
+            if self._put_off:
+                out.again = True
                 return out
-            self._consumed += [r for r in requests if isinstance(r, Consumed)]
-            pending = [r for r in requests if not isinstance(r, Consumed)]
+            pending = self._requests(out, now)
             if not pending:
                 return out
+
+    def _requests(self, out: Output, now: Instant) -> list[Any]:
+        """What follows for the group machine from what it has delivered, but for what can wait for the next turn."""
+        if self.gateway.is_holding:
+            self._stand(now)
+        requests: list[Any] = self.gateway.flush(out)
+        if self._asks:
+            requests += self._take_asks(out)
+        if self.calls is not None:
+            requests += self.calls.flush(out)
+        if not requests:
+            return requests
+        self._consumed += [r for r in requests if isinstance(r, Consumed)]
+        return [r for r in requests if not isinstance(r, Consumed)]
 
     def _return(self, events: list[Any], now: Instant, out: Output) -> None:
         """Begin again as a new incarnation; with what the log holds, if we keep one, which must be read for that."""
@@ -170,6 +190,8 @@ class Node:
 
     @property
     def deadline(self) -> int | None:
+        if self._put_off:
+            return 0
         if self.group.is_excluded and not self._leaving and not self._rereading:
             return 0
         group, gateway = self.group.deadline, self.gateway.deadline
@@ -272,7 +294,7 @@ class Node:
         return Send((source,), Answer(request, data))
 
     def _step_group(self, out: Output, events: list[Any], now: Instant) -> None:
-        """A step of the group machine.  Its deliveries go to the replicas; those that are of none, to `out`."""
+        """A step of the group machine.  Its deliveries are handed on, or put off."""
         others, out.deliveries = out.deliveries, []
         forget = out.take_forget()
         appended = len(out.appends)
@@ -283,6 +305,14 @@ class Node:
         if out.writes:
             self._votes = out.writes[-1]
         deliveries, out.deliveries = out.deliveries, others
+        if deliveries and self._objects and (out.eager or out.appends) and _are_messages(deliveries):
+            self._put_off = deliveries
+        elif deliveries:
+            self._hand_on(deliveries, out)
+
+    def _hand_on(self, deliveries: list[Any], out: Output) -> None:
+        """To the replicas; those that are of none, to `out`."""
+        others = out.deliveries
         for delivery in deliveries:
             if not self.gateway.deliver(delivery):
                 if self.calls is not None and self.calls.deliver(delivery, others):
@@ -295,3 +325,8 @@ class Node:
                 others.append(delivery)
                 if isinstance(delivery, Excluded):
                     out.note("node.excluded", delivery.reason)
+
+
+def _are_messages(deliveries: list[Any]) -> bool:
+    """Nothing else: neither a view nor a state, after which this node stands differently."""
+    return all(type(delivery) is Delivered for delivery in deliveries)

@@ -48,5 +48,8 @@ class Objects:
             if spec is not None and (spec.durable or founded_with(spec) in self._objects[name][0].versions)
         }
 
+    def __bool__(self) -> bool:
+        return bool(self._objects)
+
     def __contains__(self, name: str) -> bool:
         return name in self._objects

@@ -1,8 +1,9 @@
 """The driver: runs one machine on a real network, disk and clock, knowing nothing of what the machine is for.
 
 A turn: everything that one turn of the event loop brings (messages of all connections, link events, requests) becomes
-one `step`.  The first event schedules the turn behind the callbacks that are ready; the clocks are read after the
-events have been taken, so a node that was stopped for a minute never sees an old time with new events.
+one `step`, and another if the machine asks for it (`Output.again`).  The first event schedules the turn behind the
+callbacks that are ready; the clocks are read after the events have been taken, so a node that was stopped for a minute
+never sees an old time with new events.
 
 Release (the rules are those of model/machine.py):
 
@@ -166,14 +167,19 @@ class Driver:
         events, self._events = self._events, []
         now = self._clock()
         try:
-            self._take(self._machine.step(events, now), now)
-            self._transport.flush()  # before our own append: the others' appends, too, begin with it
-            self._appends.begin()
+            while self._step(events, now):
+                events, self._events = self._events, []
             self._arm(now)
         except Exception as error:
             self._fail(error)
         if self._poll is not None:
             self._poll.ended()
+
+    def _step(self, events: list[Any], now: Instant) -> bool:
+        """Whether there is to be another one in this turn."""
+        output = self._machine.step(events, now)
+        self._take(output, now)
+        return output.again and not self._stopped
 
     def _take(self, output: Output, now: Instant) -> None:
         if output.notes and self._on_notes is not None:
@@ -193,16 +199,22 @@ class Driver:
             self._record = output.writes[-1]
             self._written += 1
         if self._written == self._durable:
-            self._release(output)
-        elif output.writes or output.sends or output.deliveries:
+            if output.sends:
+                self._send(output.sends)
+            self._begin_to_leave()
+            if output.deliveries:
+                self._on_deliveries(output.deliveries)
+            return
+        if output.writes or output.sends or output.deliveries:
             self._held.append((self._written, output))
             self._store()
+        self._begin_to_leave()
 
-    def _release(self, output: Output) -> None:
-        if output.sends:
-            self._send(output.sends)
-        if output.deliveries:
-            self._on_deliveries(output.deliveries)
+    def _begin_to_leave(self) -> None:
+        """What others wait for goes before all that is to be done here; our own append last, for the others' appends
+        begin with what is sent."""
+        self._transport.flush()
+        self._appends.begin()
 
     def _send(self, sends: Iterable[Send]) -> None:
         own = self._own
@@ -245,7 +257,11 @@ class Driver:
         try:
             self._store()
             while self._held and self._held[0][0] <= self._durable:
-                self._release(self._held.popleft()[1])
+                output = self._held.popleft()[1]
+                if output.sends:
+                    self._send(output.sends)
+                if output.deliveries:
+                    self._on_deliveries(output.deliveries)
             self._transport.flush()
         except Exception as failure:
             self._fail(failure)

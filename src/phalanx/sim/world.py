@@ -315,22 +315,37 @@ class World:
             heappush(self.heap, (at, self.sequence, self._wake, (node, node.life)))
 
     def _step(self, node: Node, machine: Machine, events: Sequence[Any]) -> None:
+        while self._step_once(node, machine, events):
+            events = ()
+
+    def _step_once(self, node: Node, machine: Machine, events: Sequence[Any]) -> bool:
+        """Whether the machine is to be stepped again in the same turn."""
         self.steps += 1
         if self.steps > STEPS_MAX:
             self.fail("runaway", f"more than {STEPS_MAX} steps")
-            return
+            return False
         try:
             output = machine.step(events, node.clocks.read(self.now))
         except Exception as error:
             self.raised(node, "step", error)
-            return
+            return False
         if self.trace is not None:
             self.trace.step(self.now, node, events, output)
+        life = node.life
+        self._carry_out(node, output)
+        if self._after_step is not None:
+            self._look(node, output)
+        if node.machine is not machine or node.life != life:
+            return False
+        if not output.again:
+            self._set_alarm(node, machine)
+        return output.again
+
+    def _carry_out(self, node: Node, output: Output) -> None:
         if output.notes:
             for note in output.notes:
                 self.notes[note.what] += 1
                 self.coverage.noted(node.name, note.what)
-        life = node.life
         for drop in output.drops:
             self.tell("drop", node.name, drop.source, drop.reason)
             self.network.drop(node, drop.source)
@@ -343,10 +358,6 @@ class World:
             self.disks.submit(node, output)
         elif output.sends or output.deliveries:
             self.release(node, output)
-        if self._after_step is not None:
-            self._look(node, output)
-        if node.machine is machine and node.life == life:
-            self._set_alarm(node, machine)
 
     def _look(self, node: Node, output: Output) -> None:
         assert self._after_step is not None
