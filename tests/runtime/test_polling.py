@@ -141,12 +141,9 @@ def test_what_was_crowded_long_ago_is_forgiven() -> None:
     assert crowded() < 2 * QUIET_MIN
 
 
-@pytest.mark.parametrize("where", ["given away", "between"])
-def test_who_is_stopped_for_want_of_quota_does_not_use_it_up_again(where: str) -> None:
-    toy = Toy()
-    toy.turn()
+def quiet_after_stop(toy: Toy, where: str, stopped: int) -> int:
+    """The process stands still so long while it polls: for how long it does not poll then."""
     assert toy.ready
-    stopped = 50 * MILLISECOND
     if where == "given away":
         toy.away = stopped
     else:
@@ -155,8 +152,40 @@ def test_who_is_stopped_for_want_of_quota_does_not_use_it_up_again(where: str) -
     began = toy.now
     toy.away = LOOK
     while not toy.ready:
+        toy.turn(length=stopped // 40)
+    return toy.now - began
+
+
+@pytest.mark.parametrize("where", ["given away", "between"])
+def test_who_is_stopped_for_want_of_quota_again_and_again_does_not_use_it_up_any_more(where: str) -> None:
+    toy = Toy()
+    toy.turn()
+    stopped = 50 * MILLISECOND
+    quiet = [quiet_after_stop(toy, where, stopped) for _ in range(10)]
+    for shorter, longer in itertools.pairwise(quiet):
+        assert longer == pytest.approx(min(2 * shorter, 1000 * stopped), rel=0.02)
+    assert quiet[-1] == pytest.approx(1000 * stopped, rel=0.01)
+
+
+def test_a_single_stop_costs_no_more_than_ten_times_its_length() -> None:
+    """A collection of garbage, a slow function of the application on this loop, a machine that starts ten programs."""
+    toy = Toy()
+    toy.turn()
+    for _ in range(5):
+        assert quiet_after_stop(toy, "between", 20 * MILLISECOND) == pytest.approx(200 * MILLISECOND, rel=0.02)
+        toy.gap(2 * SECOND)
         toy.turn()
-    assert toy.now - began == pytest.approx(1000 * stopped, rel=0.01)
+        toy.rest()
+        toy.turn()
+
+
+def test_others_on_the_core_are_no_quota() -> None:
+    """Whoever was stopped for long, and then shares its core, asks again within a second."""
+    toy = Toy()
+    toy.turn()
+    for _ in range(6):
+        quiet_after_stop(toy, "between", SECOND)
+    assert quiet_after_stop(toy, "given away", 2 * CROWDED) == pytest.approx(QUIET_MAX, rel=0.02)
 
 
 def test_a_long_turn_is_no_stop() -> None:

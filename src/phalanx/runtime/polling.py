@@ -12,7 +12,8 @@ This pays only where news come within that moment, and where no one else needs t
 - *A crowded core.*  Who gives it away while others compute comes back a slice later, milliseconds; a sleeper is let in
   sooner.  So when that happens the loop sleeps as usual for a while, twice as long each time, up to a second.
 - *A quota.*  Who may use half a core, as in many containers, and has used it up by polling, stands still for the rest of
-  a period, tens of milliseconds.  After such a time the loop sleeps as usual for a thousand times as long.
+  a period, tens of milliseconds.  After such a time the loop sleeps as usual for ten times as long; where that happens
+  again soon, for twice as long each time, up to a thousand times.
 
 The same idea below sockets, in guests and in hosts: Linux's `SO_BUSY_POLL`, cpuidle-haltpoll, KVM's `halt_poll_ns`.
 """
@@ -114,7 +115,9 @@ class BusyPoll:
         self._loop.call_soon(self._look)
 
     def _hush(self, now: int, away: int) -> None:
+        """Others need the core, or we may not use it: sleep as usual for a while."""
+        least, most = (QUIET_MIN, QUIET_MAX) if away < STOPPED else (10 * away, 1000 * away)
         again = now - self._quiet_until < 4 * self._quiet
-        self._quiet = min(2 * self._quiet, QUIET_MAX) if again else QUIET_MIN
-        self._quiet_until = now + (self._quiet if away < STOPPED else 1000 * away)
+        self._quiet = max(least, min(2 * self._quiet, most)) if again else least
+        self._quiet_until = now + self._quiet
         self._looking = False
