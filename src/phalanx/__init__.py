@@ -59,6 +59,7 @@ from phalanx.errors import (
     TooLarge,
     Unavailable,
     UpgradePending,
+    WrongArguments,
     WrongCluster,
 )
 from phalanx.group.config import Limits, Timing
@@ -140,6 +141,7 @@ __all__ = [
     "Versioned",
     "View",
     "Watch",
+    "WrongArguments",
     "WrongCluster",
     "channel",
     "command",

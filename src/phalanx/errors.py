@@ -33,6 +33,11 @@ class Refused(NotHappened):
     """The cluster refuses: the name is in use, the contract differs, a limit is reached, ... The text says which."""
 
 
+class WrongArguments(Refused, TypeError):
+    """An argument is not of the type that the method's annotation says, or its class does not take the value.  The text
+    says which, and what was expected.  It has not happened."""
+
+
 class UpgradePending(Refused):
     """The replicated object still runs a former version of the caller's class, which has no such operation, or has it
     with other types.  It has not happened; call again when all hosts run the new code, and the object with them."""

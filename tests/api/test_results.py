@@ -158,7 +158,7 @@ def test_a_result_of_another_type_than_the_annotation_says_so() -> None:
 
 def test_arguments_that_do_not_fit_are_told_by_the_names_of_parameters() -> None:
     async def work(handle: Replicated[Rude]) -> None:
-        with pytest.raises(phalanx.Refused, match=r"^Rude.grow, parameter 'size': Expected `int`, got `str`$"):
+        with pytest.raises(phalanx.WrongArguments, match=r"^Rude.grow, parameter 'size': Expected `int`, got `str`$"):
             await handle.call(Rude.grow, "3")  # type: ignore[arg-type]  # that is what is tested
         with pytest.raises(TypeError, match=r"^Rude.grow: missing a required argument: 'size'$"):
             await handle.call(Rude.grow)  # type: ignore[call-arg]  # that is what is tested
@@ -171,9 +171,10 @@ def test_arguments_that_do_not_fit_are_told_by_the_names_of_parameters() -> None
 def test_what_is_wrong_inside_of_an_argument_is_told_by_its_place() -> None:
     async def work(cluster: Cluster) -> None:
         store = cluster.client().kv()
-        with pytest.raises(phalanx.Refused, match=r"^KV.put, parameter 'key': Expected `bytes`, got `str`$"):
+        with pytest.raises(phalanx.WrongArguments, match=r"^KV.put, parameter 'key': Expected `bytes`, got `str`$"):
             await store.put("k", b"v")  # type: ignore[arg-type]  # that is what is tested
-        with pytest.raises(phalanx.Refused, match=r"^KV.transact, parameter 'when'\[0\]\[1\]: Expected `bytes`"):
+        with pytest.raises(TypeError, match=r"^KV.transact, parameter 'when'\[0\]\[1\]: Expected `bytes`"):
             await store.transact([phalanx.txn.Exists("k")])  # type: ignore[arg-type]  # that is what is tested
+        assert issubclass(phalanx.WrongArguments, phalanx.Refused), "it has not happened"
 
     among(1, work, objects={"KV": (phalanx.KV, 0)})

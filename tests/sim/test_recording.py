@@ -12,8 +12,7 @@ from phalanx.sim.recording import Failed, Flight, HandedOver, Recording, Stepped
 from phalanx.sim.run import Scenario, run_seed
 from phalanx.sim.trace import Trace
 from phalanx.sim.world import World
-from tests.sim.test_world import world_of
-from tests.sim.toys import AskingScenario, DatagramScenario, Do, FifoScenario, GossipScenario, StoreScenario
+from tests.sim.toys import AskingScenario, DatagramScenario, Do, FifoScenario, GossipScenario, StoreScenario, world_of
 
 SCENARIOS = (GossipScenario, StoreScenario, FifoScenario, DatagramScenario, AskingScenario)
 

@@ -16,6 +16,7 @@ from phalanx.errors import (
     TooLarge,
     Unavailable,
     UpgradePending,
+    WrongArguments,
     WrongCluster,
 )
 from phalanx.model.clock import Stamp
@@ -103,7 +104,7 @@ def error_of(completed: Completed, version: int = 0) -> PhalanxError:
         return Outdated(f"{completed.text}: {told}; start this program with the newer class")
     kinds: dict[Reason, type[NotHappened]] = {
         Reason.OPERATION: Refused,
-        Reason.ARGUMENTS: Refused,
+        Reason.ARGUMENTS: WrongArguments,
         Reason.DIVERGED: Refused,
         Reason.TOO_LARGE: TooLarge,
         Reason.FULL: StorageFull,
