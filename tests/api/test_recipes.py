@@ -85,6 +85,25 @@ def test_what_comes_of_an_item_is_written_once_with_its_deletion() -> None:
     in_cluster(work, 1)
 
 
+def test_an_item_is_added_by_a_transaction_of_the_users_own_or_not_at_all() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        first, later = recipes.Queue(store, b"first"), recipes.PriorityQueue(store, b"later")
+        await first.put(b"job")
+        async with first.claim() as claim:
+            handed_on = (txn.Delete(claim.key), later.item(b"half of " + claim.data, 3), later.item(b"urgent", 1))
+            assert not (await store.transact([txn.Exists(claim.key, False)], handed_on)).succeeded
+            assert await later.count() == 0
+            assert (await store.transact([claim.compare], handed_on)).succeeded
+        assert await first.count() == 0
+        assert [await later.get(), await later.get()] == [b"urgent", b"half of job"]
+        with pytest.raises(ConfigurationError, match="has no priorities"):
+            first.item(b"", 1)
+        with pytest.raises(ConfigurationError, match="a priority is at most"):
+            later.item(b"", 1 << 32)
+
+    in_cluster(work, 1)
+
+
 def test_a_claimed_item_is_done_or_free_again() -> None:
     """SCENARIOS 32: a worker that dies, raises, or sleeps too long."""
 

@@ -82,7 +82,12 @@ def test_transactions(shell: Shell) -> None:
     operations = ["--then", "range txn/ txn0", "--then", "delete txn/a", "--then", "delete-range txn/b txn/c"]
     status, text = shell("txn", "--when", "value txn/a != z", "--when", "created txn/a > 0", *operations)
     assert status == 0 and "deleted 1" in text and "deleted 0" in text
-    for wrong in ("--when", "version k =="), ("--then", "put k"), ("--when", "size k == 3"):
+    words = ["--then", "append txn/q/ one", "--then", "append txn/q/ 'two words'"]
+    status, (done,) = shell("txn", *words, "--json")
+    keys = [result["appended"] for result in done["results"]]
+    assert status == 0 and keys == sorted(keys) and all(key.startswith("txn/q/") for key in keys)
+    assert shell("kv", "get", keys[1])[1].strip().endswith("two words")
+    for wrong in ("--when", "version k =="), ("--then", "append k"), ("--then", "put k"), ("--when", "size k == 3"):
         assert shell("txn", *wrong)[0] == 2
 
 

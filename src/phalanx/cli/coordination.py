@@ -54,12 +54,17 @@ def compare_of(words: str) -> v.Compare:
 
 
 def operation_of(words: str) -> v.Operation:
-    """`put KEY VALUE [LEASE]`, `get KEY`, `range START END`, `delete KEY`, or `delete-range START END`."""
+    """`put KEY VALUE [LEASE]`, `append PREFIX VALUE [LEASE]`, `get KEY`, `range START END`, `delete KEY`, or
+    `delete-range START END`."""
     match shlex.split(words):
         case ["put", key, value]:
             return v.Put(key.encode(), value.encode())
         case ["put", key, value, lease] if lease.isdigit():
             return v.Put(key.encode(), value.encode(), int(lease))
+        case ["append", prefix, value]:
+            return v.Append(prefix.encode(), value.encode())
+        case ["append", prefix, value, lease] if lease.isdigit():
+            return v.Append(prefix.encode(), value.encode(), int(lease))
         case ["get", key]:
             return v.Get(key.encode())
         case ["range", start, end]:
@@ -79,6 +84,8 @@ def _result(operation: v.Operation, result: v.Result) -> dict[str, Any]:
             return {"items": [item_of(key, item) for key, item in found.items], "more": found.more}
         case v.Put(key), v.Written(created, version):
             return {"put": text(key), "created": created, "version": version}
+        case _, v.Appended(key):
+            return {"appended": text(key)}
         case _, v.Deleted(count):
             return {"deleted": count}
     raise AssertionError(f"{operation} has {result}")
@@ -99,7 +106,8 @@ def txn(
     """Compare, then do all of one branch, at once.  Exit status 5 if the compares did not hold.
 
     Compares: exists KEY, absent KEY, value KEY OP VALUE, version|created|modified KEY OP NUMBER; OP is ==, !=, < or >.
-    Operations: put KEY VALUE [LEASE], get KEY, range START END, delete KEY, delete-range START END.
+    Operations: put KEY VALUE [LEASE], append PREFIX VALUE [LEASE], get KEY, range START END, delete KEY,
+    delete-range START END.
     """
     compares = [compare_of(words) for words in when or ()]
     branches = [[operation_of(words) for words in branch or ()] for branch in (then, otherwise)]

@@ -36,7 +36,7 @@ from phalanx.replication.following import FROM_NOW, Ended, Fed, Follow, Took
 from phalanx.replication.objects import Invocation, describe
 from phalanx.replication.replica import Replica
 from phalanx.services.store.kv import KV
-from phalanx.services.store.values import Event, Exists, LeaseInfo, Put, Txn, Version
+from phalanx.services.store.values import Append, Event, Exists, LeaseInfo, Put, Txn, Version
 from phalanx.sim.node import Node, Setup
 from phalanx.sim.run import Call, Scenario
 from phalanx.sim.swarm import Swarm
@@ -181,7 +181,7 @@ class StoreScenario(Scenario):
                 writes = 1 + (other != key)
                 puts = tuple(Put(each, value) for each in sorted({key, other}))
                 compares = (Exists(key), Version(key, "<", 3))
-                invocation = KIND.invoke(KV.transact, compares, puts, puts)
+                invocation = KIND.invoke(KV.transact, compares, puts, (Append(key, value), *puts[1:]))
             case "compact":
                 invocation = KIND.invoke(KV.compact, max(0, *self._acknowledged.values(), 0) // 2)
             case "grant":

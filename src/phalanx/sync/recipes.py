@@ -14,7 +14,7 @@ from phalanx.api import recipes as aio
 from phalanx.api import store as aio_store
 from phalanx.api.lease import TTL_S
 from phalanx.api.recipes import Claim
-from phalanx.services.store.values import Compare
+from phalanx.services.store.values import Append, Compare
 from phalanx.sync.background import Background, Block, Bridged, calls, iterated
 from phalanx.sync.store import Lease, Store, check
 
@@ -127,6 +127,10 @@ class PriorityQueue(Bridged[aio.PriorityQueue]):
     put = calls(aio.PriorityQueue.put)
     get = calls(aio.PriorityQueue.get)
     count = calls(aio.PriorityQueue.count)
+
+    def item(self, data: bytes, priority: int = 0) -> Append:
+        """The operation that adds an item: as `recipes.PriorityQueue.item`."""
+        return self.wrapped.item(data, priority)
 
     def claim(self, *, ttl_s: float = TTL_S, cancels: bool = True) -> Block[Claim, Claim]:
         """Work on the next item while the block runs: as `recipes.PriorityQueue.claim`."""

@@ -84,18 +84,22 @@ class Pair:
         rng = self.rng
         when = tuple(self.compare() for _ in range(rng.randrange(3)))
         branches = [tuple(self.operation() for _ in range(rng.randrange(4))) for _ in range(2)]
+        holds = all(map(self.twin.holds, when))
+        branch = branches[0] if holds else branches[1]
+        plain = self.twin.plain(branch)
         try:
             done = self.store.transact(when, *branches, context=context)
         except Refused:
-            assert any(twice(branch) for branch in branches)
+            assert any(twice(each) for each in (*branches, plain))
             return
-        holds = all(map(self.twin.holds, when))
-        branch = branches[0] if holds else branches[1]
         before = self.twin.revision
-        self.twin.change(self.now, self.twin.steps(branch))
+        self.twin.change(self.now, self.twin.steps(plain))
         assert (done.succeeded, done.revision) == (holds, self.twin.revision)
         assert len(done.results) == len(branch)
-        for operation, result in zip(branch, done.results, strict=True):
+        for operation, same, result in zip(branch, plain, done.results, strict=True):
+            if isinstance(operation, v.Append):
+                assert isinstance(same, Put)
+                assert result == v.Appended(same.key)
             if isinstance(operation, Put):
                 item = self.twin.items[operation.key]
                 assert result == v.Written(item.created, item.version)
@@ -122,6 +126,7 @@ class Pair:
         operations: list[v.Operation] = [
             Put(key, rng.choice(VALUES), self.lease()),
             Put(key, rng.choice(VALUES), self.lease()),
+            v.Append(key, rng.choice(VALUES), self.lease()),
             v.Delete(key),
             v.DeleteRange(*self.span()),
             v.Get(key),

@@ -84,6 +84,33 @@ def test_a_transaction_changes_no_key_twice_in_whichever_branch(branch: tuple[v.
     assert store.revision() == 0
 
 
+def test_what_is_appended_sorts_in_the_order_in_which_it_came_and_takes_the_place_of_nothing() -> None:
+    store = KV()
+    keys = []
+    for number in range(40):
+        done = store.transact((), (v.Append(b"q/", b"%d" % number), v.Get(b"x"), v.Append(b"q/", b"%d." % number)))
+        first, _, second = done.results
+        assert isinstance(first, v.Appended)
+        assert isinstance(second, v.Appended)
+        keys += [first.key, second.key]
+        assert {len(key) for key in keys} == {len(b"q/") + 18}
+        if number % 3 == 0:
+            assert store.delete(first.key)
+    assert keys == sorted(set(keys))
+    with pytest.raises(Refused, match="twice"):
+        store.transact((), (v.DeleteRange(b"q/", None), v.Append(b"q/", b"")))
+    looks_like_the_next = v.Put(b"q/%016x%02x" % (store.revision() + 2, 0), b"mine")
+    store.transact((), (looks_like_the_next,))
+    before = store.revision()
+    with pytest.raises(Refused, match="is there already: somebody put a key that looks like one that is appended"):
+        store.transact((), (v.Append(b"q/", b""),))
+    with pytest.raises(TooLarge, match="a key of"):
+        store.transact((), (v.Append(b"k" * (limits.KEY_BYTES_MAX - 17), b""),))
+    with pytest.raises(LeaseLost):
+        store.transact((), (v.Append(b"r/", b"", 7),))
+    assert (store.revision(), store.get(looks_like_the_next.key).value) == (before, b"mine")  # type: ignore[union-attr]
+
+
 def test_a_limit_lets_one_get_on() -> None:
     store = KV()
     with pytest.raises(Refused, match="at least 1"):

@@ -77,6 +77,16 @@ class Twin:
             case v.Modified(_, op, number):
                 return _compare(0 if item is None else item.modified, op, number)
 
+    def plain(self, operations: tuple[v.Operation, ...]) -> tuple[v.Operation, ...]:
+        """The same, with the keys that are appended if they are done now."""
+        number = self.revision + 1
+        return tuple(
+            v.Put(each.prefix + f"{number:016x}{place:02x}".encode(), each.value, each.lease)
+            if isinstance(each, v.Append)
+            else each
+            for place, each in enumerate(operations)
+        )
+
     def steps(self, operations: tuple[v.Operation, ...]) -> list[tuple[Any, ...]]:
         steps: list[tuple[Any, ...]] = []
         for operation in operations:

@@ -1,8 +1,7 @@
 """Queues: each item is taken by one.
 
-An item is a key `items/PRIORITY/NUMBER`; numbers come from a counter that is raised in the transaction that puts the
-item. An item that is being worked on has a key `claims/...` under the worker's lease, so that it is there again for
-others when the worker dies.
+An item is a key `items/PRIORITY/NUMBER`; the store gives the number where it is appended. An item that is being worked on
+has a key `claims/...` under the worker's lease, so that it is there again for others when the worker dies.
 """
 
 import asyncio
@@ -17,15 +16,13 @@ from phalanx.api.recipes.line import snapshot
 from phalanx.api.store import Store
 from phalanx.errors import Compacted, ConfigurationError, Fenced, PhalanxError
 from phalanx.services.store.values import (
+    Append,
     Compare,
     Created,
     Delete,
     Exists,
-    Found,
-    Get,
     Put,
     Txn,
-    Version,
     Versioned,
     prefix_end,
 )
@@ -70,29 +67,24 @@ class PriorityQueue:
     @takes_bytes
     def __init__(self, store: Store, name: bytes) -> None:
         self._store = store
-        self._numbers = name + b"/number"
         self._items = name + b"/items/"
         self._claims = name + b"/claims/"
-        self._version = 0  # of the counter, as far as it is known
 
     @takes_bytes
     async def put(self, data: bytes, priority: int = 0) -> None:
         """Add an item, exactly once.  Raises as a transaction does, and `ConfigurationError` if the priority is not
         from 0 to `PRIORITY_MAX`."""
+        await self._store.transact(then=[self.item(data, priority)])
+
+    @takes_bytes
+    def item(self, data: bytes, priority: int = 0) -> Append:
+        """The operation that adds an item, for transactions of one's own: what it is done with is done if and only if the
+        item is there.  Raises `ConfigurationError` for a priority.
+
+            await store.transact([claim.compare], [txn.Delete(claim.key), later.item(b"second half")])
+        """
         number_of(priority, "a priority", 0, PRIORITY_MAX)
-        while True:
-            key = self._items + b"%08x/%016x" % (priority, self._version)
-            done = await self._store.transact(
-                [Version(self._numbers, "==", self._version)],
-                [Put(self._numbers, b""), Put(key, data)],
-                [Get(self._numbers)],
-            )
-            if done.succeeded:
-                self._version += 1
-                return
-            [found] = done.results
-            assert isinstance(found, Found)
-            self._version = 0 if found.item is None else found.item.version
+        return Append(self._items + b"%08x/" % priority, data)
 
     async def get(self) -> bytes:
         """Remove the next item and return it; waits for one.  It is gone then: use `claim` if it must not be lost with
@@ -190,8 +182,8 @@ class Queue(PriorityQueue):
     """First in, first out."""
 
     @takes_bytes
-    async def put(self, data: bytes, priority: int = 0) -> None:
-        """Add an item, exactly once.  Raises as a transaction does, and `ConfigurationError` for a priority."""
+    def item(self, data: bytes, priority: int = 0) -> Append:
+        """The operation that adds an item, as that of `PriorityQueue`; but there are no priorities."""
         if priority:
             raise ConfigurationError("a Queue has no priorities: use a PriorityQueue")
-        await super().put(data)
+        return super().item(data)

@@ -9,7 +9,10 @@ from typing import Any, assert_never
 
 from phalanx.lab.soak.records import Call
 from phalanx.lab.soak.timeline import Timeline, inside
+from phalanx.services.store.txn import appended
 from phalanx.services.store.values import (
+    Append,
+    Appended,
     Compare,
     Created,
     Delete,
@@ -168,7 +171,7 @@ class Answers:
         floor: int,
         written: int | None,
     ) -> int:
-        writes = any(isinstance(each, Put) for each in (*then, *otherwise))
+        writes = any(isinstance(each, Put | Append) for each in (*then, *otherwise))
         revision = self._after(written, floor) if writes else result.revision
         if result.revision != revision or revision < floor:
             raise Wrong(f"it happened at {revision}")
@@ -177,7 +180,7 @@ class Answers:
         if holds != result.succeeded:
             raise Wrong(f"its compares were {holds} at {before}")
         attempt = Attempt(self._timeline, before, revision)
-        results = [attempt.perform(each) for each in (then if holds else otherwise)]
+        results = [attempt.perform(*each) for each in enumerate(then if holds else otherwise)]
         if [_comparable(each) for each in results] != [_comparable(each) for each in result.results]:
             raise Wrong(f"at {revision} its results would have been {results}")
         if writes:
@@ -210,13 +213,17 @@ class Attempt:
         self._revision = revision
         self.changes: dict[bytes, Versioned | None] = {}
 
-    def perform(self, operation: Operation) -> Result:
-        """Do one operation; its result."""
+    def perform(self, place: int, operation: Operation) -> Result:
+        """Do one operation, of that place in the branch; its result."""
         match operation:
             case Put(key, value, lease):
                 item = put_on(self._at(key), value, lease, self._revision)
                 self.changes[key] = item
                 return Written(item.created, item.version)
+            case Append(prefix, value, lease):
+                key = appended(prefix, self._revision, place)
+                self.changes[key] = put_on(self._at(key), value, lease, self._revision)
+                return Appended(key)
             case Get(key):
                 return Found(self._at(key))
             case Scan(start, end, limit):

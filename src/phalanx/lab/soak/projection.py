@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from phalanx.lab.soak.records import Call
 from phalanx.lab.soak.timeline import Timeline, inside
 from phalanx.model.history import Operation, Outcome
-from phalanx.services.store.values import Delete, DeleteRange, Found, Get, Put, Txn, Versioned
+from phalanx.services.store.values import Append, Appended, Delete, DeleteRange, Found, Get, Put, Txn, Versioned
 
 LEASED = b"leased/"
 """Keys with this in their name go with a lease, so they are not only changed by calls; they are left out."""
@@ -63,17 +63,20 @@ def _steps(call: Call, timeline: Timeline) -> Iterator[_Step]:
 
 
 def _branch(branch: tuple[object, ...], results: Sequence[object], timeline: Timeline) -> Iterator[_Step]:
-    """What it changes, and what it read of keys that it had not changed."""
+    """What it changes, and what it read of keys that it had not changed.  Results that are of other operations are for
+    whoever judges answers; and the key of an `Append` without an answer is known to nobody."""
     changed: set[bytes] = set()
     for number, each in enumerate(branch):
+        result = results[number] if number < len(results) else None
         match each:
             case Put(key, value):
                 changed.add(key)
                 yield "put", key, value, None
-            case Get(key) if key not in changed and number < len(results):
-                found = results[number]
-                assert isinstance(found, Found)
-                yield "get", key, None, found.item
+            case Append(_, value) if isinstance(result, Appended):
+                changed.add(result.key)
+                yield "put", result.key, value, None
+            case Get(key) if key not in changed and isinstance(result, Found):
+                yield "get", key, None, result.item
             case Delete(key):
                 changed.add(key)
                 yield "delete", key, None, None

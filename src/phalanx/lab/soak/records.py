@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from phalanx.model.history import Outcome
-from phalanx.services.store.values import Event, LeaseInfo, Put, Versioned
+from phalanx.services.store.txn import appended
+from phalanx.services.store.values import Append, Event, LeaseInfo, Put, Versioned
 
 THEN, OTHERWISE = b"+", b"-"
 """Ends of the values that a transaction writes in the one case and the other."""
@@ -34,13 +35,13 @@ class Call(msgspec.Struct):
     @property
     def tag(self) -> bytes | None:
         """What the values that it writes begin with; None if it writes none."""
-        for written in self.alternatives():
+        for written in self.alternatives(0):
             for value in written.values():
                 return tag_of(value)
         return None
 
-    def alternatives(self) -> Iterator[dict[bytes, bytes]]:
-        """What it may write, by key: a transaction does one thing or the other."""
+    def alternatives(self, revision: int) -> Iterator[dict[bytes, bytes]]:
+        """What it may write if that is the revision, by key: a transaction does one thing or the other."""
         match self.f, self.arguments:
             case "put", (bytes(key), bytes(value), *_):
                 yield {key: value}
@@ -48,7 +49,12 @@ class Call(msgspec.Struct):
                 yield {key: value}
             case "transact", (_, then, otherwise):
                 for branch in (then, otherwise):
-                    yield {each.key: each.value for each in branch if isinstance(each, Put)}
+                    writes = [(n, each) for n, each in enumerate(branch) if isinstance(each, Put | Append)]
+                    yield {_key_of(each, revision, place): each.value for place, each in writes}
+
+
+def _key_of(write: Put | Append, revision: int, place: int) -> bytes:
+    return write.key if isinstance(write, Put) else appended(write.prefix, revision, place)
 
 
 def tag_of(value: bytes) -> bytes:

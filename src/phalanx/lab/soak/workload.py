@@ -9,6 +9,7 @@ from phalanx.lab.soak.projection import LEASED
 from phalanx.lab.soak.records import OTHERWISE, THEN
 from phalanx.services.store.kv import KV
 from phalanx.services.store.values import (
+    Append,
     Compare,
     Created,
     Delete,
@@ -175,7 +176,8 @@ class Caller:
     def _branch(self, value: bytes) -> tuple[Operation, ...]:
         """At least one put, so that it can be found in the history."""
         one, other = self._two_keys()
-        third = self._rng.choice((Put(other, value), Delete(other), Get(other), DeleteRange(other, other + b"\0")))
+        deleting = (Delete(other), DeleteRange(other, other + b"\0"))
+        third = self._rng.choice((Put(other, value), Append(other, value), Get(other), *deleting))
         reads = (Get(one), Get(other), Scan(self._room + b"key/", self._room + b"key0"))
         return (self._rng.choice(reads), Put(one, value), third, Get(one))
 

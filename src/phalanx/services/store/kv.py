@@ -123,16 +123,17 @@ class KV:
         """If all of `when` hold, do all of `then`, else all of `otherwise`: at once, in that order, in one revision.
         Each operation sees what those before it did.
 
-        Raises `Refused` if a branch changes a key twice, `TooLarge` if there is too much in it or its reads answer too
-        much, `Quota`, and `LeaseLost` if a put names an unknown lease.  (Only the branch taken is held to the state;
-        both are held to the rules.)
+        Raises `Refused` if a branch changes a key twice or appends one that is there, `TooLarge` if there is too much in
+        it or its reads answer too much, `Quota`, and `LeaseLost` if a put names an unknown lease.  (Only the branch
+        taken is held to the state; both are held to the rules.)
         """
         txn.check_form(when, then, otherwise)
         holds = all(txn.holds(self._index, compare) for compare in when)
         branch = then if holds else otherwise
-        txn.check_state(self._index, self._leases, branch)
+        plain = txn.with_keys(self._index, branch)
+        txn.check_state(self._index, self._leases, plain)
         self._begin(context)
-        results = [txn.perform(self._index, operation, self._set, self._remove) for operation in branch]
+        results = txn.perform(self._index, branch, plain, self._set, self._remove)
         revision = self._end(context)
         return Txn(holds, results, revision, self._origin + revision)
 

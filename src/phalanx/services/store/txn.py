@@ -15,6 +15,8 @@ from phalanx.services.store import limits
 from phalanx.services.store.index import Index
 from phalanx.services.store.leases import Leases
 from phalanx.services.store.values import (
+    Append,
+    Appended,
     Compare,
     Created,
     Delete,
@@ -35,6 +37,9 @@ from phalanx.services.store.values import (
     Written,
 )
 
+_Plain = Put | Get | Scan | Delete | DeleteRange
+"""Operations whose keys are known."""
+
 _OPS: dict[str, Callable[[Any, Any], bool]] = {"==": eq, "!=": ne, "<": lt, ">": gt}
 
 # --- form: depends on the transaction alone -----------------------------------------------------------------------
@@ -53,7 +58,7 @@ def check_form(when: Sequence[Compare], *branches: Sequence[Operation]) -> None:
         _check_disjoint(branch)
 
 
-def _check_disjoint(branch: Sequence[Operation]) -> None:
+def _check_disjoint(branch: Iterable[Operation]) -> None:
     """(etcd allows deleted ranges to overlap each other; here that is refused too.)"""
     deletes = [o for o in branch if isinstance(o, DeleteRange) and (o.end is None or o.end > o.start)]
     spans = [(o.start, o.end) for o in sorted(deletes, key=attrgetter("start"))]
@@ -104,7 +109,29 @@ def keys_to_delete(index: Index, operation: Delete | DeleteRange) -> list[bytes]
     return [key for key, _ in index.items(start, end)]
 
 
-def check_state(index: Index, leases: Leases, branch: Sequence[Operation]) -> None:
+def with_keys(index: Index, branch: Sequence[Operation]) -> list[_Plain]:
+    """The branch with a `Put` for each `Append`: its number is the revision that the transaction makes, and its place.
+    Raises `Refused` for a key that is there already, or is changed twice."""
+    plain: list[_Plain] = []
+    for place, operation in enumerate(branch):
+        if isinstance(operation, Append):
+            key = appended(operation.prefix, index.revision + 1, place)
+            if index.get(key) is not None:
+                raise Refused(f"{key!r} is there already: somebody put a key that looks like one that is appended")
+            plain.append(Put(key, operation.value, operation.lease))
+        else:
+            plain.append(operation)
+    if any(isinstance(operation, Append) for operation in branch):
+        _check_disjoint(plain)
+    return plain
+
+
+def appended(prefix: bytes, revision: int, place: int) -> bytes:
+    """The key that an `Append` makes."""
+    return prefix + b"%016x%02x" % (revision, place)
+
+
+def check_state(index: Index, leases: Leases, branch: Sequence[_Plain]) -> None:
     """Raises what `check_changes` raises, and `TooLarge` if the branch deletes or answers too much."""
     puts = [operation for operation in branch if isinstance(operation, Put)]
     doomed = [k for o in branch if isinstance(o, (Delete, DeleteRange)) for k in keys_to_delete(index, o)]
@@ -146,7 +173,7 @@ def check_changes(index: Index, leases: Leases, puts: Sequence[Put], doomed: Ite
             raise Quota(f"a lease has up to {limits.LEASE_KEYS_MAX} keys")
 
 
-def _answer_bytes_most(index: Index, branch: Sequence[Operation], puts: Sequence[Put]) -> int:
+def _answer_bytes_most(index: Index, branch: Sequence[_Plain], puts: Sequence[Put]) -> int:
     put = {each.key: len(each.value) for each in puts}
     added = sum(len(key) + size for key, size in put.items())
     size = 0
@@ -162,7 +189,23 @@ def _answer_bytes_most(index: Index, branch: Sequence[Operation], puts: Sequence
 
 def perform(
     index: Index,
-    operation: Operation,
+    branch: Sequence[Operation],
+    plain: Sequence[_Plain],
+    put: Callable[[bytes, bytes, int], Versioned],
+    remove: Callable[[bytes], None],
+) -> list[Result]:
+    """Do a branch; the result of each operation.  `plain`: of `with_keys`."""
+    results = [_perform(index, operation, put, remove) for operation in plain]
+    for place, (operation, done) in enumerate(zip(branch, plain, strict=True)):
+        if isinstance(operation, Append):
+            assert isinstance(done, Put)
+            results[place] = Appended(done.key)
+    return results
+
+
+def _perform(
+    index: Index,
+    operation: _Plain,
     put: Callable[[bytes, bytes, int], Versioned],
     remove: Callable[[bytes], None],
 ) -> Result:

@@ -109,6 +109,16 @@ class Put(msgspec.Struct, frozen=True, array_like=True, tag="put"):
     lease: int = 0
 
 
+class Append(msgspec.Struct, frozen=True, array_like=True, tag="append"):
+    """Set a new key, under a lease if one is named: `prefix` and 18 hexadecimal digits, which grow from one `Append` to
+    the next, so the keys of one prefix sort in the order in which they were made.  (Sequence nodes of ZooKeeper.)
+    Result: `Appended`."""
+
+    prefix: bytes
+    value: bytes
+    lease: int = 0
+
+
 class Get(msgspec.Struct, frozen=True, array_like=True, tag="get"):
     """Read a key.  Result: `Found`."""
 
@@ -136,7 +146,7 @@ class DeleteRange(msgspec.Struct, frozen=True, array_like=True, tag="delete rang
     end: bytes | None
 
 
-Operation = Put | Get | Scan | Delete | DeleteRange
+Operation = Put | Append | Get | Scan | Delete | DeleteRange
 
 
 class Written(msgspec.Struct, frozen=True, array_like=True, tag="written"):
@@ -145,6 +155,12 @@ class Written(msgspec.Struct, frozen=True, array_like=True, tag="written"):
 
     created: int
     version: int
+
+
+class Appended(msgspec.Struct, frozen=True, array_like=True, tag="appended"):
+    """An `Append` was done: the key that it made."""
+
+    key: bytes
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True, tag="found"):
@@ -165,7 +181,7 @@ class Deleted(msgspec.Struct, frozen=True, array_like=True, tag="deleted"):
     count: int
 
 
-Result = Written | Found | Scanned | Deleted
+Result = Written | Appended | Found | Scanned | Deleted
 
 
 class Txn(msgspec.Struct, frozen=True, array_like=True):
