@@ -108,7 +108,9 @@ def test_what_is_appended_sorts_in_the_order_in_which_it_came_and_takes_the_plac
         store.transact((), (v.Append(b"k" * (limits.KEY_BYTES_MAX - 17), b""),))
     with pytest.raises(LeaseLost):
         store.transact((), (v.Append(b"r/", b"", 7),))
-    assert (store.revision(), store.get(looks_like_the_next.key).value) == (before, b"mine")  # type: ignore[union-attr]
+    kept = store.get(looks_like_the_next.key)
+    assert kept is not None
+    assert (store.revision(), kept.value) == (before, b"mine")
 
 
 def test_a_limit_lets_one_get_on() -> None:

@@ -123,9 +123,8 @@ class KV:
         """If all of `when` hold, do all of `then`, else all of `otherwise`: at once, in that order, in one revision.
         Each operation sees what those before it did.
 
-        Raises `Refused` if a branch changes a key twice or appends one that is there, `TooLarge` if there is too much in
-        it or its reads answer too much, `Quota`, and `LeaseLost` if a put names an unknown lease.  (Only the branch
-        taken is held to the state; both are held to the rules.)
+        Raises `Refused` if a branch changes a key twice or appends one that is there, `TooLarge` for too much in it or
+        in its answer, `Quota`, `LeaseLost`.  (Only the branch taken is held to the state; both are held to the rules.)
         """
         txn.check_form(when, then, otherwise)
         holds = all(txn.holds(self._index, compare) for compare in when)
