@@ -199,16 +199,19 @@ class Driver:
             self._record = output.writes[-1]
             self._written += 1
         if self._written == self._durable:
-            if output.sends:
-                self._send(output.sends)
-            self._begin_to_leave()
-            if output.deliveries:
-                self._on_deliveries(output.deliveries)
+            self._release(output)
             return
         if output.writes or output.sends or output.deliveries:
             self._held.append((self._written, output))
             self._store()
         self._begin_to_leave()
+
+    def _release(self, output: Output) -> None:
+        if output.sends:
+            self._send(output.sends)
+        self._begin_to_leave()
+        if output.deliveries:
+            self._on_deliveries(output.deliveries)
 
     def _begin_to_leave(self) -> None:
         """What others wait for goes before all that is to be done here; our own append last, for the others' appends
@@ -257,12 +260,7 @@ class Driver:
         try:
             self._store()
             while self._held and self._held[0][0] <= self._durable:
-                output = self._held.popleft()[1]
-                if output.sends:
-                    self._send(output.sends)
-                if output.deliveries:
-                    self._on_deliveries(output.deliveries)
-            self._transport.flush()
+                self._release(self._held.popleft()[1])
         except Exception as failure:
             self._fail(failure)
         self._settle()
