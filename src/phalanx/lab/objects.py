@@ -235,7 +235,7 @@ class ObjectScenario(Scenario):
             return False
         replicas = [machine.gateway.replica(self.object_name) for machine in machines]
         positions = {replica.position if replica is not None else -1 for replica in replicas}
-        if self._probes or len(positions) != 1:
+        if self._probes or len(positions) != 1 or -1 in positions:
             return False
         states = {self.state_of(replica) for replica in replicas if replica is not None}
         if len(states) != 1:
