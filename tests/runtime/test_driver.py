@@ -119,65 +119,6 @@ def test_what_depends_on_a_write_leaves_after_its_fsync_in_order_and_one_fsync_s
     on_loop(work)
 
 
-def test_a_machine_that_asks_is_stepped_again_in_its_turn_when_what_it_said_is_on_its_way() -> None:
-    """model/machine.py: `Output.again`."""
-
-    async def work() -> None:
-        seen: list[tuple[int, list[str], Instant]] = []
-
-        def step(events: list[Any], output: Output, now: Instant) -> None:
-            seen.append((transport.flushes, list(delivered), now))
-            if events == ["go"]:
-                output.eager += say("receipt")
-                output.deliveries.append("first")
-                output.again = True
-            elif len(seen) == 3:
-                output.deliveries.append("second")
-
-        machine, transport = Scripted(step), Outbox()
-        delivered: list[str] = []
-        flushed_before: list[int] = []
-
-        def take(deliveries: list[Any]) -> None:
-            delivered.extend(deliveries)
-            flushed_before.append(transport.flushes)
-
-        driver = Driver(machine, TEXT, transport, MemoryDisk(), take)
-        driver.start()
-        await turns(machine, 1)
-        driver.submit("go")
-        await asyncio.sleep(0)  # one turn
-        assert machine.turns == [[], ["go"], []]
-        assert transport.sent == [(("you:2",), "receipt")]
-        (_, _, _), (flushes, before, now), (flushes_then, then, now_then) = seen
-        assert (before, then, now_then) == ([], ["first"], now)
-        assert flushes_then == flushed_before[0] == flushes + 1, "it left before anything was delivered here"
-        assert delivered == ["first", "second"]
-        await driver.close()
-
-    on_loop(work)
-
-
-def test_a_machine_is_not_stepped_again_once_the_driver_has_stopped() -> None:
-    async def work() -> None:
-        def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
-            output.writes.append("record")
-            output.again = True
-
-        class Broken(ManualDisk):
-            def store(self, record: Any, done: Any) -> None:  # noqa: ARG002  it fails whatever it is
-                done(OSError("the disk is gone"))
-
-        machine = Scripted(step)
-        driver = Driver(machine, TEXT, Outbox(), Broken(), print)
-        driver.start()
-        with pytest.raises(OSError, match="the disk is gone"):
-            await driver.closed
-        assert machine.turns == [[]]
-
-    on_loop(work)
-
-
 def test_a_machine_hears_its_own_vote_only_when_it_is_durable() -> None:
     """ARCHITECTURE: a vote counts when it is durable."""
 

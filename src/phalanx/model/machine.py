@@ -76,8 +76,8 @@ class Output:
         self.eager: list[Send] = []
         self.deliveries: list[Any] = []
         self.again = False
-        """Step again in the same turn: at the same time, with what has come meanwhile, if anything has.  A driver that
-        does not is told so by the deadline."""
+        """Step again in the same turn: at the same time, without events.  A driver that does not is told so by the
+        deadline; what comes with that step comes after what the machine put off."""
         self.notes: list[Note] = []
         self.drops: list[Drop] = []
         """Carried out at once, like eager sends."""

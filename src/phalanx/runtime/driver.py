@@ -1,9 +1,9 @@
 """The driver: runs one machine on a real network, disk and clock, knowing nothing of what the machine is for.
 
 A turn: everything that one turn of the event loop brings (messages of all connections, link events, requests) becomes
-one `step`, and another if the machine asks for it (`Output.again`).  The first event schedules the turn behind the
-callbacks that are ready; the clocks are read after the events have been taken, so a node that was stopped for a minute
-never sees an old time with new events.
+one `step`, and another without events if the machine asks for it (`Output.again`).  The first event schedules the turn
+behind the callbacks that are ready; the clocks are read after the events have been taken, so a node that was stopped for
+a minute never sees an old time with new events.
 
 Release (the rules are those of model/machine.py):
 
@@ -168,7 +168,7 @@ class Driver:
         now = self._clock()
         try:
             while self._step(events, now):
-                events, self._events = self._events, []
+                events = []  # what has come meanwhile came after the clocks were read
             self._arm(now)
         except Exception as error:
             self._fail(error)
@@ -210,7 +210,7 @@ class Driver:
         if output.sends:
             self._send(output.sends)
         self._begin_to_leave()
-        if output.deliveries:
+        if output.deliveries and not self.closed.done():  # an append can fail at once
             self._on_deliveries(output.deliveries)
 
     def _begin_to_leave(self) -> None:
