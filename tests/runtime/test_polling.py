@@ -179,6 +179,12 @@ def test_a_single_stop_costs_no_more_than_ten_times_its_length() -> None:
         toy.turn()
 
 
+def test_who_was_paused_for_a_minute_polls_again_within_seconds() -> None:
+    toy = Toy()
+    toy.turn()
+    assert quiet_after_stop(toy, "between", 60 * SECOND) < 20 * SECOND
+
+
 def test_others_on_the_core_are_no_quota() -> None:
     """Whoever was stopped for long, and then shares its core, asks again within a second."""
     toy = Toy()

@@ -37,6 +37,9 @@ STOPPED: Final = 10 * MILLISECOND
 """Nanoseconds away that are more than another's slice: the process was stopped, for want of quota it may be, or something
 else on this loop took as long, and a loop that is so busy need not be kept awake."""
 
+PERIOD_MAX: Final = 1 * SECOND
+"""The longest period of a quota: who stands still for longer was paused, and that says nothing of what comes."""
+
 QUIET_MIN: Final = 10 * MILLISECOND
 QUIET_MAX: Final = 1 * SECOND
 
@@ -116,6 +119,7 @@ class BusyPoll:
 
     def _hush(self, now: int, away: int) -> None:
         """Others need the core, or we may not use it: sleep as usual for a while."""
+        away = min(away, PERIOD_MAX)
         least, most = (QUIET_MIN, QUIET_MAX) if away < STOPPED else (10 * away, 1000 * away)
         again = now - self._quiet_until < 4 * self._quiet
         self._quiet = max(least, min(2 * self._quiet, most)) if again else least
