@@ -175,3 +175,29 @@ def test_the_next_waits_until_the_last_is_back_with_its_state(why: str, fields: 
     assert cluster.step(rolling) == Wait(f"c is not back: {why}")
     assert cluster.step(rolling, 5) == Stop(f"c is not back: {why}")
     assert rolling.restarted == []
+
+
+def test_a_cluster_that_was_recovered_is_known_by_its_former_id() -> None:
+    cluster = Cluster()
+    cluster.change_all(cluster="e", lineage=("c", "d"))
+    for known in ("c", "d", "e"):
+        assert cluster.step(Rolling(cluster=known)) == Restart("c")
+    assert cluster.step(Rolling(cluster="f")) == Stop("a is of cluster e, not of f")
+
+
+@pytest.mark.parametrize("known", ["", "c", "d"])
+@pytest.mark.parametrize("behind", NAMES)
+def test_one_who_is_still_of_what_was_recovered_without_it_is_no_member(behind: str, known: str) -> None:
+    cluster = Cluster()
+    cluster.change_all(cluster="d", lineage=("c",))
+    cluster.change(behind, cluster="c", lineage=())
+    stops = cluster.step(Rolling(cluster=known))
+    assert isinstance(stops, Stop)
+    assert stops.why.startswith(f"{behind} is of cluster c, whose place d has taken by recovery: stop it")
+
+
+def test_two_recoveries_of_one_cluster_are_two_clusters() -> None:
+    cluster = Cluster()
+    cluster.change_all(cluster="d", lineage=("c",))
+    cluster.change("b", cluster="e")
+    assert cluster.step(Rolling(cluster="c")) == Stop("b is of cluster e, not of d")

@@ -24,7 +24,7 @@ def test_two_of_three_are_gone_and_the_third_goes_on_alone_until_new_ones_join()
 
     async def story() -> None:
         async with Processes(options=("--durable",)) as nodes:
-            await one_status(nodes, 3)
+            former = (await one_status(nodes, 3)).cluster
             async with connect(*nodes.addresses.values(), timeout_s=PATIENCE_S) as client:
                 await client.kv().put(b"key", b"value")
             for name in nodes.names:
@@ -42,6 +42,7 @@ def test_two_of_three_are_gone_and_the_third_goes_on_alone_until_new_ones_join()
             await nodes.start("c")
             await nodes.wait_until(lambda seen: (s := seen["c"]) is not None and len(s.members) == 1)
             assert recover(data, "c", "--force").returncode == 3, "it runs"
+            assert (await one_status(nodes, 1)).lineage == (former,)
             async with connect(nodes.addresses["c"], timeout_s=PATIENCE_S) as client:
                 found = await client.kv().get(b"key")
                 assert found is not None

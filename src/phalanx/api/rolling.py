@@ -61,7 +61,7 @@ async def rolling_restart(
     names: whom to restart, in that order; by default all, the youngest member first.
     patience_s: how long to wait for any one of these conditions.  pause_s: between two members.
     statuses: asks the nodes, in place of the endpoints.  on_wait: is told what is waited for.
-    tls, cluster: as for `connect`.
+    tls, cluster: as for `connect`, so that a cluster that was recovered is known by its former ids, too.
 
     Raises `RestartStopped` if a condition does not come about in time, or at once if a node is of another cluster than
     `cluster`, or than the first; and what `restart` raises.  Nothing is restarted after that: the members that were, and

@@ -61,7 +61,8 @@ class Rolling:
     names: whom to restart; empty: all full members, the youngest first, so that the eldest, which leads view changes, is
         replaced once.
     pause_ns: how long to wait after a member is back: staggered restarts have members of different ages.
-    cluster: whose members, as `Status.cluster` has it; empty: of the one that answers first.
+    cluster: whose members, as `Status.cluster` has it; empty: of the one that answers first.  If another has taken its
+        place by recovery, that one's.
     """
 
     def __init__(
@@ -115,11 +116,22 @@ class Rolling:
 
     def _stranger(self, statuses: Statuses) -> str:
         """A node that is of another cluster, which waiting does not change; empty if there is none."""
-        for name, status in statuses.items():
-            if status is not None and status.cluster:
-                self._cluster = self._cluster or status.cluster
-                if status.cluster != self._cluster:
-                    return f"{name} is of cluster {status.cluster}, not of {self._cluster}"
+        known = {name: status for name, status in statuses.items() if status is not None and status.cluster}
+        lineage: tuple[str, ...] = ()
+        for status in known.values():
+            self._cluster = self._cluster or status.cluster
+            if self._cluster in status.lineage:  # it goes on under that id
+                self._cluster = status.cluster
+            if self._cluster == status.cluster:
+                lineage = status.lineage
+        for name, status in known.items():
+            if status.cluster in lineage:
+                return (
+                    f"{name} is of cluster {status.cluster}, whose place {self._cluster} has taken by recovery: stop it, "
+                    f"and start it as a new node"
+                )
+            if status.cluster != self._cluster:
+                return f"{name} is of cluster {status.cluster}, not of {self._cluster}"
         return ""
 
     def _restart(self, name: Name, statuses: Statuses, now: Instant) -> Restart:

@@ -78,6 +78,8 @@ class Status(msgspec.Struct, frozen=True):
     """Where it asks to be let in."""
     slow: dict[str, int] = {}
     """By class and method, how often one took longer than a heartbeat at the answering node since its process began."""
+    lineage: tuple[str, ...] = ()
+    """The clusters that an operator had this one take the place of (`phalanx recover`), the last one last."""
 
 
 OfVersions: TypeAlias = Callable[[Group], tuple[int, dict[Name, int], str]]
@@ -128,4 +130,5 @@ def status_of(group: GroupMachine, slow: dict[str, int], of_versions: OfVersions
         disk,
         *waits,
         dict(slow),
+        tuple(f"{cluster:x}" for cluster in view.lineage),
     )
