@@ -1,12 +1,13 @@
 """Refusals are counted one by one, and told of now and then."""
 
+import errno
 import ssl
 from types import SimpleNamespace
 
 import pytest
 
 from phalanx.runtime import refusals
-from phalanx.runtime.refusals import ENDED, LATE, Refusal, Refusals, refusal_of
+from phalanx.runtime.refusals import ENDED, LATE, Refusal, Refusals, plain, refusal_of
 
 
 class Told(list[tuple[str, str]]):
@@ -33,6 +34,15 @@ def test_what_happens_to_resemble_tls_is_told_of_as_all_that_is_none(begins: byt
     with pytest.raises(ssl.SSLError) as failed:
         side.do_handshake()
     assert refusal_of(failed.value) == Refusal("handshake.plain", "it does not speak TLS")
+
+
+def test_what_the_system_says_of_a_handshake_that_broke_is_told() -> None:
+    timed_out = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+    assert refusal_of(timed_out) == Refusal(
+        "handshake.ended", "the connection broke in the TLS handshake: connection timed out"
+    )
+    assert refusal_of(ConnectionResetError(errno.ECONNRESET, "reset")) == ENDED
+    assert plain(OSError("a.example cannot be in a certificate")) == "a.example cannot be in a certificate"
 
 
 def test_a_refusal_that_goes_on_is_told_of_once_in_ten_minutes_with_how_many_there_were(clock: list[float]) -> None:
@@ -75,5 +85,5 @@ def test_an_address_that_is_reached_is_explained_no_more() -> None:
     count("a:1", ENDED, dialled=True)
     count("b:1", ENDED)
     assert count.explain({}) == f"a:1: {ENDED.text}"
-    count.reached("a:1")
+    count.forget("a:1")
     assert count.explain({}) == ""

@@ -15,7 +15,7 @@ import msgspec
 
 from phalanx.model.view import Address
 from phalanx.runtime.contract import Receiver
-from phalanx.runtime.refusals import TLS_UNWANTED, Refusal, begins_tls
+from phalanx.runtime.refusals import CLEAR_ALERT, TLS_UNWANTED, Refusal, begins_tls
 from phalanx.wire.codec import Codec
 from phalanx.wire.errors import WireError
 from phalanx.wire.frame import BODY_BYTES_MAX, FrameDecoder, Kind, encode_frame
@@ -176,6 +176,8 @@ class Connection(asyncio.Protocol):
             if self.ready or not begins_tls(data):
                 self.drop(str(error))
             else:
+                if not self.dialled:
+                    self._transport.write(CLEAR_ALERT)
                 self._owner.refused(self, TLS_UNWANTED)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - part of asyncio's interface

@@ -17,7 +17,7 @@ from phalanx.model.view import Address
 from phalanx.runtime.connection import HANDSHAKE_S_MAX, Connection, is_address, split_address
 from phalanx.runtime.credentials import Credentials
 from phalanx.runtime.handshakes import dial
-from phalanx.runtime.refusals import Refusal, plain
+from phalanx.runtime.refusals import Refusal, Refusals, plain
 
 QUEUE_BYTES_MAX = 1 << 20
 """What may wait for the first dial of an address."""
@@ -84,16 +84,16 @@ class Dialler:
         credentials: Credentials | None,
         connection_to: Callable[[Address], Connection],
         tell: Callable[[Refused], None],
-        refused: Callable[[Address, Refusal], None],
+        refusals: Refusals,
     ) -> None:
         """`own`: this node's address ("": it does not listen); `credentials`: for TLS; `connection_to`: a connection that
-        is about to be dialled; `tell`: takes the evidence that nobody listens at an address; `refused`: why TLS failed
-        there."""
+        is about to be dialled; `tell`: takes the evidence that nobody listens at an address; `refusals`: take why TLS
+        failed there."""
         self.links: dict[Address, Link] = {}
         self.own_names = {own}
         """Addresses that lead to this node itself."""
         self._credentials = credentials
-        self._refused = refused
+        self._refusals = refusals
         self._connection_to = connection_to
         self._tell = tell
         self._loop = asyncio.get_running_loop()
@@ -154,15 +154,21 @@ class Dialler:
 
     async def _dialling(self, link: Link) -> None:
         task = link.dial
-        refused = False
+        refused = told = False
         fault = NOBODY
+
+        def tell(address: Address, refusal: Refusal) -> None:
+            nonlocal told
+            told = True
+            self._refusals(address, refusal, dialled=True)
+
         try:
             async with asyncio.timeout(HANDSHAKE_S_MAX):
                 places = await self._resolve(link.address)
                 refused = bool(places)
                 for host, port in places:
                     try:
-                        await self._connect(link.address, host, port)
+                        await self._connect(link.address, host, port, tell)
                     except ConnectionRefusedError:
                         continue
                     except OSError as error:
@@ -180,15 +186,17 @@ class Dialler:
             refused = False
             fault = str(error.strerror or error).lower()
         link.fault = fault
+        if not told:
+            self._refusals.forget(link.address)
         if link.dial is task:
             self.failed(link, refused)
 
-    async def _connect(self, address: Address, host: str, port: int) -> None:
+    async def _connect(self, address: Address, host: str, port: int, tell: Callable[[Address, Refusal], None]) -> None:
         connection = self._connection_to(address)
         if self._credentials is None:
             await self._loop.create_connection(lambda: connection, host, port)
         else:
-            await dial(connection, self._credentials, address, (host, port), self._refused)
+            await dial(connection, self._credentials, address, (host, port), tell)
 
     async def _resolve(self, address: Address) -> list[tuple[str, int]]:
         host, port = split_address(address)

@@ -4,6 +4,7 @@ A process with a wrong certificate goes on dialling, for it may be renewed; so e
 line in the log when one is new, and every ten minutes while it goes on.
 """
 
+import errno
 import logging
 import os
 import ssl
@@ -41,7 +42,11 @@ CROWDED = Refusal("handshake.crowded", "too many TLS handshakes at once, and thi
 LATE = Refusal("handshake.late", "no TLS handshake in time")
 LONG = Refusal("handshake.long", "its TLS handshake is too long")
 TLS_UNWANTED = Refusal("handshake.tls", "it speaks TLS, and this side was started without")
-ENDED = Refusal("handshake.ended", "it ended the connection in the TLS handshake: was it started without TLS?")
+ENDED = Refusal("handshake.ended", "it ended the connection in the TLS handshake")
+UNANSWERED = Refusal("handshake.ended", "it ended the connection without an answer to the TLS handshake")
+
+CLEAR_ALERT: Final = bytes.fromhex("15 0303 0002 02 0a")
+"""What a side without TLS says to a hello, which nobody with TLS says to one: unexpected_message (RFC 8446, section 6.2)."""
 
 NO_TLS: Final = "handshake.plain"
 EXPIRED: Final = "certificate.expired"
@@ -63,6 +68,7 @@ _ALERTS: Final = {
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": ("role", "it says that this side's certificate is not for its role"),
     "SSLV3_ALERT_BAD_CERTIFICATE": ("certificate", "it refuses this side's certificate; its log says why"),
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": ("certificate", "it refuses this side's certificate; its log says why"),
+    "SSLV3_ALERT_UNEXPECTED_MESSAGE": ("plain", "it was started without TLS, and this side with it"),
     "TLSV1_ALERT_PROTOCOL_VERSION": ("version", "it speaks no version of TLS that this side does, 1.3 or later"),
 }
 """By OpenSSL's names; RFC 8446, section 6.2."""
@@ -104,6 +110,8 @@ def refusal_of(error: Exception) -> Refusal:
         if "ALERT" in (error.reason or ""):
             return alert_of(error)
         return Refusal("handshake.other", f"its TLS handshake fails: {plain(error)}")
+    if isinstance(error, OSError) and error.errno not in (None, errno.ECONNRESET, errno.EPIPE):
+        return Refusal(ENDED.kind, f"the connection broke in the TLS handshake: {plain(error)}")
     return ENDED
 
 
@@ -122,7 +130,7 @@ def begins_tls(data: bytes) -> bool:
 
 def plain(error: OSError) -> str:
     """What OpenSSL or the system says, in words."""
-    reason = error.reason if isinstance(error, ssl.SSLError) else os.strerror(error.errno or 0)
+    reason = error.reason if isinstance(error, ssl.SSLError) else os.strerror(error.errno) if error.errno else ""
     return (reason or str(error)).replace("_", " ").lower()
 
 
@@ -159,8 +167,8 @@ class Refusals:
         more = self.counts[kind] - count
         self._log_line(who, f"{text} ({more} more like this since)" if count and more > 1 else text)
 
-    def reached(self, address: Address) -> None:
-        """That address is spoken to after all."""
+    def forget(self, address: Address) -> None:
+        """That address is spoken to after all, or not for another reason."""
         self._dialled.pop(address, None)
 
     def explain(self, faults: Mapping[Address, str]) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from phalanx.runtime.connection import HANDSHAKE_S_MAX
-from phalanx.runtime.refusals import LATE, LONG, NO_TLS, Refusal, alert_of, refusal_of
+from phalanx.runtime.refusals import ENDED, LATE, LONG, NO_TLS, UNANSWERED, Refusal, alert_of, refusal_of
 
 HANDSHAKE_BYTES_MAX = 64 << 10
 """What the other side may say until its handshake is over: a hello and a chain of certificates are a tenth of it."""
@@ -222,7 +222,8 @@ class Layer(asyncio.Protocol):
         """It is over: what is above is told, or who waits for the handshake."""
         if not self._through:
             broken = error if isinstance(error, OSError) else ConnectionResetError("ended in the TLS handshake")
-            self._fail(broken, refusal_of(broken) if self._heard or self._dialled else None)
+            refusal = refusal_of(broken) if self._heard or self._dialled else None
+            self._fail(broken, UNANSWERED if refusal is ENDED and not self._heard else refusal)
             return
         self._ended = True
         if isinstance(error, ssl.SSLError):

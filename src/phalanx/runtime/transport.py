@@ -29,7 +29,7 @@ from phalanx.runtime.credentials import Credentials, fault_of_member
 from phalanx.runtime.descriptors import room_for_clients
 from phalanx.runtime.dialling import PEERS_MAX, Dialler, Link
 from phalanx.runtime.handshakes import Arrivals
-from phalanx.runtime.refusals import Refusal, Refusals
+from phalanx.runtime.refusals import TLS_UNWANTED, Refusal, Refusals
 from phalanx.wire.frame import Kind, encode_frame
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class TcpTransport:
         self._refusals = Refusals(self._drop_log)
         self._tls = tls
         self._dialler = Dialler(
-            address, tls, lambda to: Connection(self, self._drop_log, to), self._tell, self._refused_dial
+            address, tls, lambda to: Connection(self, self._drop_log, to), self._tell, self._refusals
         )
         self._arrivals = None
         if tls is not None:
@@ -278,7 +278,10 @@ class TcpTransport:
         who = connection.dialled or (str(host[0]) if host else "a stranger")
         self._refusals(who, refusal, dialled=bool(connection.dialled))
         connection.dropped = True
-        connection.abort()
+        if refusal is TLS_UNWANTED:
+            connection.finish()  # it is told why
+        else:
+            connection.abort()
 
     def lost(self, connection: Connection) -> None:
         self._strangers.discard(connection)
@@ -292,9 +295,6 @@ class TcpTransport:
             self._down(link, connection)
         elif link is not None and link.pending is connection:
             self._dialler.failed(link, refused=connection.to_itself)
-
-    def _refused_dial(self, address: Address, refusal: Refusal) -> None:
-        self._refusals(address, refusal, dialled=True)
 
     # --- handshakes ---------------------------------------------------------------------------------------------------
 
@@ -353,7 +353,7 @@ class TcpTransport:
                     self._tell(LinkDown(name))
         self._dialler.abandon(link, but=connection)
         for name in link.names:
-            self._refusals.reached(name)
+            self._refusals.forget(name)
         link.connection = connection
         if link.reached(hello.instance, hello.dials):
             log.warning("two processes say that they are %s: have each advertise an address of its own", link.address)
