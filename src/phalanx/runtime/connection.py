@@ -8,19 +8,17 @@ Anything else than a Hello first, and any WireError later, ends the connection, 
 """
 
 import asyncio
-import logging
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from phalanx.model.view import Address
 from phalanx.runtime.contract import Receiver
+from phalanx.runtime.drops import DropLog
 from phalanx.runtime.refusals import CLEAR_ALERT, TLS_UNWANTED, Refusal, begins_tls
 from phalanx.wire.codec import Codec
 from phalanx.wire.errors import WireError
 from phalanx.wire.frame import BODY_BYTES_MAX, FrameDecoder, Kind, encode_frame
-
-log = logging.getLogger(__name__)
 
 PROTOCOL_VERSION = 1
 """Of the messages that follow the handshake.  Nodes of different versions do not talk."""
@@ -33,9 +31,6 @@ HELLO_BYTES_MAX = 1024
 
 ADDRESS_CHARS_MAX = 300
 """A domain name of 253 characters and a port, with room."""
-
-DROPS_LOGGED_MAX = 20
-"""Lines per second about dropped connections; the rest is counted.  A port scan must not fill a disk."""
 
 _MESSAGE: Final = 2  # Kind.MESSAGE: an enumeration's member is slow to compare with
 
@@ -73,24 +68,6 @@ class Owner(Protocol):
 
     def lost(self, connection: "Connection") -> None:
         """It is over, for whatever reason.  Called once, and only after `made`."""
-
-
-class DropLog:
-    """Logs why connections were dropped, a limited number of lines per second."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._lines = 0
-
-    def __call__(self, who: str, reason: str) -> None:
-        second = int(asyncio.get_running_loop().time())
-        if second != self._second:
-            if self._lines > DROPS_LOGGED_MAX:
-                log.warning("%d more connections dropped", self._lines - DROPS_LOGGED_MAX)
-            self._second, self._lines = second, 0
-        self._lines += 1
-        if self._lines <= DROPS_LOGGED_MAX:
-            log.warning("dropped the connection of %s: %s", who, reason)
 
 
 class Connection(asyncio.Protocol):

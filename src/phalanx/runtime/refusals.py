@@ -46,7 +46,7 @@ ENDED = Refusal("handshake.ended", "it ended the connection in the TLS handshake
 UNANSWERED = Refusal("handshake.ended", "it ended the connection without an answer to the TLS handshake")
 
 CLEAR_ALERT: Final = bytes.fromhex("15 0303 0002 02 0a")
-"""What a side without TLS says to a hello, which nobody with TLS says to one: unexpected_message (RFC 8446, section 6.2)."""
+"""What a side without TLS says to a hello: unexpected_message (RFC 8446, section 6.2).  Nobody with TLS does."""
 
 NO_TLS: Final = "handshake.plain"
 EXPIRED: Final = "certificate.expired"

@@ -23,11 +23,12 @@ from collections.abc import Mapping, Sequence
 from phalanx.errors import ConfigurationError
 from phalanx.model.machine import LinkDown, LinkUp
 from phalanx.model.view import Address
-from phalanx.runtime.connection import Connection, DropLog, Hello, is_address, split_address
+from phalanx.runtime.connection import Connection, Hello, is_address, split_address
 from phalanx.runtime.contract import LinkEvent, Receiver
 from phalanx.runtime.credentials import Credentials, fault_of_member
 from phalanx.runtime.descriptors import room_for_clients
 from phalanx.runtime.dialling import PEERS_MAX, Dialler, Link
+from phalanx.runtime.drops import DropLog
 from phalanx.runtime.handshakes import Arrivals
 from phalanx.runtime.refusals import TLS_UNWANTED, Refusal, Refusals
 from phalanx.wire.frame import Kind, encode_frame
@@ -224,6 +225,7 @@ class TcpTransport:
             self._dialler.close()
             for connection in {*self._ready.values(), *self._strangers}:
                 connection.finish()
+            self._drop_log.sum_up()
             if self._arrivals is not None:
                 self._arrivals.close()
             if self._serving is not None:
