@@ -1,6 +1,9 @@
 """`phalanx log`: exit statuses, and what a repair keeps (SCENARIOS 6)."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -158,11 +161,50 @@ def test_a_dump_says_which_version_of_a_class_a_state_is_of_and_where_the_group_
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("there", ["nothing", "a log directory without files"])
+@pytest.mark.parametrize("there", ["nothing", "a log directory without files", "a log of something else"])
 def test_a_directory_without_a_log_is_not_a_whole_log(tmp_path: Path, there: str) -> None:
-    if there != "nothing":
+    if there == "a log directory without files":
         (tmp_path / "log").mkdir()
+    elif there != "nothing":
+        (tmp_path / "daemon.log").write_text("something of a daemon" * 10)
     for command in ("verify", "dump"):
         status, output = run(command, tmp_path)
         assert status == 3
         assert "there is no log in" in output
+
+
+@pytest.mark.parametrize("left", [0, 20])
+@pytest.mark.parametrize("all_of_it", [False, True])
+def test_a_last_segment_without_a_beginning_is_possibly_lost(data: Path, all_of_it: bool, left: int) -> None:
+    """Nobody can tell it from one that was never written to: the next start takes it for that."""
+    *before, last = segments(data)
+    for segment in before if all_of_it else []:
+        segment.unlink()
+    last.write_bytes(last.read_bytes()[:left])
+    content = {path.name: path.read_bytes() for path in segments(data)}
+    status, output = run("verify", data)
+    what = "all of this log" if all_of_it else "what came after these records"
+    assert status == 1 and f"possibly lost: {what}: {last.name} has no beginning" in output
+    status, output = run("dump", data)
+    assert status == 1 and "possibly lost" in output
+    assert content == {path.name: path.read_bytes() for path in segments(data)}
+    assert Log(PosixFiles(data / "log")).recover().unbegun == last.name
+
+
+def test_a_segment_whose_beginning_is_bad_though_something_was_written_behind_it_is_damaged(data: Path) -> None:
+    """Its beginning had been synced before anything was."""
+    last = segments(data)[-1]
+    last.write_bytes(bytes(last.stat().st_size))
+    assert run("verify", data)[0] == 2
+    assert run("repair", data, "--force")[0] == 0
+    assert run("verify", data)[0] == 1
+
+
+def test_who_reads_no_further_says_nothing_of_the_log(data: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "phalanx", "log", "dump", str(data)], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")

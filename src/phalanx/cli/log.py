@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from phalanx.api.storage import RECORDS
+from phalanx.cli.calls import said
 from phalanx.errors import DataDirectoryInUse, PhalanxError
 from phalanx.group.messages import Ceiling, Chunk, Data, Record, Turned
 from phalanx.replication.entries import UNREADABLE as UNDECODABLE
@@ -32,8 +33,8 @@ _Data = Annotated[Path, typer.Argument(help="The node's data directory, or one s
 
 @log_app.command()
 def verify(data: _Data) -> None:
-    """Read the whole log.  Exit status 0: whole; 1: records are possibly lost at an end that was cut off; 2: damaged;
-    3: not readable."""
+    """Read the whole log.  Exit status 0: whole; 1: records are possibly lost, at an end that was cut off or never
+    begun; 2: damaged; 3: not readable."""
     with _reading():
         found = _look(data)
         for record in found.records:
@@ -45,7 +46,9 @@ def verify(data: _Data) -> None:
         typer.echo(f"possibly lost: something was cut off after record {cut}")
     if found.torn:
         typer.echo(f"a torn tail, which the next start cuts off: {found.torn}")
-    raise typer.Exit(POSSIBLY_LOST if found.cuts or found.lost else WHOLE)
+    if found.unbegun:
+        typer.echo(_unbegun(found))
+    raise typer.Exit(_status(found))
 
 
 @log_app.command()
@@ -70,7 +73,9 @@ def dump(
             if isinstance(record, (Data, Chunk)) and objects.get(record.group):
                 fields |= _of_versions(record)
             typer.echo(json.dumps(fields) if as_json else " ".join(f"{key}={value}" for key, value in fields.items()))
-    raise typer.Exit(POSSIBLY_LOST if found.cuts or found.lost else WHOLE)
+    if found.unbegun:
+        typer.echo(_unbegun(found), err=True)
+    raise typer.Exit(_status(found))
 
 
 @log_app.command("repair")
@@ -92,7 +97,7 @@ def repair_command(
             lock = VoteFile(directory.parent / "votes")  # its lock keeps the node from starting meanwhile
         told = repair(directory, really=force)
     except (PhalanxError, OSError) as error:
-        typer.echo(f"phalanx: {error}", err=True)
+        typer.echo(f"phalanx: {said(error)}", err=True)
         raise typer.Exit(UNREADABLE) from error
     finally:
         if lock is not None:
@@ -107,6 +112,19 @@ def repair_command(
     raise typer.Exit(WHOLE if force else DAMAGED)
 
 
+def _status(found: Recovery) -> int:
+    return POSSIBLY_LOST if found.cuts or found.lost or found.unbegun else WHOLE
+
+
+def _unbegun(found: Recovery) -> str:
+    """A crash leaves such a file before anything is in it; so does who cuts a full one off at its beginning."""
+    what = "what came after these records" if found.records else "all of this log"
+    return (
+        f"possibly lost: {what}: {found.unbegun} has no beginning: the node had just begun it when it ended, or its "
+        f"content is lost.  The next start removes it"
+    )
+
+
 def _directory(data: Path) -> Path:
     return data / "log" if (data / "log").is_dir() else data
 
@@ -115,7 +133,7 @@ def _look(data: Path) -> Recovery:
     """What the log there holds.  Raises FileNotFoundError if there is none: one that is gone is not a whole one."""
     directory = _directory(data)
     files = PosixFiles(directory, make=False)
-    if not any(name.endswith(SUFFIX) for name in files.names()):
+    if not any(name.endswith(SUFFIX) and name.removesuffix(SUFFIX).isdecimal() for name in files.names()):
         raise FileNotFoundError(f"there is no log in {directory}")
     return look(files)
 
@@ -128,8 +146,10 @@ def _reading(as_json: bool = False) -> Iterator[None]:
     except DamagedLog as error:
         typer.echo(json.dumps({"damaged": str(error)}) if as_json else f"damaged: {error}")
         raise typer.Exit(DAMAGED) from error
+    except BrokenPipeError:  # nothing is wrong with the log
+        raise
     except (CodecError, DataDirectoryInUse, OSError) as error:
-        typer.echo(f"phalanx: {error}", err=True)
+        typer.echo(f"phalanx: {said(error)}", err=True)
         raise typer.Exit(UNREADABLE) from error
 
 

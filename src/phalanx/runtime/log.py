@@ -54,6 +54,9 @@ class Recovery(NamedTuple):
     """What was wrong behind the last record, and was cut off just now; "" if nothing."""
     lost: bool
     """There was another log before this one, and nothing of it is known."""
+    unbegun: str = ""
+    """The last file, if its beginning was never written whole, or is lost; "" if it is sound.  A crash may leave that, and
+    the next life removes it."""
 
 
 def _recovery(files: Files, segments: Sequence[Segment]) -> Recovery:
@@ -62,7 +65,9 @@ def _recovery(files: Files, segments: Sequence[Segment]) -> Recovery:
     torn = f"{segments[-1].name}: {segments[-1].fault}" if segments and segments[-1].fault else ""
     if torn:
         cuts.append(len(records))
-    return Recovery(records, tuple(cuts), torn, any(segment.mark & LOST for segment in segments))
+    names = [name for name in files.names() if name.endswith(SUFFIX)]
+    unbegun = names[-1] if len(names) > len(segments) else ""
+    return Recovery(records, tuple(cuts), torn, any(segment.mark & LOST for segment in segments), unbegun)
 
 
 def _check_sizes(records: Sequence[bytes]) -> None:

@@ -301,6 +301,9 @@ def open_log(directory: Path, codec: Codec[Any], *, expected: bool = False) -> t
         logger.warning(
             "%s holds nothing of what this node had: its groups are fetched from their other hosts", directory
         )
+    if found.unbegun:
+        text = "%s: %s had no beginning, and is removed: it had just been begun, or possibly lost is what was in it"
+        logger.warning(text, directory, found.unbegun)
     if found.torn:
         logger.warning("possibly lost: %s. What was acknowledged last may be known to the other hosts only", found.torn)
     try:

@@ -73,6 +73,9 @@ def encode_head(sequence: int, first: int, previous_end: int, mark: int) -> byte
     return encode_frame(Kind.SEGMENT, _SEGMENT.pack(sequence, first, previous_end, mark))
 
 
+HEAD_BYTES = len(encode_head(0, 0, 0, 0))
+
+
 def encode_records(records: Sequence[bytes], sequence: int, end: int) -> bytearray:
     """What is written at that end of a segment, all of which is durable, to append the records."""
     data = bytearray()
@@ -84,14 +87,14 @@ def encode_records(records: Sequence[bytes], sequence: int, end: int) -> bytearr
 def read_segment(name: str, data: bytes) -> Segment | None:
     """What the file holds up to the first thing that is not sound.  None: its beginning was never written whole.
 
-    Raises DamagedLog if its beginning is bad, and sound records follow.
+    Raises DamagedLog if its beginning is bad, and something was written behind it.
     """
     try:
         (kind, head), begin = read_frame(data, 0)
     except FrameError:
         kind, head, begin = 0, memoryview(b""), 0
     if kind != Kind.SEGMENT or len(head) != _SEGMENT.size:
-        if _is_acknowledged(data, 0):
+        if len(data) > HEAD_BYTES:  # it was synced before anything was written behind it
             raise DamagedLog(f"{name}: damaged at its beginning")
         return None
     sequence, first, previous_end, mark = _SEGMENT.unpack(head)
