@@ -1,5 +1,6 @@
 """The file of a backup: sound, or refused, whatever has happened to it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,3 +172,14 @@ def test_a_file_has_its_name_only_when_it_is_whole(path: Path) -> None:
     file.write(b"new")
     file.publish()
     assert path.read_bytes() == b"new" and not part.exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_there_and_is_no_file_is_left_as_it_is(overwrite: bool, tmp_path: Path) -> None:
+    """A file would take the place of /dev/null for every program of the machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (pipe, tmp_path, Path(".")):
+        with pytest.raises(ConfigurationError, match="is no file"):
+            PartFile(place, overwrite)
+    assert pipe.is_fifo() and [path.name for path in tmp_path.iterdir()] == ["pipe"]

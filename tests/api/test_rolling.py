@@ -102,6 +102,8 @@ def test_options_that_make_no_sense_are_refused() -> None:
             await phalanx.rolling_restart(nothing)
         with pytest.raises(phalanx.ConfigurationError, match="positive"):
             await phalanx.rolling_restart(nothing, statuses=statuses, patience_s=0)
+        with pytest.raises(phalanx.ConfigurationError, match="finite"):
+            await phalanx.rolling_restart(nothing, statuses=statuses, patience_s=float("nan"))
 
     run(1, test)
 

@@ -69,3 +69,21 @@ def test_what_is_no_command_is_answered_by_all(
         main()
     assert ended.value.code == status
     assert told in "".join(capsys.readouterr())
+
+
+def test_an_interrupt_while_a_command_is_imported_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("phalanx.cli.main.command_line", interrupted)
+    monkeypatch.setattr(sys, "argv", ["phalanx", "status"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_command_whose_standard_streams_are_closed_ends_as_it_would(closed: str) -> None:
+    words = f"-m phalanx status --endpoint 127.0.0.1:9 --timeout 0.1 {closed}"
+    done = subprocess.run(["/bin/sh", "-c", f'exec "$0" {words}', sys.executable], capture_output=True, check=False)
+    assert done.returncode == 3

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,3 +75,21 @@ def test_a_node_that_was_never_let_in_ends_at_once_when_told_to(
     run_on_loop(story())
     assert ended == ["closed"]
     assert "stopped before it was in the cluster" in caplog.text
+
+
+@pytest.mark.parametrize("below", ["", "a/b"])
+def test_a_file_where_the_data_directory_should_be_is_said_to_be_one(below: str, tmp_path: Path) -> None:
+    file = tmp_path / "data"
+    file.touch()
+    words = ["serve", "--name", "n", "--bootstrap", "--listen", "127.0.0.1:0", "--data", str(file / below)]
+    done = CliRunner().invoke(command_line(["serve"]), words)
+    assert done.exit_code == 2
+    fault = "Not a directory" if below else "it is a file, and must be a directory"
+    assert done.output == f"phalanx: {file / below}: {fault}\n"
+
+
+def test_a_file_where_the_log_should_be_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    words = ["serve", "--name", "n", "--bootstrap", "--listen", "127.0.0.1:0", "--data", str(tmp_path)]
+    done = CliRunner().invoke(command_line(["serve"]), words)
+    assert (done.exit_code, done.output) == (2, f"phalanx: {tmp_path / 'log'}: it is a file, and must be a directory\n")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from phalanx.api.arguments import cluster_of
+from phalanx.api.arguments import cluster_of, seconds_of
 from phalanx.api.client import connect
 from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError, PhalanxError, RestartStopped
@@ -69,6 +69,7 @@ async def rolling_restart(
     """
     if not endpoints and statuses is None:
         raise ConfigurationError("say which cluster: endpoints, or how to ask its nodes")
+    patience_s, pause_s = seconds_of(patience_s, "the patience"), seconds_of(pause_s, "the pause")
     if patience_s <= 0 or pause_s < 0:
         raise ConfigurationError(
             f"patience must be positive and the pause not negative, not {patience_s} and {pause_s}"

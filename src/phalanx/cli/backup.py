@@ -11,7 +11,7 @@ import typer
 from phalanx.api.backup.format import Backup
 from phalanx.api.backup.format import verify as verify_file
 from phalanx.api.client import Client
-from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Endpoints, Files, Timeout, Tls, perform
+from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Endpoints, Files, Timeout, Tls, perform, said
 from phalanx.errors import DamagedBackup, PhalanxError
 
 DAMAGED, UNREADABLE = 1, 2
@@ -86,7 +86,7 @@ def checked(file: Path) -> Backup:
         typer.echo(f"damaged: {error}")
         raise typer.Exit(DAMAGED) from error
     except (PhalanxError, OSError) as error:
-        typer.echo(f"phalanx: {error}", err=True)
+        typer.echo(f"phalanx: {said(error)}", err=True)
         raise typer.Exit(UNREADABLE) from error
 
 
@@ -97,7 +97,7 @@ def run(
     try:
         return perform(endpoints, tls, cluster, timeout, work)
     except OSError as error:
-        typer.echo(f"not done: {error}", err=True)
+        typer.echo(f"not done: {said(error)}", err=True)
         raise typer.Exit(UNREADABLE) from error
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -41,7 +42,7 @@ Endpoints = Annotated[
         callback=_addresses,
     ),
 ]
-Timeout = Annotated[float, typer.Option("--timeout", help="Seconds that the call may take.")]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds that the call may take.", min=0.001)]
 Files = tuple[Path, Path, Path] | None
 """A certificate, its key, and the authorities."""
 
@@ -135,6 +136,21 @@ def tls_of(files: Files, host: str = "") -> TLS | None:
     return tls
 
 
+def said(error: Exception) -> str:
+    """What went wrong, in words: without the system's number for it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return str(error)
+
+
+def words_of(text: str, hint: str) -> list[str]:
+    """As a shell splits it.  Raises `BadParameter` for a quotation that has no end."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: {str(error).lower()}", param_hint=hint) from None
+
+
 def perform(
     endpoints: list[str], tls: Files, cluster: str, timeout: float, work: Callable[[Client], Awaitable[T]]
 ) -> T:
@@ -156,6 +172,10 @@ def perform(
     except PhalanxError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+    except TypeError as error:
+        if isinstance(error.__cause__, OverflowError):
+            raise typer.BadParameter("a number is too large: nothing has happened") from None
+        raise
 
 
 def print_whole(*tables: Table) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shlex
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -24,6 +23,7 @@ from phalanx.cli.calls import (
     store_of,
     tell,
     text,
+    words_of,
 )
 from phalanx.cli.store import End, Prefix, span
 from phalanx.services.store import values as v
@@ -41,14 +41,14 @@ _OPS = ("==", "!=", "<", ">")
 
 def compare_of(words: str) -> v.Compare:
     """`exists KEY`, `absent KEY`, `value KEY OP VALUE`, or `version|created|modified KEY OP NUMBER`."""
-    match shlex.split(words):
+    match words_of(words, "--when"):
         case ["exists", key]:
             return v.Exists(key.encode())
         case ["absent", key]:
             return v.Exists(key.encode(), False)
         case ["value", key, op, value] if op in _OPS:
             return v.Value(key.encode(), cast(v.Op, op), value.encode())
-        case [kind, key, op, number] if kind in _NUMBERED and op in _OPS and number.isdigit():
+        case [kind, key, op, number] if kind in _NUMBERED and op in _OPS and number.isdecimal():
             return _NUMBERED[kind](key.encode(), cast(v.Op, op), int(number))
     raise typer.BadParameter(f"{words!r} is no compare: {compare_of.__doc__}", param_hint="--when")
 
@@ -56,14 +56,14 @@ def compare_of(words: str) -> v.Compare:
 def operation_of(words: str) -> v.Operation:
     """`put KEY VALUE [LEASE]`, `append PREFIX VALUE [LEASE]`, `get KEY`, `range START END`, `delete KEY`, or
     `delete-range START END`."""
-    match shlex.split(words):
+    match words_of(words, "--then/--else"):
         case ["put", key, value]:
             return v.Put(key.encode(), value.encode())
-        case ["put", key, value, lease] if lease.isdigit():
+        case ["put", key, value, lease] if lease.isdecimal():
             return v.Put(key.encode(), value.encode(), int(lease))
         case ["append", prefix, value]:
             return v.Append(prefix.encode(), value.encode())
-        case ["append", prefix, value, lease] if lease.isdigit():
+        case ["append", prefix, value, lease] if lease.isdecimal():
             return v.Append(prefix.encode(), value.encode(), int(lease))
         case ["get", key]:
             return v.Get(key.encode())

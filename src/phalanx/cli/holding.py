@@ -17,6 +17,9 @@ from phalanx.errors import LeaseLost
 TERMINATE_S = 5.0
 """How long a command that has lost its lock may take to end before it is killed."""
 
+NOT_DONE = 3
+"""Exit status: as of `perform`."""
+
 LOST = 6
 """Exit status: the lock or leadership was lost, and the command was stopped."""
 
@@ -38,12 +41,12 @@ def lock(
 ) -> None:
     """Hold a lock while a command runs, which finds its fencing token in PHALANX_TOKEN.
 
-    The exit status is the command's.  5: the lock was not to be had within --wait.  6: it was lost; the command was
-    stopped.
+    The exit status is the command's.  3: no node has served it within --wait.  5: the lock was not to be had in that
+    time.  6: it was lost; the command was stopped.
     """
 
     async def work(client: Client) -> int:
-        return await _while(recipes.lock(store_of(client), name.encode(), ttl_s=ttl), command, wait)
+        return await _while(client, recipes.lock(store_of(client), name.encode(), ttl_s=ttl), command, wait)
 
     raise typer.Exit(perform(endpoints, tls, cluster, 10.0, work))
 
@@ -82,7 +85,7 @@ def elect(
 
     async def work(client: Client) -> int:
         leading = recipes.lead(store_of(client), name.encode(), data.encode(), ttl_s=ttl)
-        return await _while(leading, command or [], wait)
+        return await _while(client, leading, command or [], wait)
 
     try:
         raise typer.Exit(perform(endpoints, tls, cluster, 10.0, watch if observe else work))
@@ -90,13 +93,18 @@ def elect(
         raise typer.Exit(130) from None
 
 
-async def _while(holding: AbstractAsyncContextManager[Held], command: list[str], wait: float | None) -> int:
+async def _while(
+    client: Client, holding: AbstractAsyncContextManager[Held], command: list[str], wait: float | None
+) -> int:
     """Run the command while it is held; its exit status, or why not."""
     try:
         async with asyncio.timeout(wait) as waiting, holding as held:
             waiting.reschedule(None)
             return await _run(command, held.token)
     except TimeoutError:
+        if not client.cluster:
+            typer.echo(f"not done: no node has served it in time: {', '.join(client.endpoints)}", err=True)
+            return NOT_DONE
         typer.echo("not to be had in time", err=True)
         return ABSENT
     except LeaseLost as error:
@@ -108,7 +116,7 @@ async def _run(command: list[str], token: int) -> int:
     try:
         process = await asyncio.create_subprocess_exec(*command, env=os.environ | {"PHALANX_TOKEN": str(token)})
     except OSError as error:
-        typer.echo(f"{command[0]}: {error}", err=True)
+        typer.echo(f"{command[0]}: {error.strerror or error}", err=True)
         return 127
     try:
         return await process.wait()

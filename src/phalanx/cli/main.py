@@ -3,6 +3,7 @@
 Only the one that is asked for is imported: together they need the whole package, and would be most of the time to start.
 """
 
+import os
 import sys
 from collections.abc import Iterable
 from importlib import import_module
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from phalanx.errors import PhalanxError
 from phalanx.runtime.compiled import is_compiled
 
 COMMANDS = {
@@ -66,10 +68,29 @@ def _phalanx(
     """Fault-tolerant process groups."""
 
 
+def _occupy_standard_streams() -> None:
+    """With what takes and gives nothing, where one is closed: a socket of the loop would get its number, and libuv aborts
+    the process when such a one is closed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
+
+
 def main() -> None:
     """Entry point of the script."""
+    _occupy_standard_streams()
     first = sys.argv[1] if len(sys.argv) > 1 else ""
     if first == "--version":
         command_line([])()
     # Whatever else is no command is answered with the list of all: the help, or that there is no such command.
-    command_line([first] if first in COMMANDS else COMMANDS)()
+    try:
+        command_line([first] if first in COMMANDS else COMMANDS)()
+    except KeyboardInterrupt:  # while modules are imported; later typer does the same
+        sys.exit(130)
+    except (PhalanxError, OSError) as error:
+        from phalanx.cli.calls import said  # not at the top of the file: it needs most of the package
+
+        typer.echo(f"phalanx: {said(error)}", err=True)
+        sys.exit(1)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from phalanx.api.recovery import recover
+from phalanx.cli.calls import said
 from phalanx.errors import PhalanxError
 from phalanx.group.lineage import Kept, Rescue
 from phalanx.model.view import Group
@@ -37,7 +38,7 @@ def recover_command(
         typer.echo(f"damaged: {error}; `phalanx log repair` cuts it off before that")
         raise typer.Exit(DAMAGED) from error
     except (PhalanxError, CodecError, OSError) as error:
-        typer.echo(f"phalanx: {error}", err=True)
+        typer.echo(f"phalanx: {said(error)}", err=True)
         raise typer.Exit(UNREADABLE) from error
     for line in _told(plan, name):
         typer.echo(line)

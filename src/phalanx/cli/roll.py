@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from phalanx.api.rolling import rolling_restart
-from phalanx.cli.calls import ENDPOINT, Cluster, Endpoints, Tls, tls_of
+from phalanx.cli.calls import ENDPOINT, Cluster, Endpoints, Tls, said, tls_of, words_of
 from phalanx.errors import ConfigurationError, RestartStopped
 from phalanx.model.clock import SECOND
 from phalanx.model.view import Name
@@ -31,13 +31,17 @@ def roll(
     fails: nothing is restarted after that."""
     if "{name}" not in command:
         raise typer.BadParameter("it must say {name}", param_hint="--command")
+    parts = words_of(command, "--command")
     shown = tls_of(tls)
     waits: list[str] = []
 
     async def restart(member: Name) -> None:
         typer.echo(f"restarting {member}")
-        words = [word.replace("{name}", member) for word in shlex.split(command)]
-        process = await asyncio.create_subprocess_exec(*words)
+        words = [word.replace("{name}", member) for word in parts]
+        try:
+            process = await asyncio.create_subprocess_exec(*words)
+        except OSError as error:
+            raise RestartStopped(f"{words[0]} cannot be run: {error.strerror or error}", ()) from None
         if await process.wait():
             raise RestartStopped(f"{shlex.join(words)} failed with exit status {process.returncode}", ())
 
@@ -63,6 +67,6 @@ def roll(
     except ConfigurationError as error:
         raise typer.BadParameter(str(error)) from None
     except (RestartStopped, OSError) as error:
-        typer.echo(f"stopped: {error}", err=True)
+        typer.echo(f"stopped: {said(error)}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"restarted: {' '.join(restarted)}")

@@ -12,7 +12,7 @@ import typer
 from phalanx.api.hosted import Hosted
 from phalanx.api.joining import join
 from phalanx.api.process import Process
-from phalanx.cli.calls import Tls, tls_of
+from phalanx.cli.calls import Tls, said, tls_of
 from phalanx.errors import ConfigurationError, PhalanxError
 from phalanx.group.config import Limits, Timing
 from phalanx.model.clock import MICROSECOND, MILLISECOND
@@ -97,7 +97,7 @@ def serve(
         raise_limit()
         run(_serve(joining, measures, metrics or ""))
     except (PhalanxError, OSError) as error:
-        typer.echo(f"phalanx: {error}", err=True)
+        typer.echo(f"phalanx: {said(error)}", err=True)
         raise typer.Exit(2) from error
 
 

@@ -2,8 +2,22 @@
 
 import resource
 
+from phalanx.errors import ConfigurationError
+
 RESERVED = 256
 """For peers (two each while both dial), logs, strangers that are turned away, and what else the program has open."""
+
+NEEDED = 64
+"""With fewer a node or a client fails somewhere, and can do nothing about it: loop, listener, files, a link to each peer."""
+
+
+def check_limit() -> None:
+    """Raises ConfigurationError if this process may open too few to run anything."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < NEEDED:
+        raise ConfigurationError(
+            f"this process may have {soft} files open, and needs {NEEDED} at least; nothing was begun: raise `ulimit -n`"
+        )
 
 
 def raise_limit() -> None:

@@ -18,6 +18,7 @@ Compare Pillai et al., "All File Systems Are Not Created Equal" (2014); Alagappa
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import struct
@@ -82,7 +83,10 @@ class VoteFile:
         self._size = SLOT_BYTES_MIN
         self._sequence = 0
         self._failure: OSError | None = None
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file, and must be a directory", str(path.parent)) from None
         self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             # flock, not lockf: a POSIX lock would not keep out this very process, and any close would release it.

@@ -4,6 +4,7 @@ Two things are durable apart from each other: the bytes of a file, once the file
 all, once the directory is (Pillai et al., "All File Systems Are Not Created Equal", OSDI 2014).
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import Protocol
@@ -48,7 +49,10 @@ class PosixFiles:
         self.directory = directory
         self._open: dict[str, int] = {}
         if make and not directory.is_dir():
-            directory.mkdir(parents=True)
+            try:
+                directory.mkdir(parents=True)
+            except FileExistsError:
+                raise NotADirectoryError(errno.ENOTDIR, "it is a file, and must be a directory", str(directory)) from None
             _sync_directory(directory.parent)
         elif not directory.is_dir():
             raise FileNotFoundError(f"there is no directory {directory}")

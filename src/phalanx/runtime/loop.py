@@ -6,6 +6,9 @@ import importlib
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from phalanx.errors import ConfigurationError
+from phalanx.runtime.descriptors import check_limit
+
 T = TypeVar("T")
 
 GC_THRESHOLDS = (50_000, 20, 100)
@@ -23,7 +26,13 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-    """Run the coroutine to its end on a new loop, like `asyncio.run`."""
+    """Run the coroutine to its end on a new loop, like `asyncio.run`.  Raises ConfigurationError, and does not begin, if
+    this process may have too few files open."""
+    try:
+        check_limit()
+    except ConfigurationError:
+        main.close()
+        raise
     with asyncio.Runner(loop_factory=loop_factory(), debug=debug) as runner:
         return runner.run(main)
 

@@ -18,11 +18,14 @@ class PartFile:
     """`path` + ".part", which `publish` makes durable and renames to `path`.  Only its owner may read it: it holds what
     the store holds.
 
-    Raises `ConfigurationError` if either is there already and `overwrite` is not asked for, and OSError.
+    Raises `ConfigurationError` if either is there already and `overwrite` is not asked for, or `path` is a directory or a
+    device; and OSError.
     """
 
     def __init__(self, path: Path, overwrite: bool) -> None:
         self._path = path
+        if path.exists() and not path.is_file():  # a file would take the place of a device, say
+            raise ConfigurationError(f"{path} is there, and is no file: it is never overwritten")
         self._part = path.with_name(path.name + SUFFIX)
         self._overwrite = overwrite
         self._refuse_to_overwrite()
