@@ -179,7 +179,7 @@ def test_what_is_there_and_is_no_file_is_left_as_it_is(overwrite: bool, tmp_path
     """A file would take the place of /dev/null for every program of the machine."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    for place in (pipe, tmp_path, Path(".")):
+    for place in (pipe, tmp_path, Path()):
         with pytest.raises(ConfigurationError, match="is no file"):
             PartFile(place, overwrite)
     assert pipe.is_fifo() and [path.name for path in tmp_path.iterdir()] == ["pipe"]

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from multiprocessing.managers import SyncManager
 from queue import Queue
 from threading import Thread
@@ -98,15 +99,22 @@ def _explore_all(
         listener = Thread(target=_listen, args=(told, tell), daemon=True)
         listener.start()
         futures: list[Future[Report]] = [pool.submit(_work, s, states_max, every, told) for s in scenarios]
-        for future in as_completed(futures):
-            yield future.result()
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:  # Ctrl-C, most of all: scenarios take minutes, and the pool would begin all the others
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
         told.put(None)
         listener.join()
 
 
 def _listen(told: "Queue[Report | None]", tell: Tell) -> None:
-    while (report := told.get()) is not None:
-        tell(report)
+    with suppress(EOFError, OSError):  # given up
+        while (report := told.get()) is not None:
+            tell(report)
 
 
 def _work(scenario: Scenario, states_max: int | None, every: bool, told: "Queue[Report | None]") -> Report:

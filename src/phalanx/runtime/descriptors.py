@@ -8,7 +8,7 @@ RESERVED = 256
 """For peers (two each while both dial), logs, strangers that are turned away, and what else the program has open."""
 
 NEEDED = 64
-"""With fewer a node or a client fails somewhere, and can do nothing about it: loop, listener, files, a link to each peer."""
+"""With fewer a node or a client fails somewhere: loop, listener, files, links to peers."""
 
 
 def check_limit() -> None:

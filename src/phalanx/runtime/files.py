@@ -52,7 +52,9 @@ class PosixFiles:
             try:
                 directory.mkdir(parents=True)
             except FileExistsError:
-                raise NotADirectoryError(errno.ENOTDIR, "it is a file, and must be a directory", str(directory)) from None
+                raise NotADirectoryError(
+                    errno.ENOTDIR, "it is a file, and must be a directory", str(directory)
+                ) from None
             _sync_directory(directory.parent)
         elif not directory.is_dir():
             raise FileNotFoundError(f"there is no directory {directory}")

@@ -55,8 +55,8 @@ class Recovery(NamedTuple):
     lost: bool
     """There was another log before this one, and nothing of it is known."""
     unbegun: str = ""
-    """The last file, if its beginning was never written whole, or is lost; "" if it is sound.  A crash may leave that, and
-    the next life removes it."""
+    """The last file, if its beginning was never written whole, or is lost; "" if it is sound.  A crash may leave that,
+    and the next life removes it."""
 
 
 def _recovery(files: Files, segments: Sequence[Segment]) -> Recovery:
