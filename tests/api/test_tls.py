@@ -70,13 +70,15 @@ def test_a_cluster_under_tls_serves_who_has_a_certificate_and_nobody_else(
             async with phalanx.connect(addresses[0], timeout_s=SOON_S) as client:
                 with pytest.raises(Unavailable, match="it speaks TLS, and this side was started without"):
                     await client.kv().put(b"k", b"other")
+            own = {"handshake.ended"}  # nodes that dial each other at once on a slow machine, and give one up
             refusals = processes[0].refusals
-            assert refusals.keys() == {"certificate.authority", "handshake.plain"}
-            assert not processes[1].refusals
-            dropped = [
-                r.getMessage() for r in caplog.records if "dropped the connection of 127.0.0.1: " in r.getMessage()
+            assert refusals.keys() - own == {"certificate.authority", "handshake.plain"}
+            assert not processes[1].refusals.keys() - own
+            lines = [
+                r.getMessage() for r in caplog.records if r.getMessage().startswith("dropped the connection of 12")
             ]
-            assert len(dropped) == 2 < sum(refusals.values())
+            dropped = [line for line in lines if "127.0.0.1: " in line and "it ended the connection" not in line]
+            assert len(dropped) == 2 < sum(refusals[kind] for kind in refusals.keys() - own)
 
     limited(work())
 
