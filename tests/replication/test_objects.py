@@ -10,9 +10,11 @@ import pytest
 from mypy import api as mypy
 
 from phalanx.errors import ConfigurationError
+from phalanx.model.procedures import procedure
 from phalanx.model.replicated import OUTSIDE, CommandFailed, Context, command, feed, query
-from phalanx.replication.objects import describe, position_of
+from phalanx.replication.objects import describe
 from phalanx.replication.outcome import raised
+from phalanx.replication.positions import position_of
 from tests.replication.samples import ACCOUNT, Account, InsufficientFunds, Undeclared
 
 
@@ -68,6 +70,95 @@ def test_a_position_is_what_can_be_told(value: object, error: type[Exception]) -
     ]
     with pytest.raises(error):
         position_of(value)
+
+
+def nested() -> list[Any]:
+    inner: list[Any] = []
+    inner.append(inner)
+    return inner
+
+
+@pytest.mark.parametrize("amount", [object(), 1 << 80, "\ud800", nested()], ids=["object", "huge", "half", "nested"])
+def test_an_argument_without_an_encoding_is_a_type_error_that_names_the_method(amount: Any) -> None:
+    with pytest.raises(TypeError, match=r"Account.add: an argument cannot be encoded"):
+        ACCOUNT.invoke(Account.add, amount)
+
+
+def test_a_method_is_given_as_that_of_the_class() -> None:
+    unknown: Any
+    for unknown, why in (
+        ([], r"\[\] is no method of Account"),
+        ("add", "'add' is no method of Account"),
+        (Account().add, "Account.add is bound to an instance of yours: give the method of the class"),
+    ):
+        with pytest.raises(ConfigurationError, match=why):
+            ACCOUNT.operation(unknown)
+
+
+class Generates:
+    @command
+    async def add(self) -> int:  # type: ignore[misc]  # wrong on purpose
+        yield 1
+
+
+class Misspelt:
+    @command
+    def add(self, amount: int) -> int: ...  # type: ignore[empty-body]  # it is not called
+
+
+Misspelt.add.__annotations__["amount"] = "int.nothing"
+
+
+class Unmade:
+    def __init__(self) -> None:
+        raise OSError("no disk")
+
+    @command
+    def add(self) -> int: ...  # type: ignore[empty-body]  # it is not called
+
+
+class Unannotated:
+    value: int = 0
+
+    @command
+    def add(self) -> int: ...  # type: ignore[empty-body]  # it is not called
+
+
+Unannotated.__annotations__["value"] = "int |"
+
+
+@pytest.mark.parametrize(
+    ("cls", "why"),
+    [
+        (Generates, "Generates.add must be a plain method, neither async nor a generator"),
+        (Misspelt, "Misspelt.add: an annotation cannot be resolved"),
+        (Unmade, r"Unmade\(\) raised OSError: no disk"),
+        (Unannotated, "Unannotated: an annotation cannot be resolved"),
+    ],
+)
+def test_what_cannot_be_replicated_is_said_of_the_class(cls: type[Any], why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        describe(cls)
+
+
+@pytest.mark.parametrize(
+    ("decorate", "options", "why"),
+    [
+        (command, {"name": 5}, "@command: name must be a str that can be printed, not 5"),
+        (command, {"name": "\ud800"}, "@command: name must be a str that can be printed"),
+        (command, {"version": "1"}, "@command: version must be at least 1, not '1'"),
+        (command, {"version": True}, "@command: version must be at least 1, not True"),
+        (command, {"raises": ValueError}, "@command: raises must list classes of exceptions, not <class"),
+        (command, {"atomic": "no"}, "@command: atomic must be True or False, not 'no'"),
+        (query, {"raises": 5}, "@query: raises must list classes of exceptions, not 5"),
+        (procedure, {"name": b"x"}, "@procedure: name must be a str that can be printed"),
+        (procedure, {"version": 1.5}, "@procedure: version must be at least 1, not 1.5"),
+        (procedure, {"raises": ValueError}, "@procedure: raises must list classes of exceptions"),
+    ],
+)
+def test_a_mark_that_makes_no_sense_is_refused(decorate: Any, options: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigurationError, match=why):
+        decorate(**options)
 
 
 def test_arguments_that_do_not_fit_are_a_type_error_at_the_caller() -> None:

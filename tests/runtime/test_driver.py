@@ -203,19 +203,23 @@ def test_what_a_machine_drops_costs_the_connection_it_came_from_and_the_others_o
     on_loop(work)
 
 
-def test_an_exception_of_the_application_stops_the_driver_too() -> None:
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, GeneratorExit])
+def test_whatever_the_application_raises_stops_the_driver_too(error: type[BaseException]) -> None:
     async def work() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # it is told of what is no Exception
+
         def step(events: list[Any], output: Output, now: Instant) -> None:  # noqa: ARG001  the contract of a step
             output.deliveries += events
 
         def take(deliveries: list[Any]) -> None:
-            raise ValueError(deliveries)
+            raise error(deliveries)
 
         driver = Driver(Scripted(step), TEXT, Outbox(), MemoryDisk(), take)
         driver.start()
         driver.submit("x")
-        with pytest.raises(ValueError, match="x"):
-            await driver.closed
+        await asyncio.wait((driver.closed,), timeout=PATIENCE_S)
+        with pytest.raises(error, match="x"):
+            driver.closed.result()
 
     on_loop(work)
 

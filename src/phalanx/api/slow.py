@@ -14,8 +14,9 @@ from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.replicated import Context
 from phalanx.model.view import Name
 from phalanx.replication.conversion import Conversion
-from phalanx.replication.objects import Fed, ObjectType, Operation, TickHook
+from phalanx.replication.objects import ObjectType, Operation, TickHook
 from phalanx.replication.outcome import Returned
+from phalanx.replication.positions import Fed
 from phalanx.services.store.kv import KV
 
 T = TypeVar("T")

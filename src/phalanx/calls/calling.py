@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from phalanx.calls.messages import Answers, Ask, CallId, Invoke, Missed, Part, Submit, Taken, Withdraw
+from phalanx.calls.procedures import ARGUMENTS_BYTES_MAX
 from phalanx.calls.requests import CallEnded, CallTroupe, Finish, Rule
 from phalanx.calls.serving import WINDOW, hosts_of
 from phalanx.model.clock import MILLISECOND, SECOND
@@ -31,9 +32,6 @@ RETRY_MAX_NS = 4 * SECOND
 LINGER_NS = 60 * SECOND
 """How long after its deadline a call is collected that some host does not answer: hosts give it up at the deadline, so
 one that says nothing for so long hangs, and must not keep the others from forgetting."""
-
-ARGUMENTS_BYTES_MAX = 1 << 20
-"""Of one call, encoded: every host has it in memory until the call is settled."""
 
 
 class Query(NamedTuple):

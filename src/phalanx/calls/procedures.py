@@ -10,10 +10,11 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_type_hints
 
 import msgspec
 
-from phalanx.errors import ConfigurationError
+from phalanx.errors import ConfigurationError, TooLarge
 from phalanx.model.procedures import PROCEDURE, ProcedureMark
+from phalanx.model.replicated import CommandFailed
 from phalanx.replication import contract
-from phalanx.replication.outcome import Outcome, Raised, Returned, exception_of, raised
+from phalanx.replication.outcome import Outcome, Raised, Returned, exception_of, raised, text_of
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -21,6 +22,9 @@ R = TypeVar("R")
 
 RESULT_BYTES_MAX = 1 << 20
 """Of one result, encoded, and of what results are combined into: several of them travel in one frame."""
+
+ARGUMENTS_BYTES_MAX = 1 << 20
+"""Of one call, encoded: every host has it in memory until the call is settled."""
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -48,10 +52,20 @@ class Procedure:
         self._result_decoder = msgspec.msgpack.Decoder(hints["return"])
 
     def encode(self, *args: Any, **kwargs: Any) -> bytes:
-        """Arguments as they travel.  Raises `TypeError` as a call of the method would."""
-        bound = self._signature.bind(*args, **kwargs)
+        """Arguments as they travel.  Raises `TypeError` as a call of the method would, or if one has no encoding, and
+        `TooLarge`."""
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as wrong:
+            raise TypeError(f"{self.where}: {wrong}") from None
         bound.apply_defaults()
-        return _ENCODER.encode(tuple(bound.arguments.values()))
+        try:
+            data = _ENCODER.encode(tuple(bound.arguments.values()))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise TypeError(f"{self.where}: an argument cannot be encoded: {text_of(error)}") from error
+        if len(data) > ARGUMENTS_BYTES_MAX:
+            raise TooLarge(f"{self.where}: {len(data)} bytes of arguments, the limit is {ARGUMENTS_BYTES_MAX}")
+        return data
 
     def decode(self, arguments: bytes) -> dict[str, Any]:
         """Arguments for the method, by name.  Raises `msgspec.DecodeError`."""
@@ -68,10 +82,15 @@ class Procedure:
         return Returned(data)
 
     def result(self, outcome: Outcome) -> Any:
-        """What the method returned; or raise what it raised."""
+        """What the method returned; or raise what it raised, and `CommandFailed` if it returned what its annotation does
+        not allow."""
         if isinstance(outcome, Raised):
             raise exception_of(outcome, self.raises)
-        return self._result_decoder.decode(outcome.value)
+        try:
+            return self._result_decoder.decode(outcome.value)
+        except msgspec.DecodeError as error:
+            text = f"{self.where} returned what its annotation does not allow: {error}"
+            raise CommandFailed(type(error).__name__, text) from error
 
     def fold(self, values: Iterable[bytes]) -> Outcome:
         """Results, at least one, combined into one; or what combining them raised."""
@@ -90,7 +109,7 @@ class Procedure:
             raise ConfigurationError(f"{self.where} must not be a generator: a procedure returns one result")
         try:
             hints = get_type_hints(function, include_extras=True)
-        except NameError as error:
+        except Exception as error:  # an annotation in quotes is any expression
             raise ConfigurationError(f"{self.where}: an annotation cannot be resolved: {error}") from error
         parameters = list(inspect.signature(function).parameters.values())[1:]
         for parameter in parameters:
@@ -130,10 +149,12 @@ class ServiceType(Generic[T]):
 
     def procedure(self, method: Callable[Concatenate[T, P], Any]) -> Procedure:
         """The procedure that a marked method is.  Raises `ConfigurationError` for any other function."""
-        procedure = self._by_function.get(method)
+        try:
+            procedure = self._by_function.get(method)
+        except TypeError:  # it has no hash
+            procedure = None
         if procedure is None:
-            name = getattr(method, "__qualname__", repr(method))
-            raise ConfigurationError(f"{name} is no method of {self.name} marked @procedure")
+            raise contract.no_method(method, self._by_function, f"{self.name} marked @procedure")
         return procedure
 
     def find(self, operation: str, types: int) -> Procedure | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, overload
 
 from phalanx.errors import ConfigurationError
+from phalanx.model.replicated import check_mark
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,17 +60,14 @@ def procedure(
 
     Raises `ConfigurationError` if an argument makes no sense.
     """
-    if version < 1:
-        raise ConfigurationError(f"@procedure: version must be at least 1, not {version}")
-    if not all(isinstance(each, type) and issubclass(each, Exception) for each in raises):
-        raise ConfigurationError(f"@procedure: raises must list classes of exceptions, not {raises!r}")
+    check_mark("procedure", name, version, raises)
     if combine is not None and not callable(combine):
         raise ConfigurationError(f"@procedure: combine must be a function of two results, not {combine!r}")
 
     def mark(function: F) -> F:
         if not callable(function) or not hasattr(function, "__code__"):
             raise ConfigurationError(f"@procedure goes on a plain method, not on {function!r}")
-        setattr(function, PROCEDURE, ProcedureMark(name or function.__name__, version, raises, combine))
+        setattr(function, PROCEDURE, ProcedureMark(name or function.__name__, version, tuple(raises), combine))
         return function
 
     return mark if function is None else mark(function)

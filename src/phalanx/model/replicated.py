@@ -292,15 +292,26 @@ def _marker(
     *,
     when_full: bool = False,
 ) -> Callable[[F], F]:
-    if version < 1:
-        raise ConfigurationError(f"@{kind}: version must be at least 1, not {version}")
-    if not all(isinstance(each, type) and issubclass(each, Exception) for each in raises):
-        raise ConfigurationError(f"@{kind}: raises must list classes of exceptions, not {raises!r}")
+    check_mark(kind, name, version, raises)
+    for flag, given in (("atomic", atomic), ("when_full", when_full)):
+        if not isinstance(given, bool):
+            raise ConfigurationError(f"@{kind}: {flag} must be True or False, not {given!r}")
 
     def mark(function: F) -> F:
         if not callable(function) or not hasattr(function, "__code__"):
             raise ConfigurationError(f"@{kind} goes on a plain method, not on {function!r}")
-        setattr(function, MARK, Mark(kind, name or function.__name__, version, raises, atomic, when_full))
+        setattr(function, MARK, Mark(kind, name or function.__name__, version, tuple(raises), atomic, when_full))
         return function
 
     return mark
+
+
+def check_mark(kind: str, name: object, version: object, raises: object) -> None:
+    """What decorators of methods are told in common.  Raises `ConfigurationError` if it makes no sense."""
+    if not isinstance(name, str) or not name.isprintable():
+        raise ConfigurationError(f"@{kind}: name must be a str that can be printed, not {name!r}")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ConfigurationError(f"@{kind}: version must be at least 1, not {version!r}")
+    listed = isinstance(raises, tuple | list) and all(isinstance(e, type) and issubclass(e, Exception) for e in raises)
+    if not listed:
+        raise ConfigurationError(f"@{kind}: raises must list classes of exceptions, not {raises!r}")

@@ -6,6 +6,7 @@ the same in every process that runs the same code.
 
 import hashlib
 import zlib
+from collections.abc import Container
 from enum import Enum
 from typing import Any
 
@@ -13,6 +14,14 @@ import msgspec
 from msgspec import inspect
 
 from phalanx.errors import ConfigurationError
+
+
+def no_method(method: Any, known: Container[Any], of: str) -> ConfigurationError:
+    """What is wrong with a method that is not among the known ones of a class."""
+    name = getattr(method, "__qualname__", repr(method))
+    if getattr(method, "__func__", None) in known:
+        return ConfigurationError(f"{name} is bound to an instance of yours: give the method of the class")
+    return ConfigurationError(f"{name} is no method of {of}")
 
 
 def spell(annotation: Any, where: str) -> str:

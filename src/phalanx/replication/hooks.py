@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from phalanx.replication.inflight import HookFailed
-from phalanx.replication.objects import ObjectType, position_of
+from phalanx.replication.objects import ObjectType
 from phalanx.replication.outcome import text_of
+from phalanx.replication.positions import position_of
 from phalanx.replication.state import Digest, HookError
 
 

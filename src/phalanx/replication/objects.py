@@ -25,7 +25,8 @@ from phalanx.errors import ConfigurationError
 from phalanx.model.replicated import MARK, CommandFailed, Context, Kind, Mark, version_of
 from phalanx.replication import contract
 from phalanx.replication.conversion import Conversion
-from phalanx.replication.outcome import Outcome, Returned, exception_of, text_of
+from phalanx.replication.outcome import Outcome, Returned, exception_of, is_stray, text_of
+from phalanx.replication.positions import Fed, position_of
 from phalanx.replication.state import StateCodec
 
 T = TypeVar("T")
@@ -59,28 +60,6 @@ class OversizedResult(UnencodableResult):
 
 Watcher: TypeAlias = "Callable[[Operation | TickHook, Any, tuple[Any, ...], Context], Returned]"
 """Is given what `run` is."""
-
-
-class Fed(NamedTuple):
-    """What a feed returned: the position that it has come to, whether it stopped early, and all of it, encoded; empty:
-    nothing happened."""
-
-    position: int
-    more: bool
-    data: bytes
-
-
-POSITION_MAX = (1 << 64) - 1
-"""The largest position that can be told."""
-
-
-def position_of(value: object) -> int:
-    """A position that a class gave, as it can be told.  Raises `TypeError` or `ValueError` if it is none."""
-    if not isinstance(value, int):
-        raise TypeError(f"a position must be an int, not {type(value).__name__}")
-    if not 0 <= value <= POSITION_MAX:
-        raise ValueError("a position must be from 0 to 2**64 - 1")
-    return int(value)  # and not of a class of its own, which has no encoding
 
 
 FeedWatcher: TypeAlias = "Callable[[Operation, Any, tuple[Any, ...], int], Fed]"
@@ -142,8 +121,8 @@ class Operation:
             args += self._defaults[len(args) :]
         try:
             return _encode(args)
-        except (TypeError, OverflowError) as error:
-            raise TypeError(f"{self.where}: an argument cannot be encoded: {error}") from error
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise TypeError(f"{self.where}: an argument cannot be encoded: {text_of(error)}") from error
 
     def fault(self, error: BaseException) -> str:
         """What `decode` has raised, in the words of the method."""
@@ -167,7 +146,12 @@ class Operation:
 
     def perform_feed(self, instance: Any, arguments: tuple[Any, ...], position: int) -> Fed:
         """As `feed`, unwatched."""
-        fed = self.function(instance, position, **dict(zip(self._names, arguments, strict=True)))
+        try:
+            fed = self.function(instance, position, **dict(zip(self._names, arguments, strict=True)))
+        except BaseException as error:
+            if is_stray(error):
+                raise RuntimeError(f"{self.where} raised {type(error).__name__}") from error
+            raise
         reached, more = position_of(fed.position), bool(fed.more)
         if more and reached <= position:
             raise ValueError(f"{self.where} returned that there is more, and does not get beyond position {position}")
@@ -192,7 +176,12 @@ class Operation:
         if self._by_position < len(arguments):
             named.update(zip(self._names[self._by_position :], arguments[self._by_position :], strict=True))
             arguments = arguments[: self._by_position]
-        result = self.function(instance, *arguments, **named)
+        try:
+            result = self.function(instance, *arguments, **named)
+        except BaseException as stray:
+            if is_stray(stray):
+                raise RuntimeError(f"{self.where} raised {type(stray).__name__}") from stray
+            raise
         try:
             data = _encode(result)
         except Exception as error:
@@ -211,11 +200,12 @@ class Operation:
 
     def _read(self, function: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, Any]]:
         """The signature as callers see it (without self and context), and the annotations."""
-        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        generates = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        if generates or inspect.iscoroutinefunction(function):
             raise ConfigurationError(f"{self.where} must be a plain method, neither async nor a generator")
         try:
             hints = get_type_hints(function, include_extras=True)
-        except NameError as error:
+        except Exception as error:  # an annotation in quotes is any expression
             raise ConfigurationError(f"{self.where}: an annotation cannot be resolved: {error}") from error
         parameters = []
         follows = False  # one that must be passed by its name, or the context
@@ -268,7 +258,12 @@ class TickHook:
 
     def perform(self, instance: Any, arguments: tuple[Any, ...], context: Context) -> Returned:
         """As `run`, unwatched."""
-        getattr(instance, self.name)(context, *arguments)
+        try:
+            getattr(instance, self.name)(context, *arguments)
+        except BaseException as error:
+            if is_stray(error):
+                raise RuntimeError(f"{self.where} raised {type(error).__name__}") from error
+            raise
         return Returned(b"")
 
 
@@ -341,10 +336,12 @@ class ObjectType(Generic[T]):
 
     def operation(self, method: Callable[..., Any]) -> Operation:
         """The operation that a marked method is.  Raises `ConfigurationError` for any other function."""
-        operation = self._by_function.get(method)
+        try:
+            operation = self._by_function.get(method)
+        except TypeError:  # it has no hash
+            operation = None
         if operation is None:
-            name = getattr(method, "__qualname__", repr(method))
-            raise ConfigurationError(f"{name} is no method of {self.name} marked @command or @query")
+            raise contract.no_method(method, self._by_function, f"{self.name} marked @command or @query")
         return operation
 
     def invoke(self, method: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> Invocation[R]:

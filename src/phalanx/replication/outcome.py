@@ -76,6 +76,12 @@ def text_of(error: BaseException) -> str:
         return f"(its text cannot be told: {type(another).__name__})"
 
 
+def is_stray(error: BaseException) -> bool:
+    """It is meant for whoever runs the caller, such as `asyncio.CancelledError`, and a method that raises it would end
+    that; but a user's own interrupt may."""
+    return not isinstance(error, Exception | SystemExit | KeyboardInterrupt)
+
+
 def exception_of(outcome: Raised, declared: tuple[type[Exception], ...]) -> Exception:
     """The exception to raise at the caller."""
     by_name = STANDARD | {cls.__name__: cls for cls in declared}

@@ -77,6 +77,9 @@ class StateCodec(Generic[T]):
         except TypeError as error:
             name = self._cls.__name__
             raise ConfigurationError(f"{name} must be constructible without arguments: {error}") from error
+        except Exception as wrong:
+            text = f"{self._cls.__name__}() raised {type(wrong).__name__}: {text_of(wrong)}"
+            raise ConfigurationError(text) from wrong
 
     def slices(self, instance: T, size: int) -> Generator[bytes, None, None]:
         """The state as it is when the first slice is taken: for a class with slices those, of about `size` bytes each,
@@ -212,6 +215,6 @@ def _has_both(cls: type, save: str, restore: str) -> bool:
 def _fields(cls: type) -> tuple[tuple[str, Any], ...]:
     try:
         hints = get_type_hints(cls, include_extras=True)
-    except NameError as error:
+    except Exception as error:  # an annotation in quotes is any expression
         raise ConfigurationError(f"{cls.__name__}: an annotation cannot be resolved: {error}") from error
     return tuple((name, kind) for name, kind in hints.items() if ClassVar not in (kind, get_origin(kind)))

@@ -170,8 +170,10 @@ class Driver:
             while self._step(events, now):
                 events = []  # what has come meanwhile came after the clocks were read
             self._arm(now)
-        except Exception as error:
+        except BaseException as error:  # an interrupt as well: half of a step is done
             self._fail(error)
+            if not isinstance(error, Exception):
+                raise
         if self._poll is not None:
             self._poll.ended()
 
