@@ -18,6 +18,7 @@ from phalanx.multicast.messages import Beat
 from phalanx.runtime.datagrams import MulticastTransport
 from phalanx.wire.frame import Kind, encode_frame
 from tests.api.cluster import PATIENCE_S
+from tests.api.test_joining import made
 from tests.lossy import Lossy
 
 T = TypeVar("T")
@@ -244,6 +245,11 @@ def test_a_payload_may_be_as_large_as_its_limit_and_no_larger() -> None:
         ({"sender": ""}, "1 to 64 letters"),
         ({"name": "n" * 65}, "1 to 64 letters"),
         ({"limits": ChannelLimits(rate=0)}, "rate is 0"),
+        ({"name": "\ud800"}, "name cannot be encoded"),
+        ({"sender": "\ud800"}, "sender cannot be encoded"),
+        ({"linger_s": float("nan")}, "a finite number of seconds"),
+        ({"linger_s": float("inf")}, "a finite number of seconds"),
+        ({"linger_s": -1}, "from 0 to"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], said: str) -> None:
@@ -254,6 +260,78 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], said:
                 pass
 
     run(work())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"name": 5}, "name must be a str, not int"),
+        ({"sender": ["s"]}, "sender must be a str, not list"),
+        ({"hops": "1"}, "hops must be an int, not str"),
+        ({"hops": 1.5}, "hops must be an int, not float"),
+        ({"address": b"239.1.1.1:7700"}, "address must be a str, not bytes"),
+        ({"interface": b"\x7f\0\0\1"}, "interface must be a str, not bytes"),
+        ({"linger_s": "1"}, "a number of seconds, not str"),
+        ({"limits": 5}, "limits are phalanx.ChannelLimits"),
+        ({"timing": 5}, "timing is a phalanx.ChannelTiming"),
+        ({"limits": made(ChannelLimits, queue=5e6)}, "queue must be an int, not 5000000.0"),
+        ({"timing": made(ChannelTiming, spread="5")}, "spread must be an int, not '5'"),
+    ],
+)
+def test_settings_of_other_types_are_refused(settings: dict[str, Any], said: str) -> None:
+    async def work() -> None:
+        asked = {"name": "n", "sender": "s", "address": address(), "interface": "127.0.0.1"} | settings
+        with pytest.raises(TypeError, match=said):
+            async with phalanx.channel(**asked):
+                pass
+
+    run(work())
+
+
+@pytest.mark.parametrize("payload", ["text", 5, [1, 2], ["a"], None, (300,)])
+def test_a_payload_that_is_not_bytes_is_refused_and_takes_no_room(payload: Any) -> None:
+    async def work() -> None:
+        async with end(address(), "a") as a:
+            with pytest.raises(TypeError, match=r"a payload of channel .* must be bytes, not"):
+                await a.send(payload)
+            await a.sent()  # nothing waits to leave
+
+    run(work())
+
+
+def test_an_iteration_that_is_left_is_followed_by_another_at_once() -> None:
+    async def first(channel: phalanx.Channel) -> bytes:
+        async for heard in channel:
+            return heard.payload
+        raise AssertionError("the iteration ended")
+
+    async def work() -> None:
+        where = address()
+        async with end(where, "a") as a, end(where, "b") as b:
+            for payload in (b"1", b"2", b"3"):
+                await a.send(payload)
+            assert [await first(b) for _ in range(3)] == [b"1", b"2", b"3"]
+
+    run(work())
+
+
+def test_a_channel_is_of_its_loop() -> None:
+    async def work() -> None:
+        async with end(address(), "a") as a:
+
+            def elsewhere() -> None:
+                for ask in (lambda: a.send(b"x"), a.close, lambda: anext(aiter(a))):
+                    with pytest.raises(RuntimeError, match="is of another event loop"):
+                        asyncio.run(as_coroutine(ask))
+
+            await asyncio.to_thread(elsewhere)
+            await a.send(b"x")
+
+    run(work())
+
+
+async def as_coroutine(ask: Any) -> Any:
+    return await ask()
 
 
 def test_an_interface_that_is_not_there_is_named() -> None:

@@ -192,7 +192,7 @@ def test_what_makes_no_sense_is_refused_with_a_reason() -> None:
                 await process.group("g", durable=True)
             with pytest.raises(Refused, match="keeps no log"):
                 await process.group("g", durable=True, snapshot=bytes, restore=print)
-            with pytest.raises(Refused, match="durable copies"):
+            with pytest.raises(ConfigurationError, match="durable copies"):
                 await process.group("g", min_copies=3)
 
     on_loop(story())

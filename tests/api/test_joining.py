@@ -53,6 +53,20 @@ async def beginning(name: Any = "a", **settings: Any) -> str:
         ({"objects": {"C": (Counter(), 0)}}, TypeError, r"objects\['C'\] must be \(Class, lease_ms\)"),
         ({"objects": {"C": phalanx.Hosted(Counter, durable=True)}}, phalanx.ConfigurationError, "a data directory"),
         ({"objects": {"C": (dict, 0)}}, phalanx.ConfigurationError, "dict has no method marked"),
+        ({"objects": 5}, TypeError, "objects are a mapping from names, not 5"),
+        ({"objects": {"C": (Counter, -1)}}, phalanx.ConfigurationError, "no length of leases: -1 ms"),
+        ({"objects": {"\ud800": (Counter, 0)}}, phalanx.ConfigurationError, "name of an object cannot be encoded"),
+        ({"seeds": 5}, TypeError, "seeds are a sequence, not 5"),
+        ({"peers": 5}, TypeError, "peers are a sequence, not 5"),
+        ({"peers": [HERE, HERE], "listen": HERE[1]}, phalanx.ConfigurationError, "a name and an address of its own"),
+        ({"peers": [HERE, ("b", HERE[1])], "listen": HERE[1]}, phalanx.ConfigurationError, "of its own"),
+        ({"peers": [HERE, ("a", "b:1")], "listen": HERE[1]}, phalanx.ConfigurationError, "of its own"),
+        ({"bootstrap": "no"}, TypeError, "bootstrap must be True or False, not 'no'"),
+        ({"data": 5}, TypeError, "a data directory is a str or a Path, not int"),
+        ({"data": ""}, phalanx.ConfigurationError, "'' is no data directory"),
+        ({"data": "a\0b"}, phalanx.ConfigurationError, "is no data directory"),
+        ({"tls": 5}, TypeError, "tls is a phalanx.TLS, not 5"),
+        ({"metrics": 5}, TypeError, "metrics is a phalanx.metrics.Metrics, not 5"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_at_once(settings: Any, error: type[Exception], text: str) -> None:
@@ -148,6 +162,12 @@ def test_a_client_is_given_addresses(endpoints: list[Any], error: type[Exception
     with pytest.raises(error, match=text):
         run(begin())
     with pytest.raises(error, match=text), sync.connect(*endpoints):
+        raise AssertionError("it began")
+
+
+def test_a_client_under_tls_is_given_tls() -> None:
+    tls: Any = "ca.crt"
+    with pytest.raises(TypeError, match=r"tls is a phalanx.TLS, not 'ca.crt'"), sync.connect("a:1", tls=tls):
         raise AssertionError("it began")
 
 

@@ -66,7 +66,7 @@ def test_there_is_no_revision_before_the_first() -> None:
 
 def test_only_a_node_that_runs_can_be_killed() -> None:
     async def work(cluster: Cluster, _: Store) -> None:
-        with pytest.raises(phalanx.ConfigurationError, match=r"^zz is down, or is not of this cluster$"):
+        with pytest.raises(phalanx.ConfigurationError, match=r"^no process 'zz': there are a$"):
             await cluster.kill("zz")
 
     in_cluster(work, 1)

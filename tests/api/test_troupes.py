@@ -10,8 +10,7 @@ import pytest
 
 import phalanx
 from phalanx.api import troupes
-from phalanx.calls.calling import ARGUMENTS_BYTES_MAX
-from phalanx.calls.procedures import RESULT_BYTES_MAX
+from phalanx.calls.procedures import ARGUMENTS_BYTES_MAX, RESULT_BYTES_MAX
 
 
 class Sensor:
@@ -218,7 +217,7 @@ def test_a_troupe_that_nobody_hosts_was_not_called() -> None:
 def test_limits_are_said() -> None:
     async def test(cluster: phalanx.Cluster, _: dict[str, Sensor]) -> None:
         troupe = cluster["a"].troupe(Sensor)
-        with pytest.raises(phalanx.Unavailable, match="bytes of arguments, the limit is"):
+        with pytest.raises(phalanx.TooLarge, match="bytes of arguments, the limit is"):
             await troupe.call(Sensor.large, bytes(ARGUMENTS_BYTES_MAX), 1)
         replies = await troupe.call(Sensor.large, bytes(1024), RESULT_BYTES_MAX // 1024)
         assert not replies.values

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from phalanx.api.arguments import bytes_of, look_at_loop, name_of, number_of, seconds_of
+from phalanx.api.groups import LEFT_TURNS
 from phalanx.errors import Closed, ConfigurationError, TooFarBehind, TooLarge
 from phalanx.model.clock import Instant
 from phalanx.model.machine import Note
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 GROUP = "the group"
 """Where a machine's datagrams go: the transport knows."""
+
+LINGER = "how long a channel lingers"
 
 CODEC: Codec[Datagram] = Codec(Datagram)
 
@@ -65,6 +69,7 @@ class Channel:
         """Bytes that were ever published, as they count against the limits."""
         self._closed = False
         self._read = False
+        self._loop = asyncio.get_running_loop()
 
     def __repr__(self) -> str:
         return f"<phalanx.Channel {self.name!r}, sending as {self.sender!r}{', closed' * self._closed}>"
@@ -81,8 +86,10 @@ class Channel:
 
         Returns once it is queued behind those before it, which waits while there is no room in `ChannelLimits.queue`:
         it is sent at `ChannelLimits.rate`.  Who receives it nobody knows.  Raises `TooLarge`, `Closed` once the
-        channel is closed, and what broke it.
+        channel is closed, what broke it, and `TypeError` if the payload is not bytes.
         """
+        look_at_loop(self._loop, f"channel {self.name}")
+        payload = bytes_of(payload, f"a payload of channel {self.name}")
         if len(payload) > self._limits.payload:
             raise TooLarge(f"{len(payload)} bytes; the limit of a payload is {self._limits.payload}")
         cost = self._machine.config.cost_of_payload(len(payload))
@@ -94,7 +101,7 @@ class Channel:
         if self._closed:
             raise Closed(f"the channel {self.name} is closed; nothing was sent")
         self._handed += cost
-        self._driver.submit(Publish(bytes(payload)))
+        self._driver.submit(Publish(payload))
 
     async def sent(self) -> None:
         """Wait until all that was published has left once."""
@@ -115,6 +122,10 @@ class Channel:
 
         Raises `TooFarBehind` in the place of what is lost to this process; iterate again to go on behind it.
         """
+        look_at_loop(self._loop, f"channel {self.name}")
+        for _ in range(LEFT_TURNS):
+            if self._read:  # by an iteration that was left a moment ago, perhaps
+                await asyncio.sleep(0)
         if self._read:
             raise RuntimeError(f"channel {self.name} is iterated already")
         self._read = True
@@ -139,6 +150,8 @@ class Channel:
     async def close(self, linger_s: float = 0.0) -> None:
         """Send what is queued, go on answering requests for `linger_s` seconds, then stop.  Whoever lacks something by
         then does not get it.  Idempotent."""
+        look_at_loop(self._loop, f"channel {self.name}")
+        linger_s = seconds_of(linger_s, LINGER, 0)
         if not self._closed:
             if linger_s > 0:
                 await self.sent()
@@ -191,13 +204,20 @@ async def channel(
     interface: the address that this machine has on the network to use.  "127.0.0.1": only processes of this machine.
     hops: how many networks what is sent may cross.  1: none but its own.
 
-    Raises `ConfigurationError` for settings that make no sense, `OSError` if the kernel refuses them.
+    Raises `ConfigurationError` for settings that make no sense, `TypeError`, `OSError` if the kernel refuses them.
     """
     for what, text in (("name", name), ("sender", sender)):
-        if not 1 <= len(text) <= NAME_MAX:
-            raise ConfigurationError(f"{what} {text!r} must have 1 to {NAME_MAX} letters")
-    if not 0 <= hops <= 255:
+        if isinstance(text, str) and not 1 <= len(text) <= NAME_MAX:
+            raise ConfigurationError(f"{what} has {len(text)} letters, and must have 1 to {NAME_MAX} letters")
+        name_of(text, what)
+    for what, text in (("address", address), ("interface", interface)):
+        if not isinstance(text, str):
+            raise TypeError(f"{what} must be a str, not {type(text).__name__}")
+    if not 0 <= number_of(hops, "hops") <= 255:
         raise ConfigurationError(f"hops is {hops}, and must be from 0 to 255")
+    seconds_of(linger_s, LINGER, 0)
+    if not isinstance(limits, ChannelLimits) or not isinstance(timing, ChannelTiming):
+        raise TypeError("limits are phalanx.ChannelLimits, and timing is a phalanx.ChannelTiming")
     config = ChannelConfig(name, sender, (GROUP,), limits, timing)
     config.check()
     async with opened(Channel(config, MulticastTransport.join(address, interface, hops)), linger_s) as made:

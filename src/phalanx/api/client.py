@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 import msgspec
 
-from phalanx.api.arguments import addresses_of, cluster_of, name_of, seconds_of
+from phalanx.api.arguments import addresses_of, class_of, cluster_of, name_of, seconds_of
 from phalanx.api.backup.format import Backup
 from phalanx.api.backup.restoring import restore
 from phalanx.api.backup.taking import take
 from phalanx.api.store import Store
-from phalanx.api.tls import TLS
+from phalanx.api.tls import TLS, credentials_of
 from phalanx.api.watch import Watch
 from phalanx.errors import Closed, ConfigurationError, OutcomeUnknown, TooLarge, Unavailable
 from phalanx.model.clock import SECOND
@@ -81,6 +81,7 @@ class Client:
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._driver.start()
+        self._driver.closed.add_done_callback(self._broke)
 
     def __repr__(self) -> str:
         state = "closed, " if self._closed else ""
@@ -99,8 +100,9 @@ class Client:
         return self._machine.endpoints
 
     def object(self, cls: type[T], name: str = "") -> "Replicated[T]":
-        """A handle to the replicated object of that class; `name` is its group's, by default the class's name."""
-        kind = self._kinds.get(cls)
+        """A handle to the replicated object of that class; `name` is its group's, by default the class's name.  Raises
+        `ConfigurationError` if the class cannot be replicated, and `TypeError` for what is no class or no name."""
+        kind = self._kinds.get(class_of(cls))
         if kind is None:
             kind = self._kinds[cls] = describe(cls)
         return Replicated(self, kind, name_of(name or cls.__name__, "the name of an object"), self.timeout_s)
@@ -186,6 +188,15 @@ class Client:
 
         watch = Watch(self._unwatching, token, invocation.operation, begin)
         return watch
+
+    def _broke(self, closed: asyncio.Future[None]) -> None:
+        """Nothing is answered any more: whoever waits must not wait for it."""
+        if not closed.cancelled() and (error := closed.exception()) is not None:
+            for future in self._futures.values():
+                if not future.done():
+                    future.set_exception(OutcomeUnknown(f"the client has stopped: {error}"))
+            for token, watch in self._watches.items():
+                watch.take(Ended(token, None, None, f"the client has stopped: {error}"))
 
     def _unwatching(self, request: Any) -> None:
         if isinstance(request, Unfollow):
@@ -292,7 +303,9 @@ class Replicated(Generic[T]):
         """Call a method marked `@command` or `@query`.
 
         Raises what the method raises; `NotHappened` and its kinds (`Unavailable`, `Refused`, `TooLarge`, ...) if it
-        has not happened and never will; `OutcomeUnknown` if it was sent and the answer did not come in time.
+        has not happened and never will; `OutcomeUnknown` if it was sent and the answer did not come in time;
+        `ConfigurationError` for another method, and `TypeError` for arguments that it does not take, or that have no
+        encoding.  Arguments of other types than the annotations say are `Refused`.
         """
         invocation = self._kind.invoke(method, *args, **kwargs)
         completed = await self._client.perform(self.name, invocation, self._timeout_s, self._stale)
@@ -341,7 +354,7 @@ async def connect(
     if not addresses_of(endpoints, "endpoints"):
         raise ConfigurationError("give the address of a node: connect('host:port')")
     seconds_of(timeout_s, "a deadline")
-    transport = TcpTransport.client(tls=tls.credentials() if tls is not None else None)
+    transport = TcpTransport.client(tls=credentials_of(tls))
     client = Client(endpoints, cast(Transport, transport), timeout_s, transport.explain, cluster)
     try:
         yield client

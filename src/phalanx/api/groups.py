@@ -2,19 +2,21 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, suppress
 from typing import Any, Protocol
 
-from phalanx.api.arguments import bytes_of, name_of
+from msgspec.structs import replace
+
+from phalanx.api.arguments import bytes_of, callable_of, look_at_loop, seconds_of
 from phalanx.api.events import Changed, Event, Excluded, Founded, Lost, Message, Recovered, Restored
-from phalanx.api.snapshots import CONTRACT, Snapshots, marked
+from phalanx.api.snapshots import Snapshots, marked
 from phalanx.errors import ConfigurationError, OutcomeUnknown, StateLost, StorageFull, TooLarge, Unavailable
 from phalanx.group.config import Limits
 from phalanx.model import events
 from phalanx.model.events import Consumed, Delivered, Multicast, SnapshotTaken, SnapshotWanted
 from phalanx.model.globalstate import GlobalState
-from phalanx.model.view import GroupId, GroupSpec, Member, Order
+from phalanx.model.view import GroupId, GroupSpec, Member
 
 Fate = events.GroupLost | events.GroupSuspended | events.Founded
 """What becomes of a group's state."""
@@ -22,6 +24,9 @@ Fate = events.GroupLost | events.GroupSuspended | events.Founded
 UNSAID_FRACTION = 8
 """The machine is told at once of what the application has consumed when that is this part of a window; of less with the
 next turn."""
+
+LEFT_TURNS = 10
+"""Turns of the event loop within which it closes an iteration that was left by `break` (PEP 525): it takes some four."""
 
 
 class Inbox(Protocol):
@@ -32,29 +37,6 @@ class Inbox(Protocol):
 
     def submit_lazily(self, event: Any) -> None:
         """In the next turn, whenever that comes."""
-
-
-def order_of(order: Order | str) -> Order:
-    """The order of that name.  Raises `ConfigurationError`."""
-    try:
-        return Order(order)
-    except ValueError:
-        known = ", ".join(o.value for o in Order)
-        raise ConfigurationError(f"order {order!r} is none of {known}") from None
-
-
-def described(
-    name: str, order: Order | str, uniform: bool, durable: bool, min_copies: int, has_state: bool, records: bool
-) -> GroupSpec:
-    """What `Process.group` asks for.  Raises `ConfigurationError` if that makes no sense, and `TypeError`."""
-    name_of(name, "the name of a group")
-    if durable and not has_state:
-        raise ConfigurationError(f"durable group {name!r} needs snapshot and restore: its log is kept short by them")
-    contract = CONTRACT if records else ""
-    spec = GroupSpec(name, order_of(order), uniform, 0, contract, durable, min_copies)
-    if records and spec.order is Order.UNORDERED:
-        raise ConfigurationError(f"group {name!r} needs an order for snapshots: fifo, causal or total")
-    return spec
 
 
 class Group:
@@ -93,6 +75,7 @@ class Group:
         it."""
         self.spec = spec
         self.id: GroupId | None = None
+        self._loop = asyncio.get_running_loop()
         self._machine = machine
         self._submit = machine.submit
         self._queued = queued
@@ -143,6 +126,8 @@ class Group:
         `Unavailable` if the process left, or was excluded while this waited; and, if `delivered`, `OutcomeUnknown` if it
         was excluded with the payload under way: it may have been delivered elsewhere.
         """
+        if asyncio.get_running_loop() is not self._loop:
+            look_at_loop(self._loop, f"group {self.name}")
         if type(payload) is not bytes:
             payload = bytes_of(payload, f"a payload of group {self.name}")
         if self._snapshots is not None:
@@ -187,6 +172,7 @@ class Group:
         what one host recorded has more than `replication.globalstate.REPORT_BYTES_MAX` (16 MiB).  `StorageFull` if the
         group is durable and this process has no room on disk.  `ConfigurationError` without `record`.
         """
+        look_at_loop(self._loop, f"group {self.name}")
         if self._snapshots is None:
             raise ConfigurationError(f"group {self.name} takes no snapshots: give `record` to `Process.group`")
         if asyncio.current_task() is self._reader:
@@ -200,6 +186,8 @@ class Group:
         other", "the token is lost"), it is true of the group from then on, though the cut need not have been a moment.
         Snapshots that a view change spoiled are taken again.  Else raises as `global_state`.
         """
+        callable_of(stable, "the predicate of a detection")
+        every_s = seconds_of(every_s, "the time between two global states", 0)
         while True:
             try:
                 state = await self.global_state()
@@ -215,39 +203,43 @@ class Group:
 
     async def __aiter__(self) -> AsyncIterator[Message]:
         """The messages.  Raises `StateLost` where the group begins anew and this process has `restore`, hence a state."""
-        async for event in self.events():
-            match event:
-                case Message():
-                    yield event
-                case Founded() if self._begun and self._restore is not None:
-                    raise StateLost(f"group {self.name} began anew: all processes that held its state had failed")
-                case Founded() | Restored():
-                    self._begun = True
+        async with aclosing(self.events()) as events:
+            async for event in events:
+                match event:
+                    case Message():
+                        yield event
+                    case Founded() if self._begun and self._restore is not None:
+                        raise StateLost(f"group {self.name} began anew: all processes that held its state had failed")
+                    case Founded() | Restored():
+                        self._begun = True
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """Messages, views and what becomes of the state, in order, until the process leaves.  One iteration at a time.
         Raises `Unavailable` if the node has stopped because something broke (`Process.wait` raises what did).
 
-        What is no `Message` comes between the messages before and those after.
+        What is no `Message` comes between the messages before and those after.  The next iteration goes on where one was
+        left, or ended by what `snapshot` or `restore` raised, which is called again.
         """
-        if self._reader is not None:
-            raise RuntimeError(f"group {self.name} is iterated already: its messages have one order and one reader")
-        self._reader = asyncio.current_task()
+        await self._begin_to_read()
         try:
             while True:
                 while self._stream:
                     life, item = self._stream.popleft()
                     if isinstance(item, Delivered):
-                        size = 0
-                        for payload in item.payloads:
-                            message = Message(item.sender, payload, item.stamp, item.view)
-                            size += len(payload)
-                            if self._snapshots is None:
-                                yield message
-                            elif (plain := self._recorded(self._snapshots, message)) is not None:
-                                yield plain
-                        if life == self._life:
-                            self._consumed(Consumed(item.group, size))
+                        size, unread = 0, iter(item.payloads)
+                        try:
+                            for payload in unread:
+                                message = Message(item.sender, payload, item.stamp, item.view)
+                                size += len(payload)
+                                if self._snapshots is None:
+                                    yield message
+                                elif (plain := self._recorded(self._snapshots, message)) is not None:
+                                    yield plain
+                        finally:
+                            if rest := list(unread):  # the iteration was left
+                                self._stream.appendleft((life, replace(item, payloads=rest)))
+                            if life == self._life:
+                                self._consumed(Consumed(item.group, size))
                     elif (event := self._shown(life, item)) is not None:
                         yield event
                 if self._failure is not None:
@@ -260,6 +252,16 @@ class Group:
         finally:
             self._reader = None
 
+    async def _begin_to_read(self) -> None:
+        """Be the reader.  An iteration that was left a moment ago is not closed yet."""
+        look_at_loop(self._loop, f"group {self.name}")
+        for _ in range(LEFT_TURNS):
+            if self._reader is not None:
+                await asyncio.sleep(0)
+        if self._reader is not None:
+            raise RuntimeError(f"group {self.name} is iterated already: its messages have one order and one reader")
+        self._reader = asyncio.current_task()
+
     def _recorded(self, snapshots: Snapshots, message: Message) -> Message | None:
         """The payload as it was sent, unless it was a snapshot's.  Markers leave before this loop runs anything else."""
         taken = snapshots.take(message)
@@ -270,6 +272,13 @@ class Group:
 
     def _shown(self, life: int, item: Any) -> Event | None:
         """Anything but messages: the state is given or replaced, and what the reader is told."""
+        try:
+            return self._told(life, item)
+        except BaseException:
+            self._stream.appendleft((life, item))
+            raise
+
+    def _told(self, life: int, item: Any) -> Event | None:
         match item:
             case SnapshotWanted(group, token):
                 assert self._snapshot is not None
@@ -347,6 +356,7 @@ class Group:
         self._seat(None)
         if leaving:
             self._lost(reason)
+            self._close()
             return
         self._lost(
             f"this process was put out of the cluster, so it may have been delivered elsewhere, or not: {reason}"

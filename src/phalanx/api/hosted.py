@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from phalanx.api.arguments import name_of
+from phalanx.api.arguments import class_of, mapping_of, name_of
+from phalanx.api.specs import spec_of
 from phalanx.errors import ConfigurationError, Refused
 from phalanx.model.view import Group, GroupSpec, Order, View
 from phalanx.replication.objects import ObjectType, describe
@@ -26,9 +27,16 @@ Objects = Mapping[str, tuple[type[Any], int] | Hosted]
 """By name."""
 
 
+def all_hosted(objects: Objects | None) -> dict[str, Hosted]:
+    """What is to be hosted, by name.  Raises as `hosted_of`."""
+    return {name: hosted_of(name, what) for name, what in mapping_of(objects or {}, "objects").items()}
+
+
 def hosted_of(name: str, what: object) -> Hosted:
-    """What is to be hosted under a name.  Raises `TypeError` for what does not say it."""
-    if isinstance(what, tuple) and what and isinstance(what[0], type):
+    """What is to be hosted under a name.  Raises `TypeError` for what does not say it, and `ConfigurationError` for what
+    is no name."""
+    name_of(name, "the name of an object")
+    if isinstance(what, tuple) and isinstance(what[0] if what else None, type) and len(what) <= len(Hosted._fields):
         return Hosted(*what)
     raise TypeError(f"objects[{name!r}] must be (Class, lease_ms) or Hosted(Class, ...), not {what!r}")
 
@@ -38,18 +46,9 @@ def described(
 ) -> tuple[ObjectType[T], GroupSpec]:
     """The class as a replicated object, and the group that it lives in, which has the class's name if none is given.
     Raises `ConfigurationError`, and `TypeError` for what is no class or no name."""
-    if not isinstance(cls, type):
-        raise TypeError(f"give the class, not {cls!r}: each node makes its own instance")
-    kind: ObjectType[T] = describe(cls)
-    return kind, GroupSpec(
-        name_of(name or cls.__name__, "the name of an object"),
-        Order.TOTAL,
-        False,
-        lease_ms,
-        kind.contract,
-        durable,
-        min_copies,
-    )
+    kind: ObjectType[T] = describe(class_of(cls))
+    named = name or cls.__name__
+    return kind, spec_of(named, "an object", Order.TOTAL, False, lease_ms, kind.contract, durable, min_copies)
 
 
 GROUP, OBJECT, TROUPE = "a group of payloads", "a replicated object", "a troupe"

@@ -5,12 +5,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from phalanx.api.arguments import addresses_of, dialled_at, node_name, peers_of, place_of
-from phalanx.api.hosted import Objects, hosted_of
-from phalanx.api.observing import Observer
+from phalanx.api.arguments import (
+    addresses_of,
+    check_settings,
+    dialled_at,
+    directory_of,
+    flag_of,
+    node_name,
+    peers_of,
+    place_of,
+)
+from phalanx.api.hosted import Objects, all_hosted
+from phalanx.api.observing import Observer, check_observer
 from phalanx.api.process import Process
 from phalanx.api.storage import open_storage
-from phalanx.api.tls import TLS
+from phalanx.api.tls import TLS, credentials_of
 from phalanx.errors import ConfigurationError, Refused
 from phalanx.group.config import Config, Limits, Timing
 from phalanx.model.view import Address, Name
@@ -70,19 +79,20 @@ async def join(
     host, _ = place_of(listen) if advertise is None else dialled_at(advertise)
     node_name(name)
     seeds, peers = addresses_of(seeds, "seeds"), peers_of(peers)
-    if bootstrap and peers:
+    if flag_of(bootstrap, "bootstrap") and peers:
         raise ConfigurationError("bootstrap founds a cluster alone: give no peers")
     if peers and (name, advertise or listen) not in peers:
         raise ConfigurationError(f"{name} at {advertise or listen} is not among the founding peers {list(peers)}")
-    hosted = {each: hosted_of(each, what) for each, what in (objects or {}).items()}
-    if not isinstance(timing, Timing) or not isinstance(limits, Limits):
-        raise TypeError("timing is a phalanx.Timing, and limits are phalanx.Limits")
-    credentials = tls.credentials(host) if tls is not None else None
+    hosted = all_hosted(objects)
+    check_settings(timing, limits)
+    check_observer(metrics)
+    directory = None if data is None else directory_of(data)
+    credentials = credentials_of(tls, host)
 
     def client() -> TcpTransport:
         return TcpTransport.client(tls=credentials)
 
-    storage = open_storage(data, name)
+    storage = open_storage(directory, name)
     transport = None
     try:
         if storage.log is None and any(each.durable for each in hosted.values()):

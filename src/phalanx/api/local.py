@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from phalanx.api.arguments import number_of
+from phalanx.api.arguments import check_settings, look_at_loop, number_of, sequence_of
 from phalanx.api.client import TIMEOUT_S, Client
-from phalanx.api.hosted import Objects
+from phalanx.api.hosted import Objects, all_hosted
 from phalanx.api.process import Process
 from phalanx.api.storage import Storage
 from phalanx.errors import ConfigurationError
@@ -26,7 +26,9 @@ class Cluster:
     def __init__(self, names: list[Name], objects: Objects, timing: Timing, limits: Limits):
         self._network = MemoryNetwork()
         self._peers = tuple((name, name) for name in names)
-        self._objects: dict[Name, Objects] = {name: dict(objects) for name in names}
+        hosted = all_hosted(objects)
+        check_settings(timing, limits)
+        self._objects: dict[Name, Objects] = dict.fromkeys(names, hosted)
         self._timing = msgspec.structs.replace(timing, busy_poll=0)  # all share one loop, which a message never leaves
         self._limits = limits
         self._disks: dict[Name, MemoryDisk] = {name: MemoryDisk() for name in names}
@@ -34,6 +36,7 @@ class Cluster:
         self._running: dict[Name, Process] = {}
         self._clients: list[Client] = []
         self._ended = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
         return f"<phalanx.Cluster of {' '.join(name for name, _ in self._peers)}, running: {' '.join(self._running)}>"
@@ -51,17 +54,17 @@ class Cluster:
         """Start the process of that name, which is down, with what its disk holds.  objects: what it hosts from now on,
         as for `join`, say a newer version of a class; None: as before.  Raises `ConfigurationError` if it runs, or the
         cluster has ended."""
-        self._look()
-        if name in self._running or name not in self._disks:
-            raise ConfigurationError(f"{name} runs already, or is not of this cluster")
+        self._known(name)
+        if name in self._running:
+            raise ConfigurationError(f"{name} runs already")
+        hosted = self._objects[name] if objects is None else all_hosted(objects)
         votes = self._disks[name].record
         assert votes is None or isinstance(votes, Votes)
         config = Config(name, name, (), self._peers, (), self._timing, self._limits)
         transport = self._network.transport(name)
         storage = Storage(self._disks[name], votes, self._logs[name], self._logs[name].journal())
-        if objects is not None:
-            self._objects[name] = dict(objects)
-        process = Process(config, transport, storage, self._network.client, self._objects[name])
+        process = Process(config, transport, storage, self._network.client, hosted)
+        self._objects[name] = hosted
         self._running[name] = process
         process.start()
         return process
@@ -69,28 +72,36 @@ class Cluster:
     async def kill(self, name: Name) -> None:
         """End the process of that name as `kill -9` does.  What it had on its disk stays.  Raises `ConfigurationError`
         if it is down."""
+        self._known(name)
         if name not in self._running:
-            raise ConfigurationError(f"{name} is down, or is not of this cluster")
+            raise ConfigurationError(f"{name} is down")
         process = self._running.pop(name)
         self._network.go_on(name)
         self._network.kill(name)
         await process.close()
 
     def cut(self, one: Name, other: Name) -> None:
-        """Lose everything between two processes, without telling either."""
+        """Lose everything between two processes, without telling either.  Raises `ConfigurationError`, as all below, for
+        a name that is none of this cluster."""
+        self._known(one, other)
+        if one == other:
+            raise ConfigurationError(f"{one} cannot be cut off from itself")
         self._network.cut(one, other)
 
     def heal(self, one: Name, other: Name) -> None:
         """Undo `cut`."""
+        self._known(one, other)
         self._network.heal(one, other)
 
     def pause(self, name: Name) -> None:
         """Have that process hang: it hears nothing and is not heard, by processes and clients alike, and nobody is told.
         (Its own clock goes on, unlike that of a process that is stopped by a signal.)"""
+        self._known(name)
         self._network.hang(name)
 
     def resume(self, name: Name) -> None:
         """Undo `pause`: it hears all that came meanwhile at once."""
+        self._known(name)
         self._network.go_on(name)
 
     async def joined(self) -> None:
@@ -106,8 +117,12 @@ class Cluster:
     def client(self, timeout_s: float = TIMEOUT_S, names: Sequence[Name] | None = None) -> Client:
         """A client that knows these processes (None: all), and tries them in that order; closed with the cluster.
         Raises `ConfigurationError` if that has ended."""
-        self._look()
-        client = Client(tuple(self._disks if names is None else names), self._network.client(), timeout_s)
+        chosen = tuple(names) if isinstance(names, str) else self._disks if names is None else names
+        wanted = sequence_of(chosen, "the nodes that a client is to know")
+        self._known(*wanted)
+        if not wanted:
+            raise ConfigurationError("name a process that the client is to know")
+        client = Client(wanted, self._network.client(), timeout_s)
         self._clients.append(client)
         return client
 
@@ -119,7 +134,16 @@ class Cluster:
         for name in list(self._running):
             await self._running.pop(name).close()
 
+    def _known(self, *names: Name) -> None:
+        self._look()
+        for name in names:
+            if name not in [known for known, _ in self._peers]:
+                raise ConfigurationError(f"no process {name!r}: there are {', '.join(self._disks)}")
+
     def _look(self) -> None:
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        look_at_loop(self._loop, "this cluster")
         if self._ended:
             raise ConfigurationError("this cluster has ended with its block")
 

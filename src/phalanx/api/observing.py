@@ -1,7 +1,7 @@
 """Who looks on while a process runs: what is measured is measured at the seams between its parts, if asked for."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from phalanx.api.hosted import Uses
 from phalanx.api.storage import Storage
@@ -22,6 +22,7 @@ class Inside(NamedTuple):
     """The node is no more: it was closed, or something broke it.  To be asked once the process has begun."""
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Looks on at one process.  `phalanx.metrics.Metrics` is one."""
 
@@ -33,3 +34,9 @@ class Observer(Protocol):
 def observed(inside: Inside, observer: Observer | None) -> tuple[Machine, Storage]:
     """What the driver works with."""
     return (inside.node, inside.storage) if observer is None else observer.attach(inside)
+
+
+def check_observer(observer: object) -> None:
+    """Raises `TypeError` for what is none."""
+    if observer is not None and not isinstance(observer, Observer):
+        raise TypeError(f"metrics is a phalanx.metrics.Metrics, not {observer!r}")

@@ -5,20 +5,21 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from phalanx.api import groups
 from phalanx.api.client import CODEC, TIMEOUT_S, Client, Replicated
 from phalanx.api.groups import Group
 from phalanx.api.hosted import GROUP, OBJECT, TROUPE, Objects, Uses, described
+from phalanx.api.life import Life
 from phalanx.api.observing import Inside, Observer, observed
 from phalanx.api.reports import Reports
 from phalanx.api.seats import Seats
 from phalanx.api.slow import Slow
-from phalanx.api.snapshots import Snapshots
+from phalanx.api.snapshots import CONTRACT, Snapshots
+from phalanx.api.specs import check_hooks, spec_of
 from phalanx.api.storage import Storage
 from phalanx.api.troupes import Troupe, Troupes
 from phalanx.calls.procedures import ServiceType
 from phalanx.calls.requests import Abandoned, CallEnded, Execute
-from phalanx.errors import ConfigurationError, Refused
+from phalanx.errors import Closed, ConfigurationError, Refused
 from phalanx.group.config import Config
 from phalanx.model.events import (
     Delivered,
@@ -40,7 +41,7 @@ from phalanx.model.events import (
     Writable,
 )
 from phalanx.model.machine import Note
-from phalanx.model.view import GroupSpec, Member, Order, View
+from phalanx.model.view import Member, Order, View
 from phalanx.node.node import Node
 from phalanx.node.status import Status
 from phalanx.replication.inflight import VersionRefused
@@ -72,9 +73,9 @@ class Process:
         """The view that this process is in; None while it is in none."""
         self._config = config
         self._groups = Seats()
-        self._refused: dict[str, asyncio.Future[None]] = {}
-        self._changed = asyncio.Event()
-        self._left = asyncio.Event()
+        self._refused: dict[str, set[asyncio.Future[None]]] = {}
+        """Who waits to host a group, by its name."""
+        self._life = Life(config.name)
         self._leaving = False
         kinds = {name: described(name, *what) for name, what in (objects or {}).items()}
         self._uses = Uses(kinds)
@@ -93,7 +94,7 @@ class Process:
             reserve=config.limits.reserve,
             busy_poll=config.timing.busy_poll,
         )
-        self._troupes = Troupes(self._driver)
+        self._troupes = Troupes(self._driver, self._life.look)
         self._make_client_transport = make_client_transport
         self._client: Client | None = None
         self._refusals = refusals
@@ -104,6 +105,7 @@ class Process:
     def start(self) -> None:
         """Begin.  `join` does it for you."""
         self._driver.start()
+        self._life.begin(self._driver.closed)
         self._driver.closed.add_done_callback(self._broke)
         self._reports.wait()
 
@@ -137,31 +139,21 @@ class Process:
         """Wait until this process is a full member of a view.  Raises `Refused` if it cannot host one of its objects:
         there is another of its name, or of a version of its class that this process has no code for."""
         while True:
+            self._life.look()
             self._uses.claim_first(self.view)
             if self.view is not None and self.is_whole:
                 return self.view
-            await self._next_view()
+            await self._life.next_view()
 
     async def views(self) -> AsyncIterator[View]:
         """The present view, and each one that follows (only the latest, if several came at once)."""
         last = None
-        while not self._left.is_set():
+        while not self._life.left.is_set():
             if self.view is not None and self.view != last:
                 last = self.view
                 yield last
             else:
-                await self._next_view()
-
-    async def _next_view(self, *others: asyncio.Future[None]) -> None:
-        """Wait for the next view, or one of the others, or for the node to fail, which raises what failed."""
-        waiter: asyncio.Future[Any] = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait((waiter, self._driver.closed, *others), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiter.cancel()
-        if self._driver.closed.done():
-            self._driver.closed.result()
-            raise Refused(f"{self.name} was closed")
+                await self._life.next_view()
 
     # --- groups and objects
 
@@ -188,11 +180,14 @@ class Process:
             of a group give it, or none does.  Not for unordered groups: a channel must keep its order.
 
         Raises `Refused` if it exists in another order, with typed contents, or other settings, or if it is to be durable
-        and this process keeps nothing on disk; `ConfigurationError` for an unknown order, for a durable group without
-        `snapshot` and `restore`, for an unordered one with `record`, and for a name that this process has for an object.
+        and this process keeps nothing on disk; `ConfigurationError` for an unknown order or another setting that makes no
+        sense, for a durable group without `snapshot` and `restore`, for an unordered one with `record`, and for a name
+        that this process has for an object; `TypeError`; and `Closed` once the process has left.
         """
-        has_state = snapshot is not None and restore is not None
-        spec = groups.described(name, order, uniform, durable, min_copies, has_state, record is not None)
+        self._life.look()
+        contract = CONTRACT if record else ""
+        spec = spec_of(name, "a group", order, uniform, 0, contract, durable, min_copies)
+        check_hooks(spec, snapshot, restore, record)
         if name in self._groups:
             raise ConfigurationError(f"this process has joined group {name!r} already")
         self._uses.claim(self.view, spec, GROUP)
@@ -212,10 +207,11 @@ class Process:
         a failed member then delays the others' next view by up to a lease.  `durable`, `min_copies`: as for `group`: what
         a command has answered survives the loss of all processes.
 
-        Raises `ConfigurationError` if the class cannot be replicated, `Refused` if an object of another contract or
-        settings (or another kind of group) has the name in the cluster, or if it is to be durable and this process keeps
-        nothing on disk.
+        Raises `TypeError`, `ConfigurationError` if the class cannot be replicated, `Closed` once the process has left,
+        `Refused` if an object of another contract or settings (or another kind of group) has the name in the cluster, or
+        if it is to be durable and this process keeps nothing on disk.
         """
+        self._life.look()
         kind, spec = described(name, cls, lease_ms, durable, min_copies)
         self._uses.claim(self.view, spec, OBJECT, kind)
         await self._host(self._node.host(spec.name, self._slow.watch(kind), spec))
@@ -236,9 +232,12 @@ class Process:
 
         Raises as `host`.
         """
+        self._life.look()
+        if isinstance(instance, type):
+            raise TypeError(f"give an instance of {instance.__name__}, not the class: it has this host's state")
         service = ServiceType(type(instance))
         name = name or service.name
-        spec = GroupSpec(name, groups.order_of(order), contract=service.contract)
+        spec = spec_of(name, "a troupe", order, contract=service.contract)
         self._uses.claim(self.view, spec, TROUPE)
         self._troupes.serve(name, instance, service)
         await self._host(self._node.serve(service, spec))
@@ -249,28 +248,38 @@ class Process:
 
     async def _host(self, request: Host) -> None:
         name = request.spec.name
-        refused = self._refused[name] = asyncio.get_running_loop().create_future()
+        refused: asyncio.Future[None] = self._life.loop.create_future()
+        waiting = self._refused.setdefault(name, set())
+        waiting.add(refused)
         self._driver.submit(request)
         try:
             while not self._hosts(name):
-                await self._next_view(refused)
+                await self._life.next_view(refused)
                 if refused.done():
                     refused.result()
+                self._life.look()
         except BaseException:
-            self._groups.drop(name)
-            self._uses.release(name)
-            self._driver.submit(Unhost(name))
+            if len(waiting) == 1:  # else the others go on, or end it
+                self._groups.drop(name)
+                self._uses.release(name)
+                self._troupes.release(name)
+                self._driver.submit(Unhost(name))
             raise
         finally:
-            del self._refused[name]
+            waiting.discard(refused)
+            if not waiting:
+                del self._refused[name]
 
     def _hosts(self, name: str) -> bool:
         group = self.view.group_named(name) if self.view is not None else None
         return group is not None and self.name in group.hosts
 
     def client(self) -> Client:
-        """A client that prefers this process and knows the others."""
+        """A client that prefers this process and knows the others.  It is closed with the process: `Closed`."""
         if self._client is None:
+            self._life.look_at_loop()
+            if self._driver.closed.done():
+                raise Closed(f"process {self.name} was closed, and its client: connect to another node")
             others = [m.address for m in self.view.everyone] if self.view is not None else []
             endpoints = tuple(dict.fromkeys([self.address, *others, *self._config.seeds]))
             self._client = Client(endpoints, self._make_client_transport())
@@ -279,16 +288,17 @@ class Process:
     # --- the end
 
     async def leave(self) -> None:
-        """Leave the cluster politely: the next view is without this process, and the others need not notice."""
+        """Leave the cluster politely: the next view is without this process, and the others need not notice.  Its groups
+        end: what was delivered can be read, and nothing is sent any more."""
+        self._life.look_at_loop()
         self._leaving = True
         self._driver.submit(Leave())
-        waiter = asyncio.ensure_future(self._left.wait())
-        await asyncio.wait((waiter, self._driver.closed), return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
+        await self._life.until_left()
 
     async def close(self) -> None:
         """Stop at once, as a crash would, but without losing what was promised.  Raises what broke the node, if
         something did."""
+        self._life.look_at_loop()
         if self._client is not None:
             await self._client.close()
         self._groups.left()
@@ -300,6 +310,7 @@ class Process:
 
     async def wait(self) -> None:
         """Until the node stops.  Raises what broke it."""
+        self._life.look_at_loop()
         await asyncio.shield(self._driver.closed)
 
     def _broke(self, closed: asyncio.Future[None]) -> None:
@@ -307,6 +318,7 @@ class Process:
         if not closed.cancelled() and (error := closed.exception()) is not None:
             for group in self._groups:
                 group._fail(error)
+            self._troupes.close(f"the node has stopped: {error}")
 
     # --- what the node delivers
 
@@ -345,11 +357,12 @@ class Process:
     def _not_hosted(self, name: str, reason: str, *, stops: bool = False) -> None:
         if stops:  # the group may need what is on this disk, so it is not given up: the process ends as it stands
             raise Refused(reason)
-        if (future := self._refused.get(name)) is not None and not future.done():
-            future.set_exception(Refused(reason))
-        else:
+        for future in (waiting := self._refused.get(name, ())):
+            if not future.done():
+                future.set_exception(Refused(reason))
+        if not waiting:
             self._reports.not_hosted(name, reason)
-        self._wake()
+        self._life.wake()
 
     def _take_fate(self, delivery: GroupLost | GroupSuspended | Founded) -> None:
         """What becomes of a group's state."""
@@ -368,22 +381,18 @@ class Process:
         for group in self._groups:
             group._out(reason, self.me, self._leaving)
         if self._leaving:
-            self._left.set()
-        self._wake()
+            self._life.left.set()
+        self._life.wake()
 
     def _install(self, view: View) -> None:
         self.view = view
         self._groups.installed(view, self.me)
         self._reports.installed(view)
         self._hear()
-        self._wake()
+        self._life.wake()
 
     def _hear(self) -> None:
         self._reports.heard(tuple(sorted(self._node.group.suspects)), self._node.standing is Standing.CUT_OFF)
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     def _note(self, notes: Sequence[Note], _: Any) -> None:
         if self._reports.notes(notes, self.on_notes):

@@ -40,3 +40,10 @@ class TLS:
         host = host.removeprefix("[").removesuffix("]")
         named = "" if is_everywhere(host) else host  # where nobody can be dialled: `join` refuses it
         return Credentials(Path(self.certificate), Path(self.key), Path(self.authorities), host=named)
+
+
+def credentials_of(tls: TLS | None, host: str = "") -> Credentials | None:
+    """As `TLS.credentials`, if there is one.  Raises also `TypeError` for what is none."""
+    if tls is not None and not isinstance(tls, TLS):
+        raise TypeError(f"tls is a phalanx.TLS, not {tls!r}")
+    return None if tls is None else tls.credentials(host)

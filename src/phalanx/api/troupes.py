@@ -6,7 +6,7 @@ from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, ov
 
 import msgspec
 
-from phalanx.api.arguments import number_of
+from phalanx.api.arguments import class_of, name_of, number_of, seconds_of
 from phalanx.api.groups import Inbox
 from phalanx.calls.procedures import Procedure, ServiceType
 from phalanx.calls.requests import (
@@ -22,8 +22,10 @@ from phalanx.calls.requests import (
 )
 from phalanx.calls.serving import FANOUT_MAX
 from phalanx.errors import Closed, ConfigurationError, NoMajority, OutcomeUnknown, RepliesMissing, Unavailable
+from phalanx.group.ranges import COUNT_MAX
 from phalanx.model.clock import SECOND
-from phalanx.replication.outcome import Outcome, Raised, Returned, exception_of, raised
+from phalanx.model.replicated import CommandFailed
+from phalanx.replication.outcome import Outcome, Raised, Returned, exception_of, is_stray, raised
 from phalanx.runtime.clock import system_clock
 
 T = TypeVar("T")
@@ -89,8 +91,9 @@ class Troupe(Generic[T]):
     # --- how to call
 
     def within(self, timeout_s: float) -> "Troupe[T]":
-        """The same troupe, with another deadline for its calls, in seconds.  Hosts give up what takes longer."""
-        return self._with(timeout_s=timeout_s)
+        """The same troupe, with another deadline for its calls, in seconds.  Hosts give up what takes longer.  Raises
+        `TypeError` for what is no number, and `ConfigurationError` for infinity."""
+        return self._with(timeout_s=seconds_of(timeout_s, "a deadline"))
 
     def some(self, count: int) -> "Troupe[T]":
         """The same troupe, whose calls end with so many answers, at least one."""
@@ -105,9 +108,8 @@ class Troupe(Generic[T]):
         """The same troupe, for one call that several processes make together, such as the members of a group that all
         come to the same point: those who give the same name and number make one call, which is executed once, and all
         of them are answered.  `number` grows by one from call to call of that name; only the latest 1,024 are known."""
-        if not client or number < 0:
-            raise ConfigurationError(f"a joint call has a name and a number from 0 on, not {client!r} and {number}")
-        return self._with(joint=(client, number))
+        client = name_of(client, "the name of a joint call")
+        return self._with(joint=(client, number_of(number, "the number of a joint call", 0, COUNT_MAX - 1)))
 
     def _with(
         self,
@@ -137,7 +139,8 @@ class Troupe(Generic[T]):
 
         Raises `Unavailable` if no host was given it: it has not happened, and never will; `OutcomeUnknown` if a host was
         given it, and nothing was heard until the deadline; `RepliesMissing` if it was delivered to all hosts, and fewer
-        answered than were asked for, by the deadline or because the others failed.
+        answered than were asked for, by the deadline or because the others failed; `TypeError` for arguments that do not
+        fit, or cannot be encoded, and `TooLarge`; and `Closed` once the process has left.
         """
         procedure, ended = await self._perform(method, self._want, 0, *args, **kwargs)
         return self._replies(procedure, ended)
@@ -210,7 +213,10 @@ class Troupe(Generic[T]):
             if isinstance(outcome, Raised):
                 errors[name] = exception_of(outcome, procedure.raises)
             else:
-                values[name] = procedure.result(outcome)
+                try:
+                    values[name] = procedure.result(outcome)
+                except CommandFailed as error:
+                    errors[name] = error
         return Replies(values, errors, ended.hosts)
 
     def _error(self, procedure: Procedure, ended: CallEnded) -> Exception:
@@ -231,11 +237,14 @@ class Troupe(Generic[T]):
 class Troupes:
     """The group calls of one process.  For `Process`."""
 
-    def __init__(self, machine: Inbox) -> None:
+    def __init__(self, machine: Inbox, look: Callable[[], None]) -> None:
+        """look: raises what is wrong if nothing can be called any more, or not from here."""
         self._machine = machine
+        self._look = look
         self._token = 0
         self._calls: dict[int, asyncio.Future[CallEnded]] = {}
         self._services: dict[str, tuple[Any, ServiceType[Any]]] = {}
+        self._given_up: set[str] = set()
         self._described: dict[type[Any], ServiceType[Any]] = {}
         """Handles may be made for every request."""
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -243,19 +252,26 @@ class Troupes:
 
     def serve(self, name: str, instance: Any, service: ServiceType[Any]) -> None:
         """The instance executes the calls of the troupe of that name.  Raises `ConfigurationError` if another does."""
-        if name in self._services:
+        if name in self._services and name not in self._given_up:
             raise ConfigurationError(f"this process hosts troupe {name!r} already")
+        self._given_up.discard(name)
         self._services[name] = instance, service
 
+    def release(self, name: str) -> None:
+        """The troupe of that name is not to be hosted after all; what is delivered until it is left is executed."""
+        self._given_up.add(name)
+
     def troupe(self, cls: type[T], name: str) -> Troupe[T]:
-        """A handle to the troupe of that class and name; without one, it has the class's."""
-        service = self._described.get(cls)
+        """A handle to the troupe of that class and name; without one, it has the class's.  Raises `ConfigurationError`,
+        and `TypeError` for what is no class or no name."""
+        service = self._described.get(class_of(cls))
         if service is None:
             service = self._described[cls] = ServiceType(cls)
-        return Troupe(self, service, name or service.name)
+        return Troupe(self, service, name_of(name or service.name, "the name of a troupe"))
 
     async def perform(self, make: Callable[[int], CallTroupe]) -> CallEnded:
         """Make a call, and wait for its end."""
+        self._look()
         if self._closed:
             raise Closed("the process was closed; nothing was called")
         self._token += 1
@@ -285,14 +301,15 @@ class Troupes:
             case Execute():
                 self._execute(delivery)
 
-    def close(self) -> None:
+    def close(self, why: str = "the process was closed while the call was under way") -> None:
         """Nothing runs any more, and nobody will be answered."""
         self._closed = True
-        for task in self._running.values():
+        running, self._running = self._running, {}
+        for task in running.values():
             task.cancel()
         for future in self._calls.values():
             if not future.done():
-                future.set_exception(OutcomeUnknown("the process was closed while the call was under way"))
+                future.set_exception(OutcomeUnknown(why))
 
     def _execute(self, execute: Execute) -> None:
         instance, service = self._services[execute.group]
@@ -310,8 +327,8 @@ class Troupes:
             outcome = procedure.outcome(result)
         except msgspec.DecodeError as error:
             outcome = raised(TypeError(f"{procedure.where}: {error}"))
-        except (Exception, SystemExit) as error:  # whatever the user's procedure raises
-            outcome = raised(error)
+        except BaseException as error:  # whatever the user's procedure raises
+            outcome = _raised(procedure, error)
         self._machine.submit(Executed(execute.token, outcome))
 
     def _run(self, execute: Execute, procedure: Procedure, coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -319,9 +336,20 @@ class Troupes:
             try:
                 async with asyncio.timeout(execute.patience_ms / 1000):
                     outcome = procedure.outcome(await coroutine)
-            except (Exception, SystemExit) as error:  # whatever the user's procedure raises, and TimeoutError
-                outcome = raised(error)
+            except BaseException as error:  # whatever the user's procedure raises, and TimeoutError
+                if execute.token not in self._running:  # nobody wants to know
+                    raise
+                outcome = _raised(procedure, error)
             self._running.pop(execute.token, None)
             self._machine.submit(Executed(execute.token, outcome))
 
         self._running[execute.token] = asyncio.get_running_loop().create_task(run())
+
+
+def _raised(procedure: Procedure, error: BaseException) -> Outcome:
+    """What a procedure raised, as a value.  An interrupt is the program's."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    if is_stray(error):
+        return raised(RuntimeError(f"{procedure.where} raised {type(error).__name__}"))
+    return raised(error)

@@ -69,9 +69,11 @@ class ChannelConfig(msgspec.Struct, frozen=True):
     timing: ChannelTiming = ChannelTiming()
 
     def check(self) -> None:
-        """Raises `ConfigurationError` for what cannot work."""
+        """Raises `ConfigurationError` for what cannot work, and `TypeError` for what is no whole number."""
         limits, timing = self.limits, self.timing
         for name, value in (*_fields(limits), *_fields(timing)):
+            if type(value) is not int:
+                raise TypeError(f"{name} must be an int, not {value!r}")
             if value < 1:
                 raise ConfigurationError(f"{name} is {value}, and must be positive")
         if limits.datagram > 60_000:
