@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from phalanx.api.arguments import seconds_of
 from phalanx.api.client import CLOSED
 from phalanx.errors import Closed, OutcomeUnknown, PhalanxError
 from phalanx.runtime.loop import loop_factory
@@ -134,7 +135,7 @@ class Block(Generic[A, B]):
 
     def within(self, wait_s: float) -> "Block[A, B]":
         """The same, but give up if the block has not begun after so many seconds: TimeoutError.  Nothing is held then."""
-        return Block(self._background, self._make, self._wrap, wait_s)
+        return Block(self._background, self._make, self._wrap, seconds_of(wait_s, "how long to wait for a block"))
 
     def __enter__(self) -> B:
         if self._running is not None:
@@ -164,7 +165,8 @@ class Block(Generic[A, B]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._running is not None
+        if self._running is None:
+            raise RuntimeError("this block has not begun: use it by `with`")
         if self._background.forked:
             return  # what is held is held by the parent
         self._failed = kind is not None

@@ -76,6 +76,13 @@ class Membership(Held):
         self.background.call(self._place.update(data))
 
 
+def _store_of(store: object) -> Store:
+    """The store.  Raises `TypeError` for another thing, such as a store for asyncio."""
+    if not isinstance(store, Store):
+        raise TypeError(f"give a store of phalanx.sync (client.kv()), not {store!r}")
+    return store
+
+
 def _holds(
     make: Callable[Concatenate[aio_store.Store, P], AbstractAsyncContextManager[A]],
     wrap: Callable[[Background, A], B],
@@ -84,8 +91,8 @@ def _holds(
 
     @functools.wraps(make)
     def hold(store: Store, /, *args: P.args, **kwargs: P.kwargs) -> Block[A, B]:
-        background = store.background
-        return Block(background, lambda: make(store.wrapped, *args, **kwargs), lambda value: wrap(background, value))
+        background, wrapped = _store_of(store).background, store.wrapped
+        return Block(background, lambda: make(wrapped, *args, **kwargs), lambda value: wrap(background, value))
 
     return hold
 
@@ -115,14 +122,14 @@ partition = _holds(aio.partition, _shares)
 
 def pass_barrier(store: Store, name: bytes) -> None:
     """Wait until the barrier is down; at once if it is."""
-    store.background.call(aio.pass_barrier(store.wrapped, name))
+    _store_of(store).background.call(aio.pass_barrier(store.wrapped, name))
 
 
 class PriorityQueue(Bridged[aio.PriorityQueue]):
     """As `recipes.PriorityQueue`: items with a lower priority number come first, each is taken by one."""
 
     def __init__(self, store: Store, name: bytes) -> None:
-        super().__init__(store.background, aio.PriorityQueue(store.wrapped, name))
+        super().__init__(_store_of(store).background, aio.PriorityQueue(store.wrapped, name))
 
     put = calls(aio.PriorityQueue.put)
     get = calls(aio.PriorityQueue.get)
@@ -150,14 +157,14 @@ class Queue(PriorityQueue):
     """First in, first out."""
 
     def __init__(self, store: Store, name: bytes) -> None:
-        Bridged.__init__(self, store.background, aio.Queue(store.wrapped, name))
+        Bridged.__init__(self, _store_of(store).background, aio.Queue(store.wrapped, name))
 
 
 class Counter(Bridged[aio.Counter]):
     """A number that many add to: as `recipes.Counter`."""
 
     def __init__(self, store: Store, name: bytes) -> None:
-        super().__init__(store.background, aio.Counter(store.wrapped, name))
+        super().__init__(_store_of(store).background, aio.Counter(store.wrapped, name))
 
     value = calls(aio.Counter.value)
     add = calls(aio.Counter.add)
@@ -167,7 +174,7 @@ class UniqueIds(Bridged[aio.UniqueIds]):
     """Numbers that nobody else gets: as `recipes.UniqueIds`, an iterator without an end."""
 
     def __init__(self, store: Store, name: bytes, *, block: int = 100) -> None:
-        super().__init__(store.background, aio.UniqueIds(store.wrapped, name, block=block))
+        super().__init__(_store_of(store).background, aio.UniqueIds(store.wrapped, name, block=block))
 
     def __iter__(self) -> Iterator[int]:
         return self
@@ -180,7 +187,7 @@ class Config(Bridged[aio.Config]):
     """Settings that many read and follow: as `recipes.Config`."""
 
     def __init__(self, store: Store, name: bytes) -> None:
-        super().__init__(store.background, aio.Config(store.wrapped, name))
+        super().__init__(_store_of(store).background, aio.Config(store.wrapped, name))
 
     read = calls(aio.Config.read)
     change = calls(aio.Config.change)

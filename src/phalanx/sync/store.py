@@ -7,6 +7,7 @@ from types import TracebackType
 from phalanx.api import lease as aio_lease
 from phalanx.api import store as aio_store
 from phalanx.api import watch as aio_watch
+from phalanx.api.arguments import seconds_of
 from phalanx.api.guard import Guard
 from phalanx.errors import PhalanxError
 from phalanx.services.store.values import Event
@@ -119,7 +120,7 @@ class Watch(Bridged[aio_watch.Watch]):
         """The next change.  Raises TimeoutError if there is none within so many seconds (none is lost by that), what ends
         the watch, and StopIteration if it was closed."""
         try:
-            return self.background.call(self._next(timeout_s))
+            return self.background.call(self._next(seconds_of(timeout_s, "how long to wait for a change")))
         except StopAsyncIteration:
             raise StopIteration from None
 
