@@ -94,15 +94,23 @@ def test_the_closest_marker_says_what_cluster(pytester: pytest.Pytester) -> None
         @pytest.mark.phalanx(nodes=0)
         def test_of_nobody(phalanx_cluster): ...
 
+        @pytest.mark.phalanx(nodes="3", objects=5)
+        def test_of_a_text(phalanx_cluster): ...
+
+        @pytest.mark.phalanx(objects=5)
+        def test_of_no_objects(phalanx_cluster): ...
+
         @pytest.mark.phalanx(size=3)
         def test_of_an_unknown_option(phalanx_cluster): ...
         """
     )
     result = run(pytester)
-    result.assert_outcomes(passed=2, errors=2)
+    result.assert_outcomes(passed=2, errors=4)
     result.stdout.fnmatch_lines(
         [
             "@pytest.mark.phalanx: a cluster under test has 1 to 26 nodes, not 0",
+            "@pytest.mark.phalanx: the number of nodes must be an int, not str",
+            "@pytest.mark.phalanx: objects are a mapping from names, not 5",
             "@pytest.mark.phalanx: cluster() got an unexpected keyword argument 'size'",
         ]
     )

@@ -221,6 +221,43 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
             simulate(Bank, **options)
 
 
+NUMBER: Any = 5
+SLOW = faults.SlowProcess(at_ns=1, lasts_ns=1, node=0, extra_ns=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "why"),
+    [
+        ({"cls": 5}, TypeError, "give the class, not 5"),
+        ({"cls": Bank()}, TypeError, "give the class, not <"),
+        ({"seeds": "12"}, TypeError, "several `seeds` are a sequence, not '12'"),
+        ({"seeds": 2.5}, TypeError, "several `seeds` are a sequence, not 2.5"),
+        ({"seeds": [1.5]}, TypeError, "each of `seeds` must be an int, not float"),
+        ({"seeds": True}, TypeError, "must be an int, not bool"),
+        ({"nodes": "3"}, TypeError, "several `nodes` are a sequence, not '3'"),
+        ({"nodes": [1.5]}, TypeError, "each of `nodes` must be an int, not float"),
+        ({"nodes": True}, TypeError, "each of `nodes` must be an int, not bool"),
+        ({"calls": 5}, TypeError, "calls must be a function, not int"),
+        ({"calls": lambda _: call(Bank.deposit, NUMBER, 5)}, ConfigurationError, "parameter 'name': Expected `str`"),
+        ({"durable": "no"}, TypeError, "durable must be True or False, not 'no'"),
+        ({"check": "no"}, TypeError, "check must be True or False, not 'no'"),
+        ({"faults": SLOW}, TypeError, "faults are a sequence, not SlowProcess"),
+        ({"faults": [5]}, TypeError, "values of phalanx.testing.faults, not 5"),
+        ({"faults": [faults.SlowProcess]}, TypeError, "values of phalanx.testing.faults, not <class"),
+        ({"faults": [msgspec.structs.replace(SLOW, at_ns="1")]}, ConfigurationError, "no such fault can be"),
+        ({"faults": [msgspec.structs.replace(SLOW, node="a")]}, ConfigurationError, "no such fault can be"),
+        ({"plan": 5}, TypeError, "a plan is the text of a finding, not int"),
+        ({"plan": "\ud800"}, ConfigurationError, "no plan of a finding"),
+    ],
+)
+def test_a_simulation_of_what_makes_no_sense_does_not_begin(
+    options: dict[str, Any], error: type[Exception], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulation, "SEQUENCE_CALLS", 1)
+    with pytest.raises(error, match=why):
+        simulate(**{"cls": Bank, "seeds": 1, **options})
+
+
 # --- other processes --------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from phalanx import sync
+from phalanx.api.arguments import flag_of, mapping_of, name_of, number_of
 from phalanx.api.client import TIMEOUT_S
 from phalanx.api.hosted import Hosted, described
 from phalanx.api.tls import TLS
@@ -132,14 +133,19 @@ def cluster(
     one's own need it too.
 
     Raises `ConfigurationError` if there are not 1 to 26 nodes, or a class cannot be replicated, or not be imported by a
-    real process.
+    real process; and `TypeError`.
     """
-    if not 1 <= nodes <= NODES_MAX:
+    if not 1 <= number_of(nodes, "the number of nodes") <= NODES_MAX:
         raise ConfigurationError(f"a cluster under test has 1 to {NODES_MAX} nodes, not {nodes}")
     if tls is not None and not real:
         raise ConfigurationError("nodes inside the test's process have no connections; ask for real=True")
+    if tls is not None and not isinstance(tls, TLS):
+        raise TypeError(f"tls is a phalanx.TLS, not {tls!r}")
+    flag_of(real, "real")
+    flag_of(durable, "durable")
     wanted: dict[str, Hosted] = {}
-    for name, what in {"KV": KV, **(objects or {})}.items():
+    for name, what in {"KV": KV, **mapping_of(objects or {}, "objects")}.items():
+        name_of(name, "the name of an object")
         wanted[name] = what if isinstance(what, Hosted) else Hosted(what, durable=durable)
         described(name, *wanted[name])
         if real:

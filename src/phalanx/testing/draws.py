@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Concatenate, NamedTuple, ParamSpec
 
+import msgspec
 from msgspec import inspect
 
 from phalanx.errors import ConfigurationError
@@ -66,7 +67,12 @@ def drawing(kind: ObjectType[Any], draw: Draw | None) -> Callable[[random.Random
             drawn = chosen(rng)
             if not isinstance(drawn, Call):
                 raise ConfigurationError(f"calls= must return phalanx.testing.call(...), not {drawn!r}")
-            return kind.invoke(drawn.method, *drawn.args, **drawn.kwargs)
+            invoked = kind.invoke(drawn.method, *drawn.args, **drawn.kwargs)
+            try:
+                invoked.operation.decode(invoked.arguments)
+            except msgspec.DecodeError as error:
+                raise ConfigurationError(f"calls= drew what does not fit: {invoked.operation.fault(error)}") from None
+            return invoked
 
         return invocation
     operations = [each for _, each in sorted(kind.operations.items()) if each.kind is not Kind.FEED]

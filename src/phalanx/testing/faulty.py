@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
+from phalanx.api.arguments import seconds_of
 from phalanx.errors import ConfigurationError
 from phalanx.model.view import Address
 from phalanx.runtime.contract import LinkEvent, Transport
@@ -38,11 +39,13 @@ class Failures(msgspec.Struct, frozen=True):
     """An arbitrary failure: with so many of its messages an earlier one goes to the same peer again."""
 
     def check(self) -> None:
-        """Raises `ConfigurationError`."""
+        """Raises `ConfigurationError`, and `TypeError` for what is no number."""
         for name in ("send_omission", "receive_omission", "value", "replay"):
+            if type(getattr(self, name)) not in (float, int):
+                raise TypeError(f"{name} is a fraction of messages, from 0 to 1, not {getattr(self, name)!r}")
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigurationError(f"{name} is a fraction of messages, from 0 to 1, not {getattr(self, name)}")
-        if not 0 <= self.slow_s <= SLOW_S_MAX:
+        if not 0 <= seconds_of(self.slow_s, "slow_s") <= SLOW_S_MAX:
             raise ConfigurationError(f"slow_s is at most {SLOW_S_MAX:g} seconds, not {self.slow_s}")
 
 

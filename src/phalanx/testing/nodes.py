@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from phalanx.api.arguments import mapping_of, seconds_of, sequence_of
 from phalanx.api.client import TIMEOUT_S, Client
 from phalanx.api.hosted import Hosted, described
 from phalanx.api.local import Cluster
@@ -18,6 +19,7 @@ from phalanx.lab.processes import NotReached, Statuses, is_full
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Address, Name
 from phalanx.testing.faulty import Failures
+from phalanx.testing.located import Located
 
 NODES_MAX = 26
 """They are named a to z."""
@@ -83,8 +85,9 @@ class Nodes(ABC):
         the others from them."""
         if names is not None and not names:
             raise ConfigurationError("name a node that the client is to know")
-        self._known(*(names or ()))
-        return self._connect(self.names if names is None else names, timeout_s)
+        wanted = self.names if names is None else _names(names, "the nodes that a client is to know")
+        self._known(*wanted)
+        return self._connect(wanted, seconds_of(timeout_s, "a deadline"))
 
     async def start(self, name: Name, *, classes: Mapping[str, type[Any]] | None = None) -> None:
         """Start a node that is down, with what its disk holds.  classes: those of its objects, by name, that are others
@@ -92,13 +95,21 @@ class Nodes(ABC):
         self._known(name)
         if name in self.running:
             raise ConfigurationError(f"{name} runs already")
-        hosted = self._objects[name]
-        for each, cls in (classes or {}).items():
+        self._objects[name] = self._with(name, classes)
+        await self._start(name)
+
+    def _with(self, name: Name, classes: Mapping[str, type[Any]] | None) -> dict[str, Hosted]:
+        """What that node hosts with these classes.  Raises `ConfigurationError` and `TypeError`: nothing has changed."""
+        self._known(name)
+        hosted = dict(self._objects[name])
+        for each, cls in mapping_of(classes or {}, "classes").items():
             if each not in hosted:
                 raise ConfigurationError(f"no object {each!r}: there are {', '.join(hosted)}")
-            described(each, *hosted[each]._replace(cls=cls))
             hosted[each] = hosted[each]._replace(cls=cls)
-        await self._start(name)
+            described(each, *hosted[each])
+            if self._wish.real:
+                Located.of(cls)
+        return hosted
 
     async def kill(self, name: Name) -> None:
         """End a node as `kill -9` does.  What it had on its disk stays."""
@@ -108,7 +119,7 @@ class Nodes(ABC):
 
     async def restart(self, name: Name, *, classes: Mapping[str, type[Any]] | None = None) -> None:
         """Kill the node if it runs, and start it again.  classes: as for `start`."""
-        self._known(name)
+        self._with(name, classes)
         if name in self.running:
             await self.kill(name)
         await self.start(name, classes=classes)
@@ -142,8 +153,9 @@ class Nodes(ABC):
             await cluster.partition("a")                # a alone, the others together
             await cluster.partition("ab", "cde")
         """
-        named = [set(side) for side in sides]
-        self._known(*(name for side in named for name in side))
+        given = [_names(side, "the sides of a partition") for side in sides]
+        self._known(*(name for side in given for name in side))
+        named = [set(side) for side in given]
         if sum(map(len, named)) != len(set().union(*named)):
             raise ConfigurationError("a node cannot be on two sides of a partition")
         named.append(set(self.names).difference(*named))
@@ -179,8 +191,10 @@ class Nodes(ABC):
     async def wait_until_full(self, names: Iterable[Name] | None = None, timeout_s: float = WAIT_S) -> None:
         """Wait until these nodes (None: all that run and are not paused) agree on a view of just themselves, as full
         members that host all objects: `await cluster.wait_until_full("bc")`.  Raises `NotReached`."""
-        wanted = [name for name in self.running if name not in self._paused] if names is None else list(names)
+        wanted = [name for name in self.running if name not in self._paused] if names is None else []
+        wanted += _names(names or (), "the nodes to wait for")
         self._known(*wanted)
+        wanted, timeout_s = list(dict.fromkeys(wanted)), seconds_of(timeout_s, "how long to wait")
         if not wanted:
             raise ConfigurationError("name a node: none is given, or none runs that is not paused")
         seen: Statuses = {}
@@ -233,6 +247,11 @@ class Nodes(ABC):
         self._known(name)
         if name not in self.running:
             raise ConfigurationError(f"{name} is down")
+
+
+def _names(given: Iterable[Name], what: str) -> tuple[Name, ...]:
+    """Several of them; as one text if it is one letter each."""
+    return tuple(given) if isinstance(given, str) else sequence_of(given, what)
 
 
 class LocalNodes(Nodes):

@@ -3,10 +3,11 @@
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
+from phalanx.api.arguments import callable_of, class_of, flag_of, number_of, sequence_of
 from phalanx.errors import ConfigurationError
 from phalanx.replication.objects import describe
 from phalanx.sim.faults import Fault, end_ns
@@ -147,22 +148,29 @@ def simulate(
 
     Stops at the first disaster that finds something, and makes it smaller.  Returns the report.  Raises
     `SimulationFailed`, an AssertionError, if something was found; `ConfigurationError` if the class cannot be replicated
-    at all, or for arguments that make no sense; and what `calls` raises.
+    at all, or for arguments that make no sense, and `TypeError`; and what `calls` raises.
     """
     refuse_in_child()
-    sizes = (nodes,) if isinstance(nodes, int) else tuple(nodes)
+    sizes = _numbers((nodes,) if isinstance(nodes, int) else nodes, "nodes")
     if not sizes or not all(1 <= size <= NODES_MAX for size in sizes):
         raise ConfigurationError(f"a simulated cluster has 1 to {NODES_MAX} nodes, not {nodes}")
-    kind = describe(cls)
-    simulation = _Simulation(Subject(kind, drawing(kind, calls), sizes, durable), tuple(faults))
+    if isinstance(seeds, int):
+        wanted: Sequence[int] = range(number_of(seeds, "the number of seeds"))
+    else:
+        wanted = _numbers(seeds, "seeds")
+    if not wanted and plan is None:
+        raise ConfigurationError("simulate needs at least one seed")
+    if calls is not None:
+        callable_of(calls, "calls")
+    flag_of(check, "check")
+    kind = describe(class_of(cls))
+    subject = Subject(kind, drawing(kind, calls), sizes, flag_of(durable, "durable"))
+    simulation = _Simulation(subject, tuple(map(_fault_of, sequence_of(faults, "faults"))))
     before = random.getstate()  # runs seed the module's own generator, so that they can be replayed
     try:
         if plan is not None:
             simulation.run_plan(_plan_of(plan))
         else:
-            wanted = list(range(seeds) if isinstance(seeds, int) else seeds)
-            if not wanted:
-                raise ConfigurationError("simulate needs at least one seed")
             simulation.run_alone()
             simulation.run_seeds(wanted)
     finally:
@@ -173,10 +181,27 @@ def simulate(
     return report
 
 
+def _numbers(given: Any, what: str) -> tuple[int, ...]:
+    return tuple(number_of(each, f"each of `{what}`") for each in sequence_of(given, f"several `{what}`"))
+
+
+def _fault_of(given: Any) -> Fault:
+    """As a plan has it that is replayed.  Raises `ConfigurationError`, and `TypeError` for what is none."""
+    if not isinstance(given, get_args(Fault)):
+        raise TypeError(f"faults are values of phalanx.testing.faults, not {given!r}")
+    try:
+        fault: Fault = msgspec.json.decode(msgspec.json.encode(given), type=Fault)
+        return fault
+    except (msgspec.MsgspecError, UnicodeEncodeError) as error:
+        raise ConfigurationError(f"no such fault can be: {given}: {error}") from None
+
+
 def _plan_of(text: str) -> Plan:
+    if not isinstance(text, str):
+        raise TypeError(f"a plan is the text of a finding, not {type(text).__name__}")
     try:
         return Plan.load(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeEncodeError) as error:
         raise ConfigurationError(f"that is no plan of a finding: {error}") from None
 
 
