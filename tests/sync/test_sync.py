@@ -336,6 +336,18 @@ def test_who_waits_while_all_is_closed_is_told_that_nothing_is_known() -> None:
             writing.result(PATIENCE_S)
 
 
+def test_what_was_held_is_held_no_more_after_its_block(store: sync.Store) -> None:
+    """Another thread may still have it."""
+    for block in (recipes.lock(store, b"door"), store.lease()):
+        held: Any
+        with block as held:
+            held.check()
+            assert not held.lost
+        assert held.lost
+        with pytest.raises(LeaseLost, match="its block has ended"):
+            held.check()
+
+
 ANYTHING: Any = 5
 
 

@@ -79,6 +79,7 @@ def test_a_real_node_is_not_started_with_a_class_that_it_cannot_import() -> None
         with pytest.raises(ConfigurationError, match="defined inside a function"):
             await nodes.restart("a", classes={"Bank": Inside})
         assert list(nodes.running) == ["a"]
+        await nodes.wait_until_full()
 
     in_cluster(story, testing.cluster(1, objects={"Bank": Bank}, real=True))
 

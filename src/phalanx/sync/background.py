@@ -132,6 +132,7 @@ class Block(Generic[A, B]):
         self._wrap = wrap
         self._wait_s = wait_s
         self._running: concurrent.futures.Future[None] | None = None
+        self._value: B | None = None
 
     def within(self, wait_s: float) -> "Block[A, B]":
         """The same, but give up if the block has not begun after so many seconds: TimeoutError.  Nothing is held then."""
@@ -148,7 +149,8 @@ class Block(Generic[A, B]):
             _until_one_is_done(begun, running)
             if not begun.done():
                 self._background.wait(running)
-            return self._wrap(begun.result())
+            value = self._value = self._wrap(begun.result())
+            return value
         except BaseException:
             running.cancel()  # an interrupt; or it failed, and is over
             raise
@@ -169,6 +171,8 @@ class Block(Generic[A, B]):
             raise RuntimeError("this block has not begun: use it by `with`")
         if self._background.forked:
             return  # what is held is held by the parent
+        if isinstance(self._value, Bridged):
+            self._value.over = True
         self._failed = kind is not None
         self._background.soon(self._leave.set)
         try:
@@ -227,6 +231,8 @@ class Bridged(Generic[A]):
     def __init__(self, background: Background, wrapped: A) -> None:
         self.background = background
         self.wrapped = wrapped
+        self.over = False
+        """It is what a block holds, and the block has ended."""
 
     def __repr__(self) -> str:
         return f"<for threads: {self.wrapped!r}>"

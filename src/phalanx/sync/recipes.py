@@ -56,12 +56,13 @@ class Held(Bridged[aio.Held]):
 
     @property
     def lost(self) -> bool:
-        """Whether it is lost."""
-        return self.wrapped.lease.guard.error is not None
+        """Whether it is lost, or was given up at the end of its block."""
+        return self.over or self.wrapped.lease.guard.error is not None
 
     def check(self) -> None:
-        """Raises `LeaseLost` if it is lost: between the steps of whatever must be done by the holder alone."""
-        check(self.wrapped.lease.guard)
+        """Raises `LeaseLost` if it is lost, or its block has ended: between the steps of whatever must be done by the
+        holder alone."""
+        check(self.wrapped.lease.guard, self.over)
 
 
 class Membership(Held):

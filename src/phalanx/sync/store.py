@@ -9,7 +9,7 @@ from phalanx.api import store as aio_store
 from phalanx.api import watch as aio_watch
 from phalanx.api.arguments import seconds_of
 from phalanx.api.guard import Guard
-from phalanx.errors import PhalanxError
+from phalanx.errors import LeaseLost, PhalanxError
 from phalanx.services.store.values import Event
 from phalanx.sync.background import Block, Bridged, calls, iterates
 
@@ -143,11 +143,13 @@ class Watch(Bridged[aio_watch.Watch]):
         self.background.soon(self.wrapped.close)
 
 
-def check(guard: Guard) -> None:
-    """Raise why it is lost, if it is."""
+def check(guard: Guard, over: bool) -> None:
+    """Raise why it is lost, if it is; or that it is `over`."""
     error: PhalanxError | None = guard.error
     if error is not None:
         raise type(error)(*error.args)
+    if over:
+        raise LeaseLost("its block has ended, and it was given up with that")
 
 
 class Lease(Bridged[aio_lease.Lease]):
@@ -160,8 +162,8 @@ class Lease(Bridged[aio_lease.Lease]):
 
     @property
     def lost(self) -> bool:
-        """Whether the lease is lost."""
-        return self.wrapped.guard.error is not None
+        """Whether the lease is lost, or was given up at the end of its block."""
+        return self.over or self.wrapped.guard.error is not None
 
     @property
     def remaining_s(self) -> float:
@@ -169,5 +171,5 @@ class Lease(Bridged[aio_lease.Lease]):
         return self.wrapped.remaining_s
 
     def check(self) -> None:
-        """Raises `LeaseLost` if it is lost."""
-        check(self.wrapped.guard)
+        """Raises `LeaseLost` if it is lost, or its block has ended."""
+        check(self.wrapped.guard, self.over)
