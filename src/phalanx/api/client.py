@@ -305,7 +305,7 @@ class Replicated(Generic[T]):
         Raises what the method raises; `NotHappened` and its kinds (`Unavailable`, `Refused`, `TooLarge`, ...) if it
         has not happened and never will; `OutcomeUnknown` if it was sent and the answer did not come in time;
         `ConfigurationError` for another method, and `TypeError` for arguments that it does not take, or that have no
-        encoding.  Arguments of other types than the annotations say are `Refused`.
+        encoding (`WrongArguments`, which is one, if the cluster finds other types than the annotations say).
         """
         invocation = self._kind.invoke(method, *args, **kwargs)
         completed = await self._client.perform(self.name, invocation, self._timeout_s, self._stale)
