@@ -11,16 +11,7 @@ import pytest
 import phalanx
 from phalanx import sync
 from phalanx.api import recipes as aio_recipes
-from phalanx.errors import (
-    ConfigurationError,
-    Fenced,
-    LeaseLost,
-    NotHappened,
-    OutcomeUnknown,
-    Refused,
-    TooLarge,
-    Unavailable,
-)
+from phalanx.errors import Fenced, LeaseLost, NotHappened, OutcomeUnknown, Refused, TooLarge, Unavailable
 from phalanx.services.store.values import Versioned
 from phalanx.sync import recipes
 from phalanx.sync.background import Background
@@ -334,53 +325,6 @@ def test_who_waits_while_all_is_closed_is_told_that_nothing_is_known() -> None:
             entered.wait(PATIENCE_S)
         with pytest.raises((OutcomeUnknown, Unavailable)):
             writing.result(PATIENCE_S)
-
-
-def test_what_was_held_is_held_no_more_after_its_block(store: sync.Store) -> None:
-    """Another thread may still have it."""
-    for block in (recipes.lock(store, b"door"), store.lease()):
-        held: Any
-        with block as held:
-            held.check()
-            assert not held.lost
-        assert held.lost
-        with pytest.raises(LeaseLost, match="its block has ended"):
-            held.check()
-
-
-ANYTHING: Any = 5
-
-
-@pytest.mark.parametrize(
-    ("ask", "error", "text"),
-    [
-        (lambda s: s.lease().within("5"), TypeError, "a number of seconds, not str"),
-        (lambda s: s.lease().within(float("nan")), ConfigurationError, "a finite number of seconds, not nan"),
-        (lambda s: s.lease().__exit__(None, None, None), RuntimeError, "this block has not begun"),
-        (lambda s: recipes.lock(s.wrapped, b"door"), TypeError, "give a store of phalanx.sync"),
-        (lambda _: recipes.lock(ANYTHING, b"door"), TypeError, "give a store of phalanx.sync"),
-        (lambda s: recipes.Queue(s.wrapped, b"door"), TypeError, "give a store of phalanx.sync"),
-        (lambda s: recipes.UniqueIds(s.wrapped, b"door"), TypeError, "give a store of phalanx.sync"),
-        (lambda s: recipes.pass_barrier(s.wrapped, b"door"), TypeError, "give a store of phalanx.sync"),
-    ],
-)
-def test_what_is_handed_over_wrongly_is_told_before_anything_is_waited_for(
-    store: sync.Store, ask: Any, error: type[Exception], text: str
-) -> None:
-    with pytest.raises(error, match=text):
-        ask(store)
-    assert store.put(b"k", b"v")
-
-
-def test_how_long_to_wait_for_a_change_is_a_number(store: sync.Store) -> None:
-    wrong: Any = "5"
-    with store.watch(b"k") as changes:
-        with pytest.raises(TypeError, match="a number of seconds, not str"):
-            changes.next(wrong)
-        with pytest.raises(ConfigurationError, match="a finite number of seconds, not nan"):
-            changes.next(float("nan"))
-        store.put(b"k", b"v")
-        assert changes.next(PATIENCE_S).key == b"k"
 
 
 def test_its_own_loop_is_refused_rather_than_waited_for_ever() -> None:
