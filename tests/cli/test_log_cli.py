@@ -208,3 +208,10 @@ def test_who_reads_no_further_says_nothing_of_the_log(data: Path) -> None:
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_log_whose_oldest_files_are_missing_is_damaged(data: Path) -> None:
+    segments(data)[0].unlink()
+    status, output = run("verify", data)
+    assert (status, output) == (2, "damaged: its oldest files are missing, and no snapshots stand for them\n")
+    assert run("dump", data)[0] == 2

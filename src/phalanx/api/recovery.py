@@ -30,7 +30,7 @@ def recover(data: Path, name: Name, *, really: bool) -> Rescue:
         if record is None:
             raise ConfigurationError(f"{data}: this node was never in a cluster")
         found = look(PosixFiles(data / "log", make=False))
-        journal = Journal(map(RECORDS.decode, found.records), found.cuts, found.lost)
+        journal = Journal(map(RECORDS.decode, found.records), found.cuts, found.lost, found.begins)
         cluster = random.SystemRandom().getrandbits(56) | 1
         plan = rescue(name, VOTES.decode(record), journal, cluster, stamp_of(time.time_ns()))
         if really:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from phalanx.errors import ConfigurationError
+from phalanx.group.beginning import lacks_beginning
 from phalanx.group.messages import Record, Votes
 from phalanx.model.machine import Journal
 from phalanx.model.view import Name
@@ -53,7 +54,12 @@ def open_storage(data: Path | str | None, name: Name) -> Storage:
                 f"{data} is the data directory of node {votes.name}, whose votes {name} must not give. Nothing changed: "
                 f"start {votes.name} there, and {name} with a directory of its own"
             )
-        log_disk, journal = open_log(Path(data) / "log", RECORDS, expected=record is not None)
+        log_disk, journal = open_log(
+            Path(data) / "log",
+            RECORDS,
+            expected=record is not None,
+            lacks_beginning=lambda records: lacks_beginning(records, name),
+        )
         if record is None and any(True for _ in journal.records):
             raise ConfigurationError(f"{data} has a log and no votes: whose it is cannot be told; move the log away")
     except BaseException:

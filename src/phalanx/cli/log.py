@@ -11,6 +11,7 @@ import typer
 from phalanx.api.storage import RECORDS
 from phalanx.cli.calls import said
 from phalanx.errors import DataDirectoryInUse, PhalanxError
+from phalanx.group.beginning import lacks_beginning_for_all
 from phalanx.group.messages import Ceiling, Chunk, Data, Record, Turned
 from phalanx.replication.entries import UNREADABLE as UNDECODABLE
 from phalanx.replication.entries import Upgrade, decode
@@ -19,6 +20,7 @@ from phalanx.replication.versions import founded_with
 from phalanx.runtime.disk import VoteFile
 from phalanx.runtime.files import PosixFiles
 from phalanx.runtime.log import Recovery, look, repair
+from phalanx.runtime.logdisk import BEGINNING_LOST, Decoded
 from phalanx.runtime.segments import SUFFIX, DamagedLog
 from phalanx.wire.errors import CodecError
 
@@ -39,6 +41,7 @@ def verify(data: _Data) -> None:
         found = _look(data)
         for record in found.records:
             RECORDS.decode(record)
+        _check_beginning(found)
     typer.echo(f"{len(found.records)} records")
     if found.lost:
         typer.echo("possibly lost: this log took the place of one that was damaged")
@@ -60,6 +63,7 @@ def dump(
     """Print what each record is.  Exit statuses as for `verify`; what can be read before a damage is not shown."""
     with _reading(as_json):
         found = _look(data)
+        _check_beginning(found)
         objects: dict[int, bool] = {}
         for number, encoded in enumerate(found.records):
             record = RECORDS.decode(encoded)
@@ -136,6 +140,12 @@ def _look(data: Path) -> Recovery:
     if not any(name.endswith(SUFFIX) and name.removesuffix(SUFFIX).isdecimal() for name in files.names()):
         raise FileNotFoundError(f"there is no log in {directory}")
     return look(files)
+
+
+def _check_beginning(found: Recovery) -> None:
+    """Raises DamagedLog, as the start of the node does."""
+    if not found.begins and lacks_beginning_for_all(Decoded(found.records, RECORDS)):
+        raise DamagedLog(BEGINNING_LOST)
 
 
 @contextmanager

@@ -76,7 +76,9 @@ class Ledger:
         self.first = first
         """The first incarnation that this disk knows of; 0: none has written to it yet."""
         self._lacks_beginning = journal is None or journal.lost
-        """Of what it does not mention nothing is known."""
+        """Of what it does not mention nothing is known ..."""
+        self._mentions_after: int | None = 0 if journal is None or journal.begins else None
+        """... unless it was founded in a later view than this, the first that it mentions.  None: it mentions none."""
         self._doubted = False
         """Since the last decision something was cut off."""
         self.reserved: Stamp = NEVER
@@ -131,6 +133,8 @@ class Ledger:
                 pass  # said again, for a log whose beginning is forgotten
             case Turned(value):
                 before, self.decision = self.decision, value
+                if self._mentions_after is None:
+                    self._mentions_after = value.view.id
                 self.stamped = max(self.stamped, value.clock)
                 self.ceiling = max(self.ceiling, value.clock)
                 self.turn(value, rescued=before is not None and before.view.cluster in value.view.lineage)
@@ -217,8 +221,8 @@ class Ledger:
         group, recovered = suspended.group, self.groups.get(suspended.group.id)
         former = next((m for m in suspended.members if m.name == self._me), None)
         if recovered is None:
-            founded = suspended.view == group.id >> 16
-            if founded and former is not None and former.incarnation >= self.first > 0 and not self._lacks_beginning:
+            founded = suspended.view == group.id >> 16 and self._would_mention(suspended.view)
+            if founded and former is not None and former.incarnation >= self.first > 0:
                 fresh = self.groups[group.id] = Recovered(
                     self._me, suspended.view, group, suspended.members, self._limits, fence=fence
                 )
@@ -230,6 +234,10 @@ class Ledger:
             recovered.whole = not self._doubted
         elif recovered.view != suspended.view:
             self._set_aside(group.id)
+
+    def _would_mention(self, view: int) -> bool:
+        """If this node had installed that view, the log would say so."""
+        return not self._lacks_beginning and self._mentions_after is not None and view > self._mentions_after
 
     def base(self, group_id: GroupId) -> Base | None:
         """What need not be sent of a group that we learn."""

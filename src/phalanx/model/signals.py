@@ -47,6 +47,8 @@ class Journal(msgspec.Struct, frozen=True):
     """Places in `records` before which a torn tail was cut off: records are possibly lost there."""
     lost: bool = False
     """There was more before the first record, and nothing of it is known."""
+    begins: bool = True
+    """The first record is the first there ever was, unless another log is `lost`: nothing was forgotten."""
 
 
 class Logged(msgspec.Struct, frozen=True, gc=False):

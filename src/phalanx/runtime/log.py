@@ -54,6 +54,8 @@ class Recovery(NamedTuple):
     """What was wrong behind the last record, and was cut off just now; "" if nothing."""
     lost: bool
     """There was another log before this one, and nothing of it is known."""
+    begins: bool
+    """Its oldest file is the first it ever had: nothing was forgotten."""
     unbegun: str = ""
     """The last file, if its beginning was never written whole, or is lost; "" if it is sound.  A crash may leave that,
     and the next life removes it."""
@@ -67,7 +69,8 @@ def _recovery(files: Files, segments: Sequence[Segment]) -> Recovery:
         cuts.append(len(records))
     names = [name for name in files.names() if name.endswith(SUFFIX)]
     unbegun = names[-1] if len(names) > len(segments) else ""
-    return Recovery(records, tuple(cuts), torn, any(segment.mark & LOST for segment in segments), unbegun)
+    lost = any(segment.mark & LOST for segment in segments)
+    return Recovery(records, tuple(cuts), torn, lost, not segments or segments[0].sequence == 1, unbegun)
 
 
 def _check_sizes(records: Sequence[bytes]) -> None:

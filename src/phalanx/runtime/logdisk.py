@@ -16,6 +16,7 @@ from phalanx.runtime.log import Log, Recovery
 from phalanx.runtime.segments import DamagedLog, Records
 from phalanx.runtime.space import RETRY_S, Left, Looked, NoRoom
 from phalanx.wire.codec import Codec
+from phalanx.wire.errors import CodecError
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,10 @@ WRITTEN_AT_ONCE_MAX = 256 << 10
 
 FORGET_GAP_S = 0.1
 """From the end of one old segment to that of the next, at least: each holds up what is appended by ten milliseconds."""
+
+
+BEGINNING_LOST = "its oldest files are missing, and no snapshots stand for them"
+"""What is wrong with a log that was not shortened by its node."""
 
 
 class GroupCommit:
@@ -272,8 +277,15 @@ class MemoryLog:
         """Nothing to let go."""
 
 
-def open_log(directory: Path, codec: Codec[Any], *, expected: bool = False) -> tuple[FileLog, Journal]:
+def open_log(
+    directory: Path,
+    codec: Codec[Any],
+    *,
+    expected: bool = False,
+    lacks_beginning: Callable[[Iterable[Any]], bool] = lambda _: False,
+) -> tuple[FileLog, Journal]:
     """The log of a node, and what it holds.  `expected`: there was one before, so if it is missing, it is lost.
+    `lacks_beginning`: whether records that are not from the first file on can only be what is left of a log.
 
     One that is damaged is set aside beside it, with a warning, and a new one is begun that says so: what its groups had
     must come from their other hosts, or an operator repairs it.
@@ -287,6 +299,11 @@ def open_log(directory: Path, codec: Codec[Any], *, expected: bool = False) -> t
     log = Log(files, lost=expected)
     try:
         found = log.recover()
+        if not found.begins and lacks_beginning(Decoded(found.records, codec)):
+            raise DamagedLog(BEGINNING_LOST)
+    except CodecError:
+        log.close()
+        raise
     except DamagedLog as error:
         log.close()
         aside = next(path for n in range(1, 1 << 20) if not (path := directory.with_name(f"log.damaged.{n}")).exists())
@@ -317,7 +334,7 @@ def open_log(directory: Path, codec: Codec[Any], *, expected: bool = False) -> t
 
 
 def _journal(found: Recovery, records: Iterable[Any]) -> Journal:
-    return Journal(records, found.cuts, found.lost)
+    return Journal(records, found.cuts, found.lost, found.begins)
 
 
 class Decoded:
