@@ -10,7 +10,7 @@ from phalanx.api.hosted import Hosted
 from phalanx.api.joining import join
 from phalanx.api.local import Cluster, local
 from phalanx.api.store import Store
-from phalanx.errors import ConfigurationError, Refused
+from phalanx.errors import ConfigurationError, Refused, Unavailable
 from phalanx.group.config import Limits, Timing
 from phalanx.model.clock import MILLISECOND
 from phalanx.runtime.loop import run
@@ -125,6 +125,8 @@ def test_a_process_that_was_excluded_reads_its_log_again_and_returns() -> None:
                 if len(view.members) == 2:
                     break
             assert [s.waits_for for s in cluster["a"].status.suspended] == [("c",)]
+            with pytest.raises(Unavailable, match=r"a#.* says that group 'KV' waits for one of c"):
+                await cluster.client(timeout_s=0.5).kv().get(b"key")
             for other in "ab":
                 cluster.heal("c", other)
             await cluster.joined()

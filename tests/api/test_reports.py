@@ -11,7 +11,7 @@ import pytest
 from phalanx.api import reports
 from phalanx.api.joining import join
 from phalanx.api.local import Cluster
-from phalanx.model.view import Group, GroupSpec, Member, View
+from phalanx.model.view import Group, GroupSpec, Member, Suspended, View
 from phalanx.replication.inflight import ReplicaDiverged
 from phalanx.runtime.loop import run
 from tests.api.cluster import PATIENCE_S, PATIENT
@@ -193,3 +193,28 @@ def test_a_divergence_is_told_in_words(caplog: pytest.LogCaptureFixture) -> None
         f"{where} at b diverged from the majority, and fetch its state anew",
         f"{where} diverged, and no majority agrees: its writes are stopped",
     ]
+
+
+def test_a_node_that_comes_into_a_view_with_a_suspended_group_says_for_whom_it_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """All logs were damaged: the nodes were members of a view, and of the store there was not a word."""
+    a, b = (Member(name, f"{name}:1", 1) for name in "ab")
+    suspended = Suspended(Group(1, GroupSpec("KV"), ("a", "b")), 1, (a, b), 0, ())
+    reports.Reports("a", str, str).installed(View(1, 2, (a, b), suspended=(suspended,)))
+    assert said(caplog, logging.WARNING) == "a: group KV is suspended, and waits for one of a b"
+
+
+def test_a_node_whose_disk_has_not_taken_its_view_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine waits for nothing then: "it is in no view: it", said a full disk."""
+    monkeypatch.setattr(reports, "WAIT_S", 0.0)
+
+    async def wait() -> None:
+        told = reports.Reports("a", str, str)
+        told.wait()
+        await until(caplog, "a is in no view: it waits for its disk, which has not taken what it decided")
+        told.close()
+
+    run(asyncio.wait_for(wait(), PATIENCE_S))

@@ -67,7 +67,8 @@ class Reports:
 
     def _waits(self) -> None:
         why = self._explain()
-        log.warning("%s is in no view: it %s%s", self._name, self._waits_for(), f" ({why})" if why else "")
+        what = self._waits_for() or "waits for its disk, which has not taken what it decided"
+        log.warning("%s is in no view: it %s%s", self._name, what, f" ({why})" if why else "")
         self._wait(AGAIN_S)
 
     def close(self) -> None:
@@ -97,6 +98,8 @@ class Reports:
         who = _names(view.members) + (f", learning: {_names(view.learners)}" if view.learners else "")
         if before is None:
             log.info("%s is in view %d of cluster %x: %s%s", self._name, view.id, view.cluster, who, _hosts(view))
+            for each in view.suspended:
+                log.warning("%s: %s", self._name, _suspension(each.group))
             return
         changes = changes_of(before, view)
         level = logging.INFO if changes else logging.DEBUG
@@ -201,9 +204,9 @@ def changes_of(before: View, view: View) -> list[str]:
             changes.append(f"{'new ' if was is None else ''}group {group.spec.name} at {_places(group)}")
     changes += [f"group {group.spec.name} is no more" for group in known.values()]
     waiting = {each.group.id for each in before.suspended}
-    for each in view.suspended:
-        if each.group.id not in waiting:
-            changes.append(
-                f"group {each.group.spec.name} is suspended, and waits for one of {' '.join(each.group.hosts)}"
-            )
+    changes += [_suspension(each.group) for each in view.suspended if each.group.id not in waiting]
     return changes
+
+
+def _suspension(group: Group) -> str:
+    return f"group {group.spec.name} is suspended, and waits for one of {' '.join(group.hosts)}"

@@ -123,8 +123,17 @@ class Place:
         if self._standing is Standing.CUT_OFF:
             return f"{self._me} is cut off from a quorum"
         if self.view is None or self.view.group_named(name) is None:
-            return f"{self._me} knows no group {name!r}"
+            hosts = self._waits_for(name)
+            text = (
+                f"says that group {name!r} waits for one of {' '.join(hosts)}" if hosts else f"knows no group {name!r}"
+            )
+            return f"{self._me} {text}"
         return f"{self._me} does not serve group {name!r}"
+
+    def _waits_for(self, name: str) -> tuple[Name, ...]:
+        """The last hosts of that group, if it is suspended."""
+        suspended = self.view.suspended if self.view is not None else ()
+        return next((each.group.hosts for each in suspended if each.group.spec.name == name), ())
 
     def endpoints(self, name: str, serves: bool) -> tuple[Address, ...]:
         """Where the group is served, this node aside unless it `serves` it; else the other members.  Not those that are
