@@ -157,12 +157,17 @@ class Transfer:
         if snap is not None and snap.tag.reaches(least):
             self._send_chunk(sender, (message.group, ""), snap, message.offset)
             return
-        waiting = next((w for w in self._wanted.values() if w.group == message.group), None)
-        if waiting is not None and waiting.tag.reaches(least):
-            waiting.asked.add(sender)
-            token = next(token for token, w in self._wanted.items() if w is waiting)
-            core.post([sender], Chunk(message.group, token, waiting.tag.view, waiting.tag.covers, b"", 0, 0, b""))
-            return
+        for token, wanted in list(self._wanted.items()):
+            if wanted.group != message.group:
+                continue
+            if wanted.tag.reaches(least):
+                wanted.asked.add(sender)
+                core.post([sender], Chunk(message.group, token, wanted.tag.view, wanted.tag.covers, b"", 0, 0, b""))
+                return
+            wanted.asked.discard(sender)
+            if not wanted.asked:  # of a former view, and nobody can use it any more
+                del self._wanted[token]
+                core.out.deliveries.append(SnapshotUnwanted(message.group, token))
         self._last_token += 1
         tag = Tag(core.view.id, tuple(channel.held.delivered))
         blob = Spool(core.config.limits.chunk)
