@@ -24,8 +24,9 @@ message or operation, of all members together:
 
 The last three depend on Python's version, so each version has its own.
 
-The ratchet holds what the protocol decides exactly, bytes to 1%, instructions and calls to 2%, memory to 5% (`SLACKS`
-has the reasons).  Hash seeds change only memory, by single blocks; so did patch releases 3.11.2 and 3.11.7 of CPython.
+The ratchet holds what the protocol decides exactly, bytes to 1%, instructions and calls to 2%, memory to 5 or 7%
+(`SLACKS` has the reasons).  Hash seeds change only memory, by single blocks; so did patch releases 3.11.2 and 3.11.7
+of CPython.
 """
 
 import argparse
@@ -91,7 +92,7 @@ SLACKS = {
     "client instructions": Slack(0.02, ROUNDING),
     "calls": Slack(0.02, ROUNDING),
     "blocks": Slack(0.05, 0.1),  # free lists, and tables that grow at their own pace
-    "kept": Slack(0.05, 0.9),  # of what was there before, some 80 blocks may come or go; a leak is 1 for each message
+    "kept": Slack(0.07, 0.9),  # of what was there before, some 100 blocks may come or go; a leak is 1 for each message
 }
 
 PLACES = 15

@@ -234,8 +234,8 @@ def test_what_is_held_differs_from_nothing() -> None:
         ("instructions", 101.9, False),
         ("instructions", 102.1, True),
         ("instructions", 97.0, True),
-        ("kept", 104.0, False),
-        ("kept", 106.0, True),
+        ("kept", 106.0, False),
+        ("kept", 108.0, True),
         ("blocks", 94.0, True),
     ],
 )
