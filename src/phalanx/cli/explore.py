@@ -98,8 +98,8 @@ def _explore_all(
         told: Queue[Report | None] = manager.Queue()
         listener = Thread(target=_listen, args=(told, tell), daemon=True)
         listener.start()
-        futures: list[Future[Report]] = [pool.submit(_work, s, states_max, every, told) for s in scenarios]
         try:
+            futures: list[Future[Report]] = [pool.submit(_work, s, states_max, every, told) for s in scenarios]
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:  # Ctrl-C, most of all: scenarios take minutes, and the pool would begin all the others
