@@ -35,8 +35,10 @@ def run(*words: str) -> tuple[int, str]:
 )
 def test_a_number_that_is_too_large_is_a_wrong_argument(words: list[str], address: str) -> None:
     status, output = run(*words, "-e", address)
-    told = "from 0 to 1e+09 seconds, not 1e+300" if "1e300" in words else "a number is too large: nothing has happened"
-    assert status == 2 and told in " ".join(output.replace("│", " ").split())
+    if "1e300" in words:  # refused by the client
+        assert status == 1 and "from 0 to 1e+09 seconds, not 1e+300" in output
+    else:
+        assert status == 2 and "a number is too large: nothing has happened" in output
 
 
 @pytest.mark.parametrize("option", ["--when", "--then", "--else"])

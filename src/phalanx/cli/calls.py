@@ -154,16 +154,12 @@ def words_of(text: str, hint: str) -> list[str]:
 def perform(
     endpoints: list[str], tls: Files, cluster: str, timeout: float, work: Callable[[Client], Awaitable[T]]
 ) -> T:
-    """Run a call.  Exit status 3: it has not happened; 4: its outcome is unknown; 2: a wrong argument; 1: another
-    refusal."""
+    """Run a call.  Exit status 3: it has not happened; 4: its outcome is unknown; 1: another refusal."""
     shown = tls_of(tls)
 
     async def main() -> T:
         async with connect(*endpoints, timeout_s=timeout, tls=shown, cluster=cluster) as client:
-            try:
-                return await work(client)
-            except ConfigurationError as error:  # before anything is sent
-                raise typer.BadParameter(str(error)) from None
+            return await work(client)
 
     try:
         return run(main())
