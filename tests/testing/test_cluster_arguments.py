@@ -32,13 +32,19 @@ def test_a_cluster_of_other_types_is_refused(options: dict[str, Any], error: typ
         testing.cluster(**options)
 
 
-def test_nodes_are_told_what_they_can_do_or_nothing_happens() -> None:
-    class Other:
+def inside() -> type[object]:
+    """A class that only nodes inside the test's process can have."""
+
+    class Inside:
         count: int = 0
 
         @phalanx.command
         def add(self) -> None: ...
 
+    return Inside
+
+
+def test_nodes_are_told_what_they_can_do_or_nothing_happens() -> None:
     async def story(given: testing.Nodes) -> None:
         nodes: Any = given
         wrongs: tuple[tuple[Any, type[Exception], str], ...] = (
@@ -51,7 +57,7 @@ def test_nodes_are_told_what_they_can_do_or_nothing_happens() -> None:
             (lambda: nodes.wait_until_full("a", float("nan")), ConfigurationError, "a finite number of seconds"),
             (lambda: nodes.restart("a", classes=["Bank"]), TypeError, "classes are a mapping from names"),
             (lambda: nodes.restart("a", classes={"Bank": 5}), TypeError, "give the class, not 5"),
-            (lambda: nodes.restart("a", classes={"Bank": Other, "None": Bank}), ConfigurationError, "no object 'None'"),
+            (lambda: nodes.restart("a", classes={"Bank": inside(), "None": Bank}), ConfigurationError, "object 'None'"),
         )
         for wrong, error, why in wrongs:
             with pytest.raises(error, match=why):
@@ -69,15 +75,9 @@ def test_nodes_are_told_what_they_can_do_or_nothing_happens() -> None:
 
 @pytest.mark.real
 def test_a_real_node_is_not_started_with_a_class_that_it_cannot_import() -> None:
-    class Inside:
-        count: int = 0
-
-        @phalanx.command
-        def add(self) -> None: ...
-
     async def story(nodes: testing.Nodes) -> None:
         with pytest.raises(ConfigurationError, match="defined inside a function"):
-            await nodes.restart("a", classes={"Bank": Inside})
+            await nodes.restart("a", classes={"Bank": inside()})
         assert list(nodes.running) == ["a"]
         await nodes.wait_until_full()
 

@@ -81,6 +81,11 @@ def sequence_of(given: Any, what: str) -> tuple[Any, ...]:
     return tuple(given)
 
 
+def names_of(given: Any, what: str) -> tuple[Any, ...]:
+    """Several names; as one text if each is one letter.  Raises `TypeError` for what cannot be iterated."""
+    return tuple(given) if isinstance(given, str) else sequence_of(given, what)
+
+
 def number_of(number: Any, what: str, least: int | None = None, most: int | None = None) -> int:
     """The whole number.  Raises `TypeError` for anything else, and `ConfigurationError` if it is less, or more."""
     if not isinstance(number, int) or isinstance(number, bool):

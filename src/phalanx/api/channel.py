@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from phalanx.api.arguments import bytes_of, look_at_loop, name_of, number_of, seconds_of
-from phalanx.api.groups import LEFT_TURNS
+from phalanx.api.reading import until_left
 from phalanx.errors import Closed, ConfigurationError, TooFarBehind, TooLarge
 from phalanx.model.clock import Instant
 from phalanx.model.machine import Note
@@ -123,10 +123,7 @@ class Channel:
         Raises `TooFarBehind` in the place of what is lost to this process; iterate again to go on behind it.
         """
         look_at_loop(self._loop, f"channel {self.name}")
-        for _ in range(LEFT_TURNS):
-            if self._read:  # by an iteration that was left a moment ago, perhaps
-                await asyncio.sleep(0)
-        if self._read:
+        if not await until_left(lambda: self._read):
             raise RuntimeError(f"channel {self.name} is iterated already")
         self._read = True
         try:

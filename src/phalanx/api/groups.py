@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from phalanx.api.arguments import bytes_of, callable_of, look_at_loop, seconds_of
 from phalanx.api.events import Changed, Event, Excluded, Founded, Lost, Message, Recovered, Restored
+from phalanx.api.reading import until_left
 from phalanx.api.snapshots import Snapshots, marked
 from phalanx.errors import ConfigurationError, OutcomeUnknown, StateLost, StorageFull, TooLarge, Unavailable
 from phalanx.group.config import Limits
@@ -24,9 +25,6 @@ Fate = events.GroupLost | events.GroupSuspended | events.Founded
 UNSAID_FRACTION = 8
 """The machine is told at once of what the application has consumed when that is this part of a window; of less with the
 next turn."""
-
-LEFT_TURNS = 10
-"""Turns of the event loop within which it closes an iteration that was left by `break` (PEP 525): it takes some four."""
 
 
 class Inbox(Protocol):
@@ -253,12 +251,9 @@ class Group:
             self._reader = None
 
     async def _begin_to_read(self) -> None:
-        """Be the reader.  An iteration that was left a moment ago is not closed yet."""
+        """Be the reader."""
         look_at_loop(self._loop, f"group {self.name}")
-        for _ in range(LEFT_TURNS):
-            if self._reader is not None:
-                await asyncio.sleep(0)
-        if self._reader is not None:
+        if not await until_left(lambda: self._reader is not None):
             raise RuntimeError(f"group {self.name} is iterated already: its messages have one order and one reader")
         self._reader = asyncio.current_task()
 

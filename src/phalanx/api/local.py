@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from phalanx.api.arguments import check_settings, look_at_loop, number_of, sequence_of
+from phalanx.api.arguments import check_settings, look_at_loop, names_of, number_of
 from phalanx.api.client import TIMEOUT_S, Client
 from phalanx.api.hosted import Objects, all_hosted
 from phalanx.api.process import Process
@@ -117,8 +117,7 @@ class Cluster:
     def client(self, timeout_s: float = TIMEOUT_S, names: Sequence[Name] | None = None) -> Client:
         """A client that knows these processes (None: all), and tries them in that order; closed with the cluster.
         Raises `ConfigurationError` if that has ended."""
-        chosen = tuple(names) if isinstance(names, str) else self._disks if names is None else names
-        wanted = sequence_of(chosen, "the nodes that a client is to know")
+        wanted = names_of(self._disks if names is None else names, "the nodes that a client is to know")
         self._known(*wanted)
         if not wanted:
             raise ConfigurationError("name a process that the client is to know")

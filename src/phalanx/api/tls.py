@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from phalanx.runtime.credentials import Credentials
 from phalanx.runtime.transport import is_everywhere
@@ -42,8 +43,14 @@ class TLS:
         return Credentials(Path(self.certificate), Path(self.key), Path(self.authorities), host=named)
 
 
-def credentials_of(tls: TLS | None, host: str = "") -> Credentials | None:
-    """As `TLS.credentials`, if there is one.  Raises also `TypeError` for what is none."""
+def tls_of(tls: Any) -> TLS | None:
+    """The TLS, if there is one.  Raises `TypeError` for anything else."""
     if tls is not None and not isinstance(tls, TLS):
         raise TypeError(f"tls is a phalanx.TLS, not {tls!r}")
-    return None if tls is None else tls.credentials(host)
+    return tls
+
+
+def credentials_of(tls: TLS | None, host: str = "") -> Credentials | None:
+    """As `TLS.credentials`, if there is one.  Raises as `tls_of`, too."""
+    given = tls_of(tls)
+    return None if given is None else given.credentials(host)

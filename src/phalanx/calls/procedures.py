@@ -14,7 +14,7 @@ from phalanx.errors import ConfigurationError, TooLarge
 from phalanx.model.procedures import PROCEDURE, ProcedureMark
 from phalanx.model.replicated import CommandFailed
 from phalanx.replication import contract
-from phalanx.replication.outcome import Outcome, Raised, Returned, exception_of, raised, text_of
+from phalanx.replication.outcome import Outcome, Raised, Returned, exception_of, raised
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -61,8 +61,8 @@ class Procedure:
         bound.apply_defaults()
         try:
             data = _ENCODER.encode(tuple(bound.arguments.values()))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise TypeError(f"{self.where}: an argument cannot be encoded: {text_of(error)}") from error
+        except contract.UNENCODABLE as error:
+            raise contract.not_encoded(error, self.where) from error
         if len(data) > ARGUMENTS_BYTES_MAX:
             raise TooLarge(f"{self.where}: {len(data)} bytes of arguments, the limit is {ARGUMENTS_BYTES_MAX}")
         return data
@@ -149,13 +149,7 @@ class ServiceType(Generic[T]):
 
     def procedure(self, method: Callable[Concatenate[T, P], Any]) -> Procedure:
         """The procedure that a marked method is.  Raises `ConfigurationError` for any other function."""
-        try:
-            procedure = self._by_function.get(method)
-        except TypeError:  # it has no hash
-            procedure = None
-        if procedure is None:
-            raise contract.no_method(method, self._by_function, f"{self.name} marked @procedure")
-        return procedure
+        return contract.marked(method, self._by_function, f"{self.name} marked @procedure")
 
     def find(self, operation: str, types: int) -> Procedure | None:
         """What was called, if this class has it with those types."""

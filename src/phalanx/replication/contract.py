@@ -6,22 +6,39 @@ the same in every process that runs the same code.
 
 import hashlib
 import zlib
-from collections.abc import Container
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import inspect
 
 from phalanx.errors import ConfigurationError
+from phalanx.replication.outcome import text_of
+
+M = TypeVar("M")
+
+UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
+"""What a codec raises for a value that it has no encoding for."""
 
 
-def no_method(method: Any, known: Container[Any], of: str) -> ConfigurationError:
-    """What is wrong with a method that is not among the known ones of a class."""
+def marked(method: Any, known: Mapping[Callable[..., Any], M], of: str) -> M:
+    """What a method is, of the known ones of a class.  Raises `ConfigurationError` for any other function."""
+    try:
+        found = known.get(method)
+    except TypeError:  # it has no hash
+        found = None
+    if found is not None:
+        return found
     name = getattr(method, "__qualname__", repr(method))
     if getattr(method, "__func__", None) in known:
-        return ConfigurationError(f"{name} is bound to an instance of yours: give the method of the class")
-    return ConfigurationError(f"{name} is no method of {of}")
+        raise ConfigurationError(f"{name} is bound to an instance of yours: give the method of the class")
+    raise ConfigurationError(f"{name} is no method of {of}")
+
+
+def not_encoded(error: Exception, where: str) -> TypeError:
+    """The error of a call one of whose arguments has no encoding, from what the codec raised (`UNENCODABLE`)."""
+    return TypeError(f"{where}: an argument cannot be encoded: {text_of(error)}")
 
 
 def spell(annotation: Any, where: str) -> str:

@@ -25,7 +25,7 @@ from phalanx.errors import ConfigurationError
 from phalanx.model.replicated import MARK, CommandFailed, Context, Kind, Mark, version_of
 from phalanx.replication import contract
 from phalanx.replication.conversion import Conversion
-from phalanx.replication.outcome import Outcome, Returned, exception_of, is_stray, text_of
+from phalanx.replication.outcome import Outcome, Returned, exception_of, refuse_stray, text_of
 from phalanx.replication.positions import Fed, position_of
 from phalanx.replication.state import StateCodec
 
@@ -121,8 +121,8 @@ class Operation:
             args += self._defaults[len(args) :]
         try:
             return _encode(args)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise TypeError(f"{self.where}: an argument cannot be encoded: {text_of(error)}") from error
+        except contract.UNENCODABLE as error:
+            raise contract.not_encoded(error, self.where) from error
 
     def fault(self, error: BaseException) -> str:
         """What `decode` has raised, in the words of the method."""
@@ -149,8 +149,7 @@ class Operation:
         try:
             fed = self.function(instance, position, **dict(zip(self._names, arguments, strict=True)))
         except BaseException as error:
-            if is_stray(error):
-                raise RuntimeError(f"{self.where} raised {type(error).__name__}") from error
+            refuse_stray(error, self.where)
             raise
         reached, more = position_of(fed.position), bool(fed.more)
         if more and reached <= position:
@@ -178,9 +177,8 @@ class Operation:
             arguments = arguments[: self._by_position]
         try:
             result = self.function(instance, *arguments, **named)
-        except BaseException as stray:
-            if is_stray(stray):
-                raise RuntimeError(f"{self.where} raised {type(stray).__name__}") from stray
+        except BaseException as error:
+            refuse_stray(error, self.where)
             raise
         try:
             data = _encode(result)
@@ -261,8 +259,7 @@ class TickHook:
         try:
             getattr(instance, self.name)(context, *arguments)
         except BaseException as error:
-            if is_stray(error):
-                raise RuntimeError(f"{self.where} raised {type(error).__name__}") from error
+            refuse_stray(error, self.where)
             raise
         return Returned(b"")
 
@@ -336,13 +333,7 @@ class ObjectType(Generic[T]):
 
     def operation(self, method: Callable[..., Any]) -> Operation:
         """The operation that a marked method is.  Raises `ConfigurationError` for any other function."""
-        try:
-            operation = self._by_function.get(method)
-        except TypeError:  # it has no hash
-            operation = None
-        if operation is None:
-            raise contract.no_method(method, self._by_function, f"{self.name} marked @command or @query")
-        return operation
+        return contract.marked(method, self._by_function, f"{self.name} marked @command or @query")
 
     def invoke(self, method: Callable[Concatenate[T, P], R], *args: P.args, **kwargs: P.kwargs) -> Invocation[R]:
         """A call of the method with these arguments.  Raises `TypeError` if they do not fit its signature, or cannot be

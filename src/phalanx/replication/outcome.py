@@ -82,6 +82,12 @@ def is_stray(error: BaseException) -> bool:
     return not isinstance(error, Exception | SystemExit | KeyboardInterrupt)
 
 
+def refuse_stray(error: BaseException, where: str) -> None:
+    """Raise RuntimeError in its place if it is stray."""
+    if is_stray(error):
+        raise RuntimeError(f"{where} raised {type(error).__name__}") from error
+
+
 def exception_of(outcome: Raised, declared: tuple[type[Exception], ...]) -> Exception:
     """The exception to raise at the caller."""
     by_name = STANDARD | {cls.__name__: cls for cls in declared}

@@ -18,7 +18,6 @@ Compare Pillai et al., "All File Systems Are Not Created Equal" (2014); Alagappa
 """
 
 import asyncio
-import errno
 import fcntl
 import os
 import struct
@@ -28,6 +27,7 @@ from typing import Any, NamedTuple
 
 from phalanx.errors import DamagedVoteFile, DataDirectoryInUse
 from phalanx.runtime.contract import Stored
+from phalanx.runtime.files import make_directory
 from phalanx.runtime.space import NoRoom, undone_if_refused
 from phalanx.wire.codec import Codec
 from phalanx.wire.frame import BODY_BYTES_MAX, HEADER_SIZE, Kind, encode_frame, scan
@@ -83,10 +83,7 @@ class VoteFile:
         self._size = SLOT_BYTES_MIN
         self._sequence = 0
         self._failure: OSError | None = None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise NotADirectoryError(errno.ENOTDIR, "it is a file, and must be a directory", str(path.parent)) from None
+        make_directory(path.parent)
         self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             # flock, not lockf: a POSIX lock would not keep out this very process, and any close would release it.

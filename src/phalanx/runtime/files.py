@@ -49,12 +49,7 @@ class PosixFiles:
         self.directory = directory
         self._open: dict[str, int] = {}
         if make and not directory.is_dir():
-            try:
-                directory.mkdir(parents=True)
-            except FileExistsError:
-                raise NotADirectoryError(
-                    errno.ENOTDIR, "it is a file, and must be a directory", str(directory)
-                ) from None
+            make_directory(directory)
             _sync_directory(directory.parent)
         elif not directory.is_dir():
             raise FileNotFoundError(f"there is no directory {directory}")
@@ -100,6 +95,14 @@ class PosixFiles:
     def close(self) -> None:
         while self._open:
             os.close(self._open.popitem()[1])
+
+
+def make_directory(directory: Path) -> None:
+    """Make it, and those above it, unless it is there.  Raises NotADirectoryError if it is a file, and OSError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file, and must be a directory", str(directory)) from None
 
 
 def _sync_directory(directory: Path) -> None:

@@ -9,7 +9,7 @@ from phalanx import sync
 from phalanx.api.arguments import flag_of, mapping_of, name_of, number_of
 from phalanx.api.client import TIMEOUT_S
 from phalanx.api.hosted import Hosted, described
-from phalanx.api.tls import TLS
+from phalanx.api.tls import TLS, tls_of
 from phalanx.errors import ConfigurationError
 from phalanx.model.view import Address, Name
 from phalanx.services.store.kv import KV
@@ -137,10 +137,8 @@ def cluster(
     """
     if not 1 <= number_of(nodes, "the number of nodes") <= NODES_MAX:
         raise ConfigurationError(f"a cluster under test has 1 to {NODES_MAX} nodes, not {nodes}")
-    if tls is not None and not real:
+    if tls_of(tls) is not None and not real:
         raise ConfigurationError("nodes inside the test's process have no connections; ask for real=True")
-    if tls is not None and not isinstance(tls, TLS):
-        raise TypeError(f"tls is a phalanx.TLS, not {tls!r}")
     flag_of(real, "real")
     flag_of(durable, "durable")
     wanted: dict[str, Hosted] = {}

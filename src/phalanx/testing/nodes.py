@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from phalanx.api.arguments import mapping_of, seconds_of, sequence_of
+from phalanx.api.arguments import mapping_of, names_of, seconds_of
 from phalanx.api.client import TIMEOUT_S, Client
 from phalanx.api.hosted import Hosted, described
 from phalanx.api.local import Cluster
@@ -85,7 +85,7 @@ class Nodes(ABC):
         the others from them."""
         if names is not None and not names:
             raise ConfigurationError("name a node that the client is to know")
-        wanted = self.names if names is None else _names(names, "the nodes that a client is to know")
+        wanted = self.names if names is None else names_of(names, "the nodes that a client is to know")
         self._known(*wanted)
         return self._connect(wanted, seconds_of(timeout_s, "a deadline"))
 
@@ -153,7 +153,7 @@ class Nodes(ABC):
             await cluster.partition("a")                # a alone, the others together
             await cluster.partition("ab", "cde")
         """
-        given = [_names(side, "the sides of a partition") for side in sides]
+        given = [names_of(side, "the sides of a partition") for side in sides]
         self._known(*(name for side in given for name in side))
         named = [set(side) for side in given]
         if sum(map(len, named)) != len(set().union(*named)):
@@ -192,7 +192,7 @@ class Nodes(ABC):
         """Wait until these nodes (None: all that run and are not paused) agree on a view of just themselves, as full
         members that host all objects: `await cluster.wait_until_full("bc")`.  Raises `NotReached`."""
         wanted = [name for name in self.running if name not in self._paused] if names is None else []
-        wanted += _names(names or (), "the nodes to wait for")
+        wanted += names_of(names or (), "the nodes to wait for")
         self._known(*wanted)
         wanted, timeout_s = list(dict.fromkeys(wanted)), seconds_of(timeout_s, "how long to wait")
         if not wanted:
@@ -247,11 +247,6 @@ class Nodes(ABC):
         self._known(name)
         if name not in self.running:
             raise ConfigurationError(f"{name} is down")
-
-
-def _names(given: Iterable[Name], what: str) -> tuple[Name, ...]:
-    """Several of them; as one text if it is one letter each."""
-    return tuple(given) if isinstance(given, str) else sequence_of(given, what)
 
 
 class LocalNodes(Nodes):
