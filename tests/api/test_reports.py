@@ -11,6 +11,7 @@ import pytest
 from phalanx.api import reports
 from phalanx.api.joining import join
 from phalanx.api.local import Cluster
+from phalanx.model.signals import Note
 from phalanx.model.view import Group, GroupSpec, Member, Suspended, View
 from phalanx.replication.inflight import ReplicaDiverged
 from phalanx.runtime.loop import run
@@ -160,6 +161,28 @@ def test_who_cannot_act_without_missing_anybody_is_not_called_cut_off(caplog: py
         "a is cut off from a quorum of view 4 (a b), and takes no writes until enough of b answer again",
         "a suspects nobody any more",
         "a hears a quorum of view 4 again",
+    ]
+
+
+def test_clocks_that_are_wrong_are_told_of_in_words(caplog: pytest.LogCaptureFixture) -> None:
+    """SCENARIOS 26."""
+    heard: list[Note] = []
+    notes = [
+        Note("clock.wrong", (-3_600_000,)),
+        Note("clock.right", (20,)),
+        Note("time.ahead", (7_200_300,)),
+        Note("time.right"),
+        Note("prepare", (1, 2)),
+    ]
+    with caplog.at_level(logging.INFO, "phalanx"):
+        assert not reports.Reports("a", str, str).notes(notes, heard.append)
+    assert heard == notes
+    assert said(caplog).splitlines() == [
+        "a: its clock is -3600.0 s from the median of the members' clocks: set right whichever is wrong",
+        "a: its clock is right again, +0.0 s from the median",
+        "a: the groups' time is 7200.3 s ahead of the members' clocks, which were put back: until these have caught up "
+        "it goes at half speed, and leases last up to twice as long",
+        "a: the members' clocks have caught up with the groups' time, which is right again",
     ]
 
 

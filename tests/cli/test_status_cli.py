@@ -1,5 +1,6 @@
 """`phalanx status`: what it says besides its tables, and of the versions of replicated objects."""
 
+import msgspec
 import pytest
 
 from phalanx.cli.status import _show
@@ -42,6 +43,24 @@ def test_what_nodes_wait_for_and_what_held_them_up_is_told_below_the_tables(caps
         f"c {waits}",
         "Sums.add took longer than a heartbeat at c, 3 times",
     ]
+
+
+def test_clocks_that_are_wrong_are_told_of_below_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    """SCENARIOS 26."""
+
+    def told(name: str, **clocks: int) -> Status:
+        return msgspec.structs.replace(status(), node=name, **clocks)
+
+    _show({"a:1": told("a", clock_ms=500), "b:1": told("b", clock_ms=-86_400_000), "c:1": told("c", clock_ms=1_500)})
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "b's clock is 86,400.0 s behind the median of the members' clocks",
+        "c's clock is 1.5 s ahead of the median of the members' clocks",
+    ]
+    _show({"a:1": told("a", time_ahead_ms=3_600_040), "b:1": told("b", time_ahead_ms=3_600_030)})
+    ahead = (
+        "the groups' time is 3,600.0 s ahead of the members' clocks, and goes at half speed until they have caught up"
+    )
+    assert capsys.readouterr().out.splitlines()[-1] == ahead
 
 
 def test_the_cluster_is_named_and_two_of_them_with_their_nodes(capsys: pytest.CaptureFixture[str]) -> None:

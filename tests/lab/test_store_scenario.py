@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from phalanx.lab.mutants import planted
 from phalanx.lab.store import StoreScenario
 from phalanx.replication.feeds import Feeds
 from phalanx.replication.following import Following
@@ -49,6 +50,13 @@ def test_the_scenario_notices_a_snapshot_that_changes_while_it_is_taken(
     at one that did."""
     monkeypatch.setattr(frozen, "keep", lambda *_: None)
     assert any(not run_seed(StoreScenario, seed).ok for seed in range(found_once, found_once + 100))
+
+
+def test_the_scenario_notices_time_that_stands_still_when_clocks_were_ahead() -> None:
+    """SCENARIOS 26: leases must end.  Few runs have all that it takes."""
+    with planted("time that is ahead of the clocks stands still"):
+        result = run_seed(StoreScenario, 96_000_077)
+    assert result.stuck is not None and "leases=7" in result.stuck, result
 
 
 def test_the_scenario_notices_a_session_table_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,6 +189,12 @@ def test_states_that_are_fetched_and_files_are_measured(pages: tuple[Samples, Sa
     assert first["phalanx_disk_space", "ample"] == 1
 
 
+def test_clocks_are_measured(pages: tuple[Samples, Samples, Samples]) -> None:
+    for page in pages:
+        assert abs(page["phalanx_clock_offset_seconds",]) < 0.5, "there is one clock for all"
+        assert page["phalanx_time_ahead_seconds",] == 0
+
+
 def test_who_lost_its_quorum_is_not_ready_and_suspects_the_others(pages: tuple[Samples, Samples, Samples]) -> None:
     first, _, alone = pages
     assert (alone["phalanx_ready",], first["phalanx_ready",]) == (0, 1)

@@ -5,7 +5,7 @@ from statistics import median_low
 
 import pytest
 
-from phalanx.model.clock import MILLISECOND, SECOND, Instant, stamp_of, wall_ms
+from phalanx.model.clock import COUNTER_BITS, MILLISECOND, SECOND, Instant, stamp_of, wall_ms
 from phalanx.parts.hybrid import HybridClock
 
 OFFSET = 500 * MILLISECOND
@@ -26,7 +26,7 @@ def test_the_clock_is_a_lamport_clock_within_the_bound() -> None:
         members = list("abcd")
         clock.watch(members, "a")
         shown: dict[str, tuple[int, int]] = {}
-        greatest = 0
+        greatest, line = 0, (-1, 0)
         for _ in range(50):
             mono += rng.randrange(50 * MILLISECOND)
             now = Instant(mono, START + mono + wrong)
@@ -52,9 +52,14 @@ def test_the_clock_is_a_lamport_clock_within_the_bound() -> None:
                 case _:
                     ticks = knows and rng.random() < 0.5
                     stamp = clock.tick(now) if ticks else clock.read(now)
-                    if knows:
-                        bound = now.wall if not shown else min(now.wall, limit_of(now.wall, shown, mono))
-                        greatest = max(greatest, stamp_of(bound))
+                    limit = limit_of(now.wall, shown, mono)
+                    reached = line[0] + (mono - line[1]) * 2**COUNTER_BITS // (2 * MILLISECOND)
+                    if knows and stamp_of(limit) >= greatest:
+                        greatest = max(greatest, stamp_of(min(now.wall, limit)))
+                    elif knows and line[0] >= 0 and reached >= greatest:
+                        greatest = reached
+                    elif knows:
+                        line = greatest, mono
                     greatest += ticks
                     assert stamp == greatest, f"seed {seed}"
             assert clock.now == greatest, f"seed {seed}"
@@ -113,3 +118,65 @@ def test_what_a_right_clock_stamps_is_never_ahead_for_another() -> None:
             for n in names:
                 assert not clocks[n].is_ahead(stamp, at(n, mono)), f"seed {seed}"
                 clocks[n].merge(stamp)
+
+
+def test_clocks_that_were_ahead_and_are_put_right_go_at_half_the_rate_of_time_together() -> None:
+    """Whatever they hear of each other and how seldom: all of them together are no faster, and none stands still."""
+    for seed in range(300):
+        rng = random.Random(seed)
+        names = list("abcde")[: rng.choice((1, 2, 3, 5))]
+        ahead = rng.choice((2, 60, 3_600, 10**8)) * SECOND
+        clocks = {n: HybridClock(OFFSET) for n in names}
+        late = {n: rng.randrange(10**15) for n in names}
+
+        def at(name: str, mono: int, late: dict[str, int] = late) -> Instant:
+            return Instant(mono + late[name], START + mono)
+
+        for n in names:
+            clocks[n].watch(names, n)
+            clocks[n].merge(stamp_of(START + ahead))
+            for other in names:
+                clocks[n].shown(other, START // MILLISECOND, at(n, 0))
+            clocks[n].read(at(n, 0))
+        mono, ticks, greatest = 0, 0, stamp_of(START + ahead)
+        for _ in range(200):
+            mono += rng.choice((0, 1_000, MILLISECOND, 200 * MILLISECOND))
+            name = rng.choice(names)
+            if rng.random() < 0.5:
+                greatest = max(greatest, clocks[name].tick(at(name, mono)))
+                ticks += 1
+            else:
+                greatest = max(greatest, clocks[name].read(at(name, mono)))
+            for n in names:
+                if rng.random() < 0.5 and not clocks[n].is_ahead(greatest, at(n, mono)):
+                    clocks[n].merge(greatest)
+            slow = stamp_of(START + ahead) + (mono << COUNTER_BITS) // (2 * MILLISECOND)
+            right = stamp_of(START + mono + OFFSET)
+            assert greatest <= max(slow + ticks, right), f"seed {seed}: faster than half the rate of time"
+        for n in names:
+            reached = clocks[n].read(at(n, mono))
+            assert reached >= slow or stamp_of(START + mono) <= reached <= right, f"seed {seed}: {n} stands still"
+
+
+def test_clocks_that_have_caught_up_are_followed_again() -> None:
+    clock = HybridClock(OFFSET)
+    clock.merge(stamp_of(START + 10 * SECOND))
+    leads = []
+    for mono in range(0, 30 * SECOND, SECOND // 10):
+        now = Instant(mono, START + mono)
+        clock.read(now)
+        leads.append(clock.lead(now))
+    assert leads[0] == 10 * SECOND - OFFSET and leads == sorted(leads, reverse=True)
+    assert leads[180] > 0, "it takes as long again as the clocks were ahead"
+    assert leads[200] == 0 and clock.now == stamp_of(START + 30 * SECOND - SECOND // 10)
+
+
+def test_a_clock_knows_how_far_it_is_from_the_median() -> None:
+    """SCENARIOS 26."""
+    clock, now = HybridClock(OFFSET), Instant(0, START)
+    clock.watch("abc", "a")
+    assert clock.error(now) == clock.lead(now) == 0, "nothing is known yet"
+    for name, wall in (("b", START - 5 * SECOND), ("c", START - 4 * SECOND)):
+        clock.shown(name, wall // MILLISECOND, now)
+    assert clock.error(now) == 4 * SECOND
+    assert clock.error(Instant(SECOND, START - 6 * SECOND)) == -2 * SECOND, "the others are 4 and 3 s behind by now"

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from phalanx.errors import ConfigurationError
+from phalanx.lab.mutants import planted
 from phalanx.lab.store import KEYS, StoreScenario
 from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.replicated import OUTSIDE, Context, command, query
@@ -18,7 +19,7 @@ from phalanx.replication.objects import describe
 from phalanx.replication.replica import Replica
 from phalanx.replication.state import HookError
 from phalanx.sim.conditions import Conditions
-from phalanx.sim.faults import Crash
+from phalanx.sim.faults import ClockOffset, Crash
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Call, run
 from tests.replication.samples import A, B, C, delivered, group, opened, results
@@ -169,7 +170,7 @@ class Quiet(StoreScenario):
         yield Call(2 * SECOND, "~c0", ("leased", KEYS[0], KEYS[0]))
 
 
-def quiet(*faults: Crash, seed: int = 1) -> str:
+def quiet(*faults: Crash | ClockOffset, seed: int = 1) -> str:
     result = run(Quiet(), Plan(seed, 3, Conditions(), faults, 3 * SECOND, 8 * SECOND))
     assert not result.failures, result
     return result.stuck or "done"
@@ -187,6 +188,21 @@ def test_the_next_host_ticks_when_the_eldest_is_gone(seed: int) -> None:
 def test_without_ticks_the_lease_would_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Hosted, "tick_at", lambda *_: None)
     assert "leases=1" in quiet()
+
+
+def ahead(count: int) -> str:
+    """So many of the three clocks are an hour ahead, until a moment before the lease would end."""
+    return quiet(*(ClockOffset(SECOND // 2, 2 * SECOND, node, 3_600 * SECOND) for node in range(count)))
+
+
+def test_a_lease_ends_soon_though_most_clocks_were_ahead_and_are_put_right() -> None:
+    """SCENARIOS 26.  Stamps cannot go back: the group's time is an hour ahead, and goes on at half the rate."""
+    assert [ahead(count) for count in range(4)] == ["done"] * 4
+
+
+def test_if_time_stood_still_until_the_clocks_have_caught_up_the_lease_would_stay() -> None:
+    with planted("time that is ahead of the clocks stands still"):
+        assert ahead(1) == "done" and all("leases=1" in ahead(count) for count in (2, 3))
 
 
 class Steady:

@@ -293,6 +293,19 @@ def test_bad_disks_are_those_of_a_minority_and_leave_the_rest_of_a_plan_as_it_wa
     assert min(seen.values()) > 50
 
 
+def test_clocks_of_several_nodes_step_together_and_leave_the_rest_of_a_plan_as_it_was() -> None:
+    struck: set[tuple[int, int]] = set()
+    for seed in range(100):
+        swarm = Swarm(clock_steps=1.0, faults=("Crash",))
+        plan, without = draw(seed, swarm), draw(seed, Swarm(faults=("Crash",)))
+        steps = [fault for fault in plan.faults if isinstance(fault, ClockOffset)]
+        assert [fault for fault in plan.faults if not isinstance(fault, ClockOffset)] == list(without.faults)
+        assert swarm.refusal(plan) is None and plan == Plan.load(plan.dump())
+        by = min(steps, key=lambda fault: abs(fault.by_ns)).by_ns
+        struck.add((plan.nodes, len({fault.node for fault in steps if fault.by_ns == by})))
+    assert {(nodes, count) for nodes in (3, 5) for count in range(2, nodes + 1)} <= struck
+
+
 def test_faults_of_nodes_that_are_not_there_do_nothing() -> None:
     faults = draw(3, Swarm(sizes=(7,), faults_max=60)).faults
     stage = Stage(*faults, names=["n0"])

@@ -26,6 +26,21 @@ log = logging.getLogger("phalanx")
 WAIT_S = 3.0
 """How long a process is in no view before that is told: joining takes milliseconds, with state a second or two."""
 
+_CLOCKS = {
+    "clock.wrong": (
+        logging.WARNING,
+        "%s: its clock is %+.1f s from the median of the members' clocks: set right whichever is wrong",
+    ),
+    "clock.right": (logging.INFO, "%s: its clock is right again, %+.1f s from the median"),
+    "time.ahead": (
+        logging.WARNING,
+        "%s: the groups' time is %.1f s ahead of the members' clocks, which were put back: until these have caught up it "
+        "goes at half speed, and leases last up to twice as long",
+    ),
+    "time.right": (logging.INFO, "%s: the members' clocks have caught up with the groups' time, which is right again"),
+}
+"""What is said of notes about clocks, whose detail is milliseconds."""
+
 AGAIN_S = 60.0
 """How often what goes on is told again: often enough to be found at the end of a log, and no more."""
 
@@ -48,6 +63,9 @@ class Reports:
         """What the machine noted, for the log and for whoever listens; whether it suspects others than before."""
         for note in notes:
             log.debug("%s %s", self._name, note)
+            if note.what in _CLOCKS:
+                level, text = _CLOCKS[note.what]
+                log.log(level, text, self._name, *(ms / 1000 for ms in note.detail))
             if listener is not None:
                 try:
                     listener(note)

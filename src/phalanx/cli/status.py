@@ -9,8 +9,13 @@ from rich.table import Table
 from phalanx.api.client import connect
 from phalanx.cli.calls import ENDPOINT, AsJson, Endpoints, Timeout, Tls, print_whole, tls_of
 from phalanx.errors import PhalanxError
+from phalanx.group.config import Timing
+from phalanx.model.clock import MILLISECOND
 from phalanx.node.status import GroupStatus, Status
 from phalanx.runtime.loop import run
+
+OFFSET_MS = Timing().max_offset // MILLISECOND
+"""A clock that is further from the median is told of."""
 
 
 def status(
@@ -51,8 +56,6 @@ def _show(answers: dict[str, Status | None]) -> None:
     seen: dict[str, tuple[str, str, str, str]] = {}
     waiting = Table("suspended group", "waits for one of")
     suspended: dict[str, str] = {}
-    refusals: set[str] = set()
-    upgrades: set[str] = set()
     for address, s in answers.items():
         if s is None:
             table.add_row(address, "-", "no answer", "", "", "", "", "", "")
@@ -69,10 +72,8 @@ def _show(answers: dict[str, Status | None]) -> None:
             f"{s.survives}{rank0}",
             s.disk,
         )
-        refusals |= {group.refuses_writes for group in s.groups if group.refuses_writes}
         for group in s.groups:
             order = f"{group.order}, durable" if group.durable else group.order
-            upgrades |= {group.upgrade} - {""}
             version = _version(group) or seen.get(group.name, ("", "", "", ""))[3]
             seen[group.name] = (order, " ".join(group.hosts), " ".join(group.learners), version)
         for one in s.suspended:
@@ -88,13 +89,26 @@ def _show(answers: dict[str, Status | None]) -> None:
         waiting.add_row(name, hosts)
     if suspended:
         print_whole(waiting)
-    for line in (*sorted(refusals), *sorted(upgrades)):
+    for line in _remarks(list(filter(None, answers.values()))):
         typer.echo(line)
-    for s in filter(None, answers.values()):
+
+
+def _remarks(answers: list[Status]) -> list[str]:
+    """What is not as it should be, in words."""
+    groups = [group for s in answers for group in s.groups]
+    lines = sorted({group.refuses_writes for group in groups} - {""})
+    lines += sorted({group.upgrade for group in groups} - {""})
+    if ahead_ms := max((s.time_ahead_ms for s in answers), default=0):
+        ahead = f"{ahead_ms / 1000:,.1f} s ahead of the members' clocks"
+        lines.append(f"the groups' time is {ahead}, and goes at half speed until they have caught up")
+    for s in answers:
         if s.waits:
-            typer.echo(f"{s.node} {s.waits}")
-        for where, count in sorted(s.slow.items()):
-            typer.echo(f"{where} took longer than a heartbeat at {s.node}, {count} times")
+            lines.append(f"{s.node} {s.waits}")
+        if abs(s.clock_ms) > OFFSET_MS:
+            off = f"{abs(s.clock_ms) / 1000:,.1f} s {'ahead of' if s.clock_ms > 0 else 'behind'}"
+            lines.append(f"{s.node}'s clock is {off} the median of the members' clocks")
+        lines += [f"{w} took longer than a heartbeat at {s.node}, {n} times" for w, n in sorted(s.slow.items())]
+    return lines
 
 
 def _clusters(answers: dict[str, Status | None]) -> list[str]:

@@ -2,6 +2,7 @@
 
 `step` absorbs the events of a turn as facts, then runs the rules in one fixed order; no rule is called from elsewhere.
 
+    look at the clock  note whether it is right
     suspect            weigh silence, evidence and accusations
     coordinate         start, advance or abandon a view change
     accept             go on with what a lease or a missing batch held up
@@ -27,6 +28,7 @@ from phalanx.errors import ClusterSuperseded
 from phalanx.group import birth, room
 from phalanx.group.acceptor import Acceptor
 from phalanx.group.channel import Channel
+from phalanx.group.clocks import Clocks
 from phalanx.group.compaction import Compaction
 from phalanx.group.config import Config
 from phalanx.group.coordinator import Coordinator
@@ -82,6 +84,7 @@ class GroupMachine:
         self._compaction = Compaction(core)
         self._multicast = Multicasting(core, lambda: self._transfer.busy)
         self._lag = Lag(core)
+        self._clocks = Clocks(core)
         self._membership = Membership(core)
         self._reads = Reads(core, self._multicast, self._membership.is_leaving)
         self._acceptor = Acceptor(core, self._membership.wish, self._reads.may_accept_at)
@@ -139,6 +142,16 @@ class GroupMachine:
     def short(self) -> dict[Name, Space]:
         """Whose disk has too little room, as far as is known here, this node's included."""
         return self._core.short
+
+    @property
+    def clock_error(self) -> int:
+        """Nanoseconds that our physical clock is ahead of the median of the full members', or behind it if negative."""
+        return self._core.clock.error(self._core.now)
+
+    @property
+    def time_lead(self) -> int:
+        """Nanoseconds that the groups' time is ahead of what the members' clocks allow; 0 unless these were put back."""
+        return self._core.clock.lead(self._core.now)
 
     def backlog(self, group: int) -> int:
         """Bytes that `Multicast` has queued for the group and that have not been sent."""
@@ -228,7 +241,7 @@ class GroupMachine:
             and self._membership.is_at_rest()
             and self._transfer.is_at_rest()
         ):
-            until = self._lag.at
+            until = min(self._lag.at, self._clocks.at)
             self._rest_until = until if self._rest_deadline is None else min(until, self._rest_deadline)
 
     # --- facts in
@@ -293,6 +306,7 @@ class GroupMachine:
         if not core.excluded:
             self._succession.leave_alone(self._membership.may_go_alone())
         if core.view is not None and not core.excluded:
+            self._clocks.judge()
             self._suspect()
             self._coordinator.act()
             self._acceptor.act()

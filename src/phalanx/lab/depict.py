@@ -39,6 +39,8 @@ NOTES = (
     "excluded",
     "fault",
     "clock.refused",
+    "clock.wrong",
+    "time.ahead",
     "lag",
     "unresponsive",
     "group.lost",

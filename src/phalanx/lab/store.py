@@ -67,7 +67,7 @@ class Wish:
 class StoreScenario(Scenario):
     """See the module's text."""
 
-    swarm = Swarm(sizes=(1, 2, 3, 3, 3, 4, 5), storm_ns=4 * SECOND, full_disks=0.3)
+    swarm = Swarm(sizes=(1, 2, 3, 3, 3, 4, 5), storm_ns=4 * SECOND, full_disks=0.3, clock_steps=0.3)
     fingerprint = staticmethod(repr)
     packages = ("phalanx.group", "phalanx.node", "phalanx.replication")
 

@@ -75,6 +75,8 @@ FAMILIES = (
     Family("phalanx_log_bytes", G, "Size of the log."),
     Family("phalanx_log_segments", G, "Files of the log."),
     Family("phalanx_disk_space", G, "1 for the room that the disk has: ample, low, full.", ("space",)),
+    Family("phalanx_clock_offset_seconds", G, "This node's clock, less the median of the members' clocks."),
+    Family("phalanx_time_ahead_seconds", G, "How far the groups' time is ahead of what these clocks allow."),
     Family("phalanx_loop_lag_seconds", H, "How late the event loop runs what is due."),
 )
 # fmt: on

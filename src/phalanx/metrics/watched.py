@@ -117,6 +117,9 @@ class Watched:
         page.add("phalanx_members", len(status.members))
         page.add("phalanx_learners", len(status.learners))
         page.add("phalanx_survivable_failures", status.survives)
+        if status.view >= 0:
+            page.add("phalanx_clock_offset_seconds", status.clock_ms / 1000)
+            page.add("phalanx_time_ahead_seconds", status.time_ahead_ms / 1000)
         for member in (*status.members, *status.learners):
             if member.name != status.node:
                 page.add("phalanx_suspected", member.name in status.suspects, member.name)

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from phalanx.group.machine import GroupMachine
+from phalanx.model.clock import MILLISECOND
 from phalanx.model.signals import Space
 from phalanx.model.view import Address, Group, Member, Name
 from phalanx.parts.quorum import survives
@@ -80,6 +81,11 @@ class Status(msgspec.Struct, frozen=True):
     """By class and method, how often one took longer than a heartbeat at the answering node since its process began."""
     lineage: tuple[str, ...] = ()
     """The clusters that an operator had this one take the place of (`phalanx recover`), the last one last."""
+    clock_ms: int = 0
+    """How far the answering node's clock is ahead of the median of the members' clocks; negative: behind it."""
+    time_ahead_ms: int = 0
+    """How far the groups' time is ahead of what the members' clocks allow, because these were ahead and were put back.
+    It goes at half the rate until they have caught up."""
 
 
 OfVersions: TypeAlias = Callable[[Group], tuple[int, dict[Name, int], str]]
@@ -131,4 +137,6 @@ def status_of(group: GroupMachine, slow: dict[str, int], of_versions: OfVersions
         *waits,
         dict(slow),
         tuple(f"{cluster:x}" for cluster in view.lineage),
+        group.clock_error // MILLISECOND,
+        group.time_lead // MILLISECOND,
     )

@@ -2,18 +2,23 @@
 
 It is a Lamport clock, so the order of stamps contains causality; it is near physical time as long as the median of the
 members' clocks is.  A node whose clock is wrong stamps at most `max_offset` beyond the median (counter-example 11).
+
+If most clocks were ahead and are put right, stamps are beyond what anybody may give now, and they cannot go back.  Until
+the clocks have caught up, stamps grow at half the rate of monotonic time: what waits for a time (leases, due dates) takes
+up to twice as long, and the difference shrinks as fast.  Each node draws its line from the greatest stamp that it knew at
+some moment, so all of them together are no faster than one.
 """
 
 from collections.abc import Iterable
 
-from phalanx.model.clock import MILLISECOND, Instant, Stamp, stamp_of
+from phalanx.model.clock import COUNTER_BITS, MILLISECOND, Instant, Stamp, stamp_of, wall_ms
 from phalanx.model.view import Name
 
 
 class HybridClock:
     """See the module's text.  Stamps are `model.clock.Stamp`; wall clocks come as milliseconds since the epoch."""
 
-    __slots__ = ("_members", "_offsets", "_others", "_walls", "max_offset", "now")
+    __slots__ = ("_members", "_offsets", "_others", "_slewed_at", "_slewed_from", "_walls", "max_offset", "now")
 
     def __init__(self, max_offset: int) -> None:
         self.max_offset = max_offset
@@ -25,6 +30,9 @@ class HybridClock:
         """Of the other members whose clock was shown: its offset to our monotonic one, so that it ages with time."""
         self._offsets: list[int] = []
         """The same in ascending order."""
+        self._slewed_from: Stamp = -1
+        """The stamp at which the line of half the rate begins, and when that was read; -1: there is none."""
+        self._slewed_at = 0
 
     def restart(self, at_least: Stamp) -> None:
         """A new view: go on above everything of the old one."""
@@ -61,11 +69,34 @@ class HybridClock:
         return own + now.mono + self.max_offset
 
     def read(self, now: Instant) -> Stamp:
-        """Advance to physical time, as far as the median allows, and read: all that is stamped later is later."""
-        if stamp_of(now.wall) > self.now and self.knows_median:
-            wall = min(now.wall, self._limit(now)) if self._walls else now.wall
-            self.now = max(self.now, stamp_of(wall))
+        """Advance to physical time, as far as the median allows, or slowly if we are beyond that, and read: all that is
+        stamped later is later."""
+        ahead = wall_ms(self.now) * MILLISECOND - now.wall
+        if -MILLISECOND < ahead <= self.max_offset or not self.knows_median:
+            return self.now
+        limit = self._limit(now)
+        if stamp_of(limit) < self.now:
+            self._slew(now)
+        else:
+            self.now = max(self.now, stamp_of(min(now.wall, limit)))
         return self.now
+
+    def _slew(self, now: Instant) -> None:
+        """Follow the line of half the rate; what others have stamped beyond it, or ourselves, begins a new one."""
+        elapsed = now.mono - self._slewed_at
+        line = self._slewed_from + (elapsed << COUNTER_BITS) // (2 * MILLISECOND)
+        if 0 <= self._slewed_from <= self.now <= line:
+            self.now = line
+        else:
+            self._slewed_from, self._slewed_at = self.now, now.mono
+
+    def lead(self, now: Instant) -> int:
+        """By how many nanoseconds the clock is beyond what anybody may stamp; 0 unless clocks were put back."""
+        return max(0, wall_ms(self.now) * MILLISECOND - self._limit(now)) if self.knows_median else 0
+
+    def error(self, now: Instant) -> int:
+        """By how many nanoseconds our physical clock is ahead of the median (behind it, if negative)."""
+        return now.wall - (self._limit(now) - self.max_offset) if self.knows_median else 0
 
     def tick(self, now: Instant) -> Stamp:
         """A stamp for a new batch: later than everything seen."""
@@ -80,5 +111,7 @@ class HybridClock:
         """No correct member gives such a stamp.  Twice the bound, because medians differ a little between members;
         a logical clock may always be near our own, whatever the physical ones say."""
         if stamp <= self.now + stamp_of(self.max_offset) or not self.knows_median:
+            return False
+        if stamp <= self.read(now) + stamp_of(self.max_offset):
             return False
         return stamp > stamp_of(self._limit(now) + self.max_offset)

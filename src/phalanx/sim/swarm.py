@@ -73,6 +73,8 @@ class Swarm(msgspec.Struct, frozen=True):
     """Fraction of runs in which disks fill up, and have room again later: of some nodes, or of all."""
     lapses: float = 0.0
     """Fraction of runs in which processes omit to send or to receive, overflow, or are slow (`failures.Lapse`)."""
+    clock_steps: float = 0.0
+    """Fraction of runs in which the clocks of some nodes, or of all, are wrong together, and are put right again."""
     clock_offset_max_ns: int = 10 * SECOND
     clock_rate_max_ppm: int = 20_000
     lossy: float = 0.25
@@ -118,6 +120,8 @@ class Swarm(msgspec.Struct, frozen=True):
             kinds |= {kind.__name__ for kind in (FullDisk, CrashAll)}
         if self.lapses:
             kinds |= {kind.__name__ for kind in get_args(Lapse)}
+        if self.clock_steps:
+            kinds.add(ClockOffset.__name__)
         return kinds
 
 
@@ -148,6 +152,7 @@ def draw(seed: int, swarm: Swarm) -> Plan:
     faults += _bad_disks(seed, swarm, nodes, storm_ns)
     faults += _full_disks(seed, swarm, nodes, storm_ns)
     faults += _lapses(seed, swarm, nodes, storm_ns)
+    faults += _clock_steps(seed, swarm, nodes, storm_ns)
     faults.sort(key=lambda fault: fault.at_ns)
     return Plan(seed, nodes, conditions, tuple(faults), begin_ns + storm_ns, swarm.calm_ns)
 
@@ -235,6 +240,22 @@ def _lapses(seed: int, swarm: Swarm, nodes: int, storm_ns: int) -> list[Fault]:
             faults.append(ReceiveOverflow(at_ns, lasts_ns, node, rng.choice((1, 5, 50))))
         else:
             faults.append(SlowProcess(at_ns, lasts_ns, node, rng.choice((1, 20, 300)) * MILLISECOND))
+    return faults
+
+
+def _clock_steps(seed: int, swarm: Swarm, nodes: int, storm_ns: int) -> list[Fault]:
+    """Drawn from chance of their own, too.  Clocks go wrong by the same, and are put right together, or one by one."""
+    rng = random.Random(f"{seed}/clock steps")
+    if rng.random() >= swarm.clock_steps:
+        return []
+    faults: list[Fault] = []
+    for _ in range(rng.randint(1, 3)):
+        at_ns = swarm.quiet_start_ns + rng.randrange(storm_ns)
+        lasts_ns = int(rng.expovariate(1.0) * storm_ns / 3) + 1
+        by_ns = rng.choice((1, 1, -1)) * rng.choice((600 * MILLISECOND, 5 * SECOND, 3_600 * SECOND))
+        apart_ns = rng.choice((1, storm_ns // 5))
+        for node in rng.sample(range(nodes), rng.randint(min(2, nodes), nodes)):
+            faults.append(ClockOffset(at_ns + rng.randrange(apart_ns), lasts_ns + rng.randrange(apart_ns), node, by_ns))
     return faults
 
 

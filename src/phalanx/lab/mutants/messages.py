@@ -243,6 +243,13 @@ def _no_limit(_: HybridClock, __: Instant) -> int:
 
 mutant("every clock is believed", 11, (HybridClock, "_limit", _no_limit))
 
+
+def _wait(_: HybridClock, __: Instant) -> None:
+    return
+
+
+mutant("time that is ahead of the clocks stands still", 0, (HybridClock, "_slew", _wait))
+
 # --- sessions: 15 ------------------------------------------------------------------------------------------------------
 
 _begin = Sessions.begin
