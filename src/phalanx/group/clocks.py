@@ -4,7 +4,11 @@ No promise rests on it.  Yet leases, and what is asked of the past, mean what pe
 """
 
 from phalanx.group.core import Core
-from phalanx.model.clock import MILLISECOND
+from phalanx.model.clock import MILLISECOND, SECOND
+
+LEAD = 10 * SECOND
+"""So far ahead the groups' time is only if clocks were put back.  A restart of all nodes makes a few seconds of it, for
+they begin above the ceilings in their logs (`ledger.CEILING_AHEAD`)."""
 
 
 class _Alarm:
@@ -52,7 +56,7 @@ class Clocks:
                 core.note("clock.wrong", error // MILLISECOND)
             else:
                 core.note("clock.right", error // MILLISECOND)
-        if self._ahead.turns(lead > (0 if self._ahead.on else bound), now, after):
+        if self._ahead.turns(lead > (0 if self._ahead.on else LEAD), now, after):
             if self._ahead.on:
                 core.note("time.ahead", lead // MILLISECOND)
             else:

@@ -150,7 +150,8 @@ class GroupMachine:
 
     @property
     def time_lead(self) -> int:
-        """Nanoseconds that the groups' time is ahead of what the members' clocks allow; 0 unless these were put back."""
+        """Nanoseconds that the groups' time is ahead of what the members' clocks allow: 0, unless these were put back, or
+        all nodes were restarted with logs a moment ago."""
         return self._core.clock.lead(self._core.now)
 
     def backlog(self, group: int) -> int:

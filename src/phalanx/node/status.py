@@ -84,8 +84,8 @@ class Status(msgspec.Struct, frozen=True):
     clock_ms: int = 0
     """How far the answering node's clock is ahead of the median of the members' clocks; negative: behind it."""
     time_ahead_ms: int = 0
-    """How far the groups' time is ahead of what the members' clocks allow, because these were ahead and were put back.
-    It goes at half the rate until they have caught up."""
+    """How far the groups' time is ahead of what the members' clocks allow: because these were ahead and were put back, or
+    for a few seconds after a restart of all.  It goes at half the rate until they have caught up."""
 
 
 OfVersions: TypeAlias = Callable[[Group], tuple[int, dict[Name, int], str]]
