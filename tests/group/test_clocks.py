@@ -4,9 +4,13 @@ from collections import Counter
 
 import pytest
 
-from phalanx.model.clock import MILLISECOND, SECOND
+from phalanx.model.clock import MILLISECOND, SECOND, wall_ms
 from phalanx.model.view import GroupSpec, Name, Order
+from phalanx.sim.clocks import EPOCH_NS
+from phalanx.sim.conditions import Conditions
 from tests.group.cluster import Cluster
+
+NEAR = Conditions(delay_min_ns=MILLISECOND)
 
 TOLD = ("clock.wrong", "clock.right", "time.ahead", "time.right")
 
@@ -92,3 +96,44 @@ def test_the_few_seconds_that_a_restart_of_all_puts_time_ahead_are_no_matter_of_
             cluster.until_all_deliver("abc", f"later {number}")
             assert cluster.machine("a").time_lead == 0
         assert told(cluster) == [0, 0, 0, 0]
+
+
+def ahead(cluster: Cluster, names: str) -> list[float]:
+    """How many seconds each node's stamps are ahead of the right time."""
+    right = EPOCH_NS + cluster.world.now
+    return [(wall_ms(cluster.machine(name)._core.clock.now) * MILLISECOND - right) / SECOND for name in names]
+
+
+@pytest.mark.parametrize(("founders", "late", "wrong"), [("a", "b", "b"), ("abc", "d", "cd"), ("abcde", "fg", "dfg")])
+def test_joiners_whose_clocks_are_ahead_as_those_of_half_the_others_move_no_time_and_are_not_refused(
+    founders: str, late: str, wrong: str
+) -> None:
+    """SCENARIOS 26.  Counter-example 11: a learner took its own clock for one of the members'; when it was a member it
+    moved the time of all, or all refused what it said until they had come to that time, and the group stood still."""
+    for seed in range(5):
+        with Cluster(founders + late, founders=founders, late=late, seed=seed, conditions=NEAR) as cluster:
+            cluster.until_members(founders)
+            put(cluster, wrong, 3_600 * SECOND)
+            cluster.run(1.0)
+            cluster.restart(*late)
+            cluster.until_members(founders + late)
+            sent = [cluster.send(name, f"{name}{number}") for number in range(3) for name in founders + late]
+            cluster.until_all_deliver(founders + late, *sent)
+            assert max(ahead(cluster, founders + late)) < 0.6
+            assert not cluster.world.notes["time.ahead"]
+
+
+@pytest.mark.parametrize("names", ["ab", "abc", "abcde"])
+def test_who_restarts_at_once_with_a_clock_that_is_ahead_does_not_vote_for_that_time(names: str) -> None:
+    """SCENARIOS 26.  It hears members of the view that it votes in before it is in one itself."""
+    for name in names:
+        with Cluster(names, conditions=NEAR) as cluster:
+            cluster.until_members(names)
+            cluster.send("a", "before")
+            cluster.until_all_deliver(names, "before")
+            put(cluster, name, 3_600 * SECOND)
+            cluster.crash(name)
+            cluster.restart(name)
+            cluster.run(1.0)
+            cluster.until_members(names)
+            assert max(ahead(cluster, names)) < 0.6

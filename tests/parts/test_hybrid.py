@@ -12,9 +12,13 @@ OFFSET = 500 * MILLISECOND
 START = 1_700_000_000 * SECOND
 
 
-def limit_of(own: int, others: dict[str, tuple[int, int]], mono: int) -> int:
-    """The slow way: each shown clock, aged since it was shown."""
-    return median_low([own, *(wall_ms * MILLISECOND + mono - since for wall_ms, since in others.values())]) + OFFSET
+NOT_KNOWN = -(10**30)
+
+
+def limit_of(own: list[int], others: dict[str, tuple[int, int]], members: int, mono: int) -> int:
+    """The slow way: each shown clock, aged since it was shown; what was not is behind."""
+    known = [*own, *(wall_ms * MILLISECOND + mono - since for wall_ms, since in others.values())]
+    return median_low([*known, *[NOT_KNOWN] * (members - len(known))]) + OFFSET
 
 
 def test_the_clock_is_a_lamport_clock_within_the_bound() -> None:
@@ -23,14 +27,15 @@ def test_the_clock_is_a_lamport_clock_within_the_bound() -> None:
         rng = random.Random(seed)
         clock = HybridClock(OFFSET)
         mono, wrong = 0, rng.choice((0, 0, 3_600 * SECOND, -3_600 * SECOND, 400 * MILLISECOND))
-        members = list("abcd")
+        members = list("abcd")[rng.random() < 0.3 :]
         clock.watch(members, "a")
         shown: dict[str, tuple[int, int]] = {}
         greatest, line = 0, (-1, 0)
         for _ in range(50):
             mono += rng.randrange(50 * MILLISECOND)
             now = Instant(mono, START + mono + wrong)
-            knows = 2 * (1 + len(shown)) > len(members)
+            own = [now.wall] if "a" in members else []
+            knows = 2 * (len(own) + len(shown)) > len(members)
             assert clock.knows_median == knows
             match rng.randrange(7):
                 case 0 | 1:
@@ -44,7 +49,7 @@ def test_the_clock_is_a_lamport_clock_within_the_bound() -> None:
                     clock.merge(merged)
                     greatest = max(greatest, merged)
                 case 3 if rng.random() < 0.3:
-                    members = ["a", *rng.sample("bcd", rng.randint(0, 3))]
+                    members = ["a", *rng.sample("bcd", rng.randint(0, 3))][len(members) > 1 and rng.random() < 0.3 :] or ["b"]
                     clock.watch(members, "a")
                     shown = {n: at for n, at in shown.items() if n in members}
                     clock.restart(greatest)
@@ -52,7 +57,7 @@ def test_the_clock_is_a_lamport_clock_within_the_bound() -> None:
                 case _:
                     ticks = knows and rng.random() < 0.5
                     stamp = clock.tick(now) if ticks else clock.read(now)
-                    limit = limit_of(now.wall, shown, mono)
+                    limit = limit_of(own, shown, len(members), mono)
                     reached = line[0] + (mono - line[1]) * 2**COUNTER_BITS // (2 * MILLISECOND)
                     if knows and stamp_of(limit) >= greatest:
                         greatest = max(greatest, stamp_of(min(now.wall, limit)))
@@ -67,6 +72,7 @@ def test_the_clock_is_a_lamport_clock_within_the_bound() -> None:
 
 def test_ticks_are_distinct_and_grow_though_time_stands_still() -> None:
     clock, now = HybridClock(OFFSET), Instant(0, START)
+    clock.watch("a", "a")
     stamps = [clock.tick(now) for _ in range(100_000)]
     assert stamps == sorted(set(stamps)), "the counter carries into the milliseconds"
     assert wall_ms(stamps[-1]) - START // MILLISECOND <= 2
@@ -82,6 +88,33 @@ def test_nothing_is_stamped_and_nothing_refused_before_the_median_is_known() -> 
         clock.tick(now)
     clock.shown("b", START // MILLISECOND, now)
     assert clock.tick(now) == stamp_of(START) + 1
+
+
+def test_a_clock_that_is_not_one_of_the_members_moves_nothing() -> None:
+    """Counter-example 11: of a process that is in no view yet, and of a learner."""
+    clock, now = HybridClock(OFFSET), Instant(0, START + 3_600 * SECOND)
+    assert not clock.is_ahead(stamp_of(START), now) and clock.read(now) == 0
+    clock.restart(stamp_of(START))
+    clock.watch("b", "a")
+    assert not clock.knows_median and clock.read(now) == stamp_of(START) + 1
+    clock.shown("b", START // MILLISECOND, now)
+    assert clock.error(now) == 3_600 * SECOND
+    assert clock.read(now) == stamp_of(START + OFFSET), "as any member whose clock is ahead"
+    assert clock.is_ahead(stamp_of(START + 2 * OFFSET + 2 * MILLISECOND), now)
+    clock, now = HybridClock(OFFSET), Instant(0, START - 3_600 * SECOND)
+    clock.watch("b", "a")
+    clock.shown("b", START // MILLISECOND, now)
+    assert not clock.is_ahead(stamp_of(START), now), "it is ours that is wrong"
+
+
+def test_while_clocks_are_not_known_those_that_are_may_be_the_wrong_ones() -> None:
+    """Two of five are wrong, and shown first."""
+    clock, now = HybridClock(OFFSET), Instant(0, START + 3_600 * SECOND)
+    clock.watch("abcde", "a")
+    for name, wall in (("b", START + 3_600 * SECOND), ("c", START)):
+        assert not clock.knows_median
+        clock.shown(name, wall // MILLISECOND, now)
+    assert clock.read(now) == stamp_of(START + OFFSET)
 
 
 def test_a_stamp_beyond_twice_the_bound_is_ahead_and_one_within_it_is_not() -> None:
@@ -160,6 +193,7 @@ def test_clocks_that_were_ahead_and_are_put_right_go_at_half_the_rate_of_time_to
 
 def test_clocks_that_have_caught_up_are_followed_again() -> None:
     clock = HybridClock(OFFSET)
+    clock.watch("a", "a")
     clock.merge(stamp_of(START + 10 * SECOND))
     leads = []
     for mono in range(0, 30 * SECOND, SECOND // 10):
@@ -174,6 +208,9 @@ def test_clocks_that_have_caught_up_are_followed_again() -> None:
 def test_a_clock_knows_how_far_it_is_from_the_median() -> None:
     """SCENARIOS 26."""
     clock, now = HybridClock(OFFSET), Instant(0, START)
+    clock.merge(stamp_of(START + 10 * SECOND))
+    assert clock.error(now) == clock.lead(now) == 0, "it is in no view"
+    clock = HybridClock(OFFSET)
     clock.watch("abc", "a")
     assert clock.error(now) == clock.lead(now) == 0, "nothing is known yet"
     for name, wall in (("b", START - 5 * SECOND), ("c", START - 4 * SECOND)):

@@ -18,13 +18,16 @@ from phalanx.model.view import Name
 class HybridClock:
     """See the module's text.  Stamps are `model.clock.Stamp`; wall clocks come as milliseconds since the epoch."""
 
-    __slots__ = ("_members", "_offsets", "_others", "_slewed_at", "_slewed_from", "_walls", "max_offset", "now")
+    __slots__ = ("_counts", "_members", "_offsets", "_others", "_slewed_at", "_slewed_from", "_walls", "max_offset", "now")
 
     def __init__(self, max_offset: int) -> None:
         self.max_offset = max_offset
         self.now: Stamp = 0
         """The greatest stamp given, merged or shown."""
         self._members = 1
+        self._counts = 0
+        """1 if our own clock is one of the members'; 0 for a learner, and as long as we are in no view, for then it may be
+        the wrong one, and nobody else counts it."""
         self._others: frozenset[Name] = frozenset()
         self._walls: dict[Name, int] = {}
         """Of the other members whose clock was shown: its offset to our monotonic one, so that it ages with time."""
@@ -41,7 +44,7 @@ class HybridClock:
     def watch(self, members: Iterable[Name], me: Name) -> None:
         """The full members of the view, whose median counts."""
         names = set(members)
-        self._members = len(names)
+        self._members, self._counts = len(names), int(me in names)
         self._others = frozenset(names - {me})
         self._walls = {name: wall for name, wall in self._walls.items() if name in names}
         self._offsets = sorted(self._walls.values())
@@ -54,19 +57,23 @@ class HybridClock:
 
     @property
     def knows_median(self) -> bool:
-        """The clocks of more than half of the members are known, ours included.  Until then nothing may be stamped:
-        ours may be the wrong one."""
-        return 2 * (len(self._walls) + 1) > self._members
+        """The clocks of more than half of the members are known, ours included if it is one of them.  Until then nothing
+        may be stamped: ours may be the wrong one."""
+        return 2 * (len(self._walls) + self._counts) > self._members
 
     def _limit(self, now: Instant) -> int:
-        """Nanoseconds since the epoch that are max_offset beyond the median (of two middles, the earlier)."""
-        offsets, own = self._offsets, now.wall - now.mono
-        middle = len(offsets) // 2  # of all, ours included
-        if middle < len(offsets) and offsets[middle] <= own:
-            own = offsets[middle]
-        elif middle > 0 and offsets[middle - 1] > own:
-            own = offsets[middle - 1]
-        return own + now.mono + self.max_offset
+        """Nanoseconds since the epoch that are max_offset beyond the median (of two middles, the earlier).  Clocks that
+        are not known yet count as behind, lest those that are be the wrong ones."""
+        offsets, later = self._offsets, self._members // 2  # so many are later than the median
+        place = len(offsets) - later
+        if not self._counts:
+            return offsets[place - 1] + now.mono + self.max_offset
+        median = now.wall - now.mono
+        if later > 0 and offsets[place] < median:
+            median = offsets[place]
+        elif place > 0 and offsets[place - 1] > median:
+            median = offsets[place - 1]
+        return median + now.mono + self.max_offset
 
     def read(self, now: Instant) -> Stamp:
         """Advance to physical time, as far as the median allows, or slowly if we are beyond that, and read: all that is
