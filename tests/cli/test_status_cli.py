@@ -61,6 +61,8 @@ def test_clocks_that_are_wrong_are_told_of_below_the_tables(capsys: pytest.Captu
         "the groups' time is 3,600.0 s ahead of the members' clocks, and goes at half speed until they have caught up"
     )
     assert capsys.readouterr().out.splitlines()[-1] == ahead
+    _show({"a:1": told("a", time_ahead_ms=40), "b:1": told("b")})
+    assert "ahead" not in capsys.readouterr().out, "what messages took"
 
 
 def test_the_cluster_is_named_and_two_of_them_with_their_nodes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,6 +78,21 @@ def test_time_that_is_ahead_is_noted_by_all_until_the_clocks_have_caught_up(name
         cluster.until_all_deliver(names, *counts, "later", "at last")
 
 
+def test_that_time_is_right_again_is_noted_though_one_clock_stays_ahead_and_a_link_is_slow() -> None:
+    """That one stamps at the bound, as it knows the median; who hears the others later takes that for beyond it."""
+    with Cluster("abc", conditions=NEAR) as cluster:
+        cluster.until_members("abc")
+        nodes = cluster.world.nodes
+        put(cluster, "abc", 12 * SECOND)
+        cluster.run(0.2)
+        put(cluster, "b", 120 * MILLISECOND)
+        put(cluster, "c", 0)
+        cluster.world.network.slow_down(nodes["b"], nodes["c"], 100 * MILLISECOND)
+        cluster.run(60.0)
+        assert told(cluster) == [1, 0, 3, 3]
+        assert 20 * MILLISECOND < cluster.machine("c").time_lead < 120 * MILLISECOND
+
+
 def test_the_few_seconds_that_a_restart_of_all_puts_time_ahead_are_no_matter_of_clocks() -> None:
     """Each begins above the ceiling in its log."""
     with Cluster("abc", GroupSpec("g", Order.TOTAL, durable=True)) as cluster:

@@ -15,7 +15,7 @@ from phalanx.node.status import GroupStatus, Status
 from phalanx.runtime.loop import run
 
 OFFSET_MS = Timing().max_offset // MILLISECOND
-"""A clock that is further from the median is told of."""
+"""A clock that is further from the median is told of, and time that is further ahead."""
 
 
 def status(
@@ -98,7 +98,7 @@ def _remarks(answers: list[Status]) -> list[str]:
     groups = [group for s in answers for group in s.groups]
     lines = sorted({group.refuses_writes for group in groups} - {""})
     lines += sorted({group.upgrade for group in groups} - {""})
-    if ahead_ms := max((s.time_ahead_ms for s in answers), default=0):
+    if (ahead_ms := max((s.time_ahead_ms for s in answers), default=0)) > OFFSET_MS:
         ahead = f"{ahead_ms / 1000:,.1f} s ahead of the members' clocks"
         lines.append(f"the groups' time is {ahead}, and goes at half speed until they have caught up")
     for s in answers:

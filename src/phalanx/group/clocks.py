@@ -43,8 +43,9 @@ class Clocks:
 
     def judge(self) -> None:
         """Note that our clock has come to be wrong, or right, and that the groups' time is ahead, or no more.  Between
-        the two there is a gap, so that a clock at the bound is not noted again and again; and if all clocks are set
-        together, it takes a moment until all have shown it."""
+        the two there is a gap, so that a clock at the bound is not noted again and again (and time is always a little
+        ahead of what some member knows where another's clock is); and if all clocks are set together, it takes a moment
+        until all have shown it."""
         core, bound, after = self.core, self.core.timing.max_offset, self.core.timing.suspect_after
         now = core.now.mono
         if not core.active or now < self.at:
@@ -56,7 +57,7 @@ class Clocks:
                 core.note("clock.wrong", error // MILLISECOND)
             else:
                 core.note("clock.right", error // MILLISECOND)
-        if self._ahead.turns(lead > (0 if self._ahead.on else LEAD), now, after):
+        if self._ahead.turns(lead > (bound // 2 if self._ahead.on else LEAD), now, after):
             if self._ahead.on:
                 core.note("time.ahead", lead // MILLISECOND)
             else:
