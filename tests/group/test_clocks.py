@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from phalanx.group.messages import Row
 from phalanx.model.clock import MILLISECOND, SECOND, wall_ms
 from phalanx.model.view import GroupSpec, Name, Order
 from phalanx.sim.clocks import EPOCH_NS
@@ -111,6 +112,24 @@ def test_the_few_seconds_that_a_restart_of_all_puts_time_ahead_are_no_matter_of_
             cluster.until_all_deliver("abc", f"later {number}")
             assert cluster.machine("a").time_lead == 0
         assert told(cluster) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("names", ["ab", "abc"])
+def test_what_one_stamped_while_all_clocks_were_ahead_is_taken_by_who_heard_nothing_of_it(names: str) -> None:
+    """SCENARIOS 26.  It was refused until the clocks had come to that time, and the group of two stood still."""
+    with Cluster(names, conditions=NEAR) as cluster:
+        cluster.until_members(names)
+        cluster.run(1.0)
+        deaf = cluster.drop(Row, target="b")
+        put(cluster, names, 3_600 * SECOND)
+        cluster.run(0.2)
+        put(cluster, names, 0)
+        deaf.lift()
+        cluster.run(0.1)
+        assert [round(lead, -2) for lead in ahead(cluster, "ab")] == [3_600, 0]
+        sent = [cluster.send(name, f"{name}{number}") for number in range(3) for name in names]
+        cluster.until_all_deliver(names, *sent, within=3.0)
+        assert cluster.world.notes["clock.refused"] and min(ahead(cluster, names)) > 3_500
 
 
 def ahead(cluster: Cluster, names: str) -> list[float]:

@@ -128,6 +128,20 @@ def test_a_stamp_beyond_twice_the_bound_is_ahead_and_one_within_it_is_not() -> N
     assert clock.is_ahead(stamp_of(START + 2 * OFFSET + 2 * MILLISECOND), now)
 
 
+def test_who_insists_on_a_stamp_that_is_ahead_knows_better() -> None:
+    """All clocks were ahead for a moment, and this node did not look."""
+    clock = HybridClock(OFFSET)
+    clock.watch("ab", "a")
+    clock.shown("b", START // MILLISECOND, Instant(0, START))
+    stamp, step = stamp_of(START + 3_600 * SECOND), SECOND // 20
+    said = [clock.is_ahead(stamp + number, Instant(number * step, START + number * step)) for number in range(25)]
+    assert said == [True] * 20 + [False] * 5
+    later = 60 * SECOND
+    said = [clock.is_ahead(stamp, Instant(later + number * step, START + later)) for number in range(25)]
+    assert said == [True] * 20 + [False] * 5, "that was another one"
+    assert clock.is_ahead(stamp - 1, Instant(later + 2 * SECOND, START + later)), "nobody had insisted on that"
+
+
 def test_what_a_right_clock_stamps_is_never_ahead_for_another() -> None:
     """Whatever single clock of five is wrong: the medians of the others differ by little."""
     for seed in range(500):

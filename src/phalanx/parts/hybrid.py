@@ -11,14 +11,35 @@ some moment, so all of them together are no faster than one.
 
 from collections.abc import Iterable
 
-from phalanx.model.clock import COUNTER_BITS, MILLISECOND, Instant, Stamp, stamp_of, wall_ms
+from phalanx.model.clock import COUNTER_BITS, MILLISECOND, SECOND, Instant, Stamp, stamp_of, wall_ms
 from phalanx.model.view import Name
+
+INSISTS_NS = SECOND
+"""A stamp that is ahead and still comes after so long was right when it was given: most clocks were ahead for a moment, and
+we did not hear of it, or the members' clocks are not known here as they are there.  What is refused for ever would stop
+its group, and no view change helps two members, of whom each hears the other."""
+
+FORGOTTEN_NS = 10 * INSISTS_NS
+"""So long after the last refusal another one is another matter."""
 
 
 class HybridClock:
     """See the module's text.  Stamps are `model.clock.Stamp`; wall clocks come as milliseconds since the epoch."""
 
-    __slots__ = ("_counts", "_members", "_offsets", "_others", "_slewed_at", "_slewed_from", "_walls", "max_offset", "now")
+    __slots__ = (
+        "_counts",
+        "_members",
+        "_offsets",
+        "_others",
+        "_refused",
+        "_refused_again",
+        "_refused_at",
+        "_slewed_at",
+        "_slewed_from",
+        "_walls",
+        "max_offset",
+        "now",
+    )
 
     def __init__(self, max_offset: int) -> None:
         self.max_offset = max_offset
@@ -36,6 +57,9 @@ class HybridClock:
         self._slewed_from: Stamp = -1
         """The stamp at which the line of half the rate begins, and when that was read; -1: there is none."""
         self._slewed_at = 0
+        self._refused: Stamp = -1
+        """The least stamp that is refused, when that began, and when one was refused last; -1: none was."""
+        self._refused_at = self._refused_again = 0
 
     def restart(self, at_least: Stamp) -> None:
         """A new view: go on above everything of the old one."""
@@ -115,10 +139,16 @@ class HybridClock:
         self.now = max(self.now, stamp)
 
     def is_ahead(self, stamp: Stamp, now: Instant) -> bool:
-        """No correct member gives such a stamp.  Twice the bound, because medians differ a little between members;
-        a logical clock may always be near our own, whatever the physical ones say."""
+        """By what is known here no correct member gives such a stamp; who insists on it knows better (`INSISTS_NS`).
+        Twice the bound, because medians differ a little between members; a logical clock may always be near our own,
+        whatever the physical ones say."""
         if stamp <= self.now + stamp_of(self.max_offset) or not self.knows_median:
             return False
         if stamp <= self.read(now) + stamp_of(self.max_offset):
             return False
-        return stamp > stamp_of(self._limit(now) + self.max_offset)
+        if stamp <= stamp_of(self._limit(now) + self.max_offset):
+            return False
+        if not 0 <= self._refused <= stamp or now.mono - self._refused_again > FORGOTTEN_NS:
+            self._refused, self._refused_at = stamp, now.mono
+        self._refused_again = now.mono
+        return now.mono - self._refused_at < INSISTS_NS
