@@ -32,6 +32,7 @@ FOUND = {
     39: "a slice of sessions was read before it was encoded: a command ran twice, or not, after a restart from the log",
     87: "the same",
     96: "the same",
+    10771: "one of two had stamped while both clocks were ahead, and the other refused that until they had come to it",
     7011: "(the scenario's error) a replica took up an older state of its own, and replayed the rest",
 }
 
@@ -57,6 +58,20 @@ def test_the_scenario_notices_time_that_stands_still_when_clocks_were_ahead() ->
     with planted("time that is ahead of the clocks stands still"):
         result = run_seed(StoreScenario, 96_000_077)
     assert result.stuck is not None and "leases=7" in result.stuck, result
+
+
+@pytest.mark.parametrize(
+    ("rule", "seed"),
+    [
+        ("time that is ahead of the clocks goes at twice their speed", 1084),
+        ("a leap of time counts in full for leases", 1105),
+    ],
+)
+def test_the_scenario_notices_leases_that_end_early(rule: str, seed: int) -> None:
+    """SCENARIOS 26, 34."""
+    assert run_seed(StoreScenario, seed).ok
+    with planted(rule):
+        assert run_seed(StoreScenario, seed).kinds == {"invariant early"}
 
 
 def test_the_scenario_notices_a_session_table_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:

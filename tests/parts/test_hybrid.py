@@ -49,7 +49,8 @@ def test_the_clock_is_a_lamport_clock_within_the_bound() -> None:
                     clock.merge(merged)
                     greatest = max(greatest, merged)
                 case 3 if rng.random() < 0.3:
-                    members = ["a", *rng.sample("bcd", rng.randint(0, 3))][len(members) > 1 and rng.random() < 0.3 :] or ["b"]
+                    others = rng.sample("bcd", rng.randint(0, 3))
+                    members = others if others and rng.random() < 0.3 else ["a", *others]
                     clock.watch(members, "a")
                     shown = {n: at for n, at in shown.items() if n in members}
                     clock.restart(greatest)

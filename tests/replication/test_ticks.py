@@ -165,6 +165,10 @@ def test_both_hooks_or_none() -> None:
 class Quiet(StoreScenario):
     """A client takes a lease for two seconds and a key under it; then nobody says anything any more."""
 
+    def build(self) -> None:
+        super().build()
+        self.ttl_ms = 2_000
+
     def workload(self, rng: random.Random) -> Iterable[Call]:  # noqa: ARG002 (there is no choice)
         yield Call(SECOND, "~c0", ("grant", KEYS[0], KEYS[0]))
         yield Call(2 * SECOND, "~c0", ("leased", KEYS[0], KEYS[0]))

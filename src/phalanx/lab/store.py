@@ -7,7 +7,7 @@ logs, in slices of a few items.  Demanded are
 - one log: what any replica applies at a revision is what every other replica of that group applies there;
 - exactly once: an acknowledged write is in the log once, one that did not happen never, one of unknown outcome at most
   once; a transaction's writes have one revision (SCENARIOS 30, 34);
-- a key under a lease exists only while the lease does (SCENARIOS 34);
+- a key under a lease exists only while the lease does (SCENARIOS 34), and that does not end early (`lab.terms`);
 - watches are told what the log has, in its order, once (`lab.watchers`);
 - when the storm is over, replicas are equal, and leases that nobody keeps alive end though nobody writes any more, which
   needs the ticks of the eldest host (DESIGN section 9).
@@ -23,10 +23,11 @@ import msgspec
 from phalanx.errors import Compacted
 from phalanx.group.config import Config
 from phalanx.lab.groups import LIMITS, TIMING
+from phalanx.lab.terms import Terms
 from phalanx.lab.watchers import Watcher
 from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.machine import Machine, Output
-from phalanx.model.view import GroupId, GroupSpec, Order
+from phalanx.model.view import GroupId, GroupSpec, Name, Order
 from phalanx.node.node import Message
 from phalanx.node.node import Node as NodeMachine
 from phalanx.replication.calls import Call as Command
@@ -56,8 +57,10 @@ _decode = msgspec.msgpack.Decoder(Message).decode
 class Wish:
     """A call under way, and what it would write: its value is in no other call."""
 
-    def __init__(self, invocation: Invocation[Any], value: bytes, writes: int) -> None:
+    def __init__(self, invocation: Invocation[Any], value: bytes, writes: int, asked: int) -> None:
         self.invocation = invocation
+        self.asked = asked
+        """When, by the world's time."""
         self.value = value
         self.writes = writes
         """Events with its value, if it happens."""
@@ -77,6 +80,7 @@ class StoreScenario(Scenario):
         self._seen: dict[tuple[str, int, GroupId], tuple[int, int]] = {}
         self._wishes: dict[int, Wish] = {}
         self._leases: dict[str, int] = {}
+        self._terms = Terms()
         self._watchers: dict[int, Watcher] = {}
         self._acknowledged: dict[GroupId, int] = {}
         self._holes: set[GroupId] = set()
@@ -90,6 +94,7 @@ class StoreScenario(Scenario):
 
     def build(self) -> None:
         self.spec = SPECS[random.Random(f"{self.plan.seed}/durable").random() < 0.5]
+        self.ttl_ms = random.Random(f"{self.plan.seed}/lease").choice((2_000, 8_000))
         super().build()
         for name in CLIENTS:
             self.world.add(name)
@@ -115,6 +120,9 @@ class StoreScenario(Scenario):
             result = self._result(wish) if delivery.end is End.DONE else None
             if isinstance(result, LeaseInfo) and wish.invocation.operation.function is KV.grant:
                 self._leases[node.name] = result.id
+                self._terms.granted(result.id, self.ttl_ms * MILLISECOND, wish.asked)
+            elif isinstance(result, LeaseInfo):
+                self._terms.kept(result.id, wish.asked)
             if wish.writes and isinstance(result, (int, Txn)):
                 self._acknowledge(wish.value, result.revision if isinstance(result, Txn) else result)
         return None
@@ -185,12 +193,13 @@ class StoreScenario(Scenario):
             case "compact":
                 invocation = KIND.invoke(KV.compact, max(0, *self._acknowledged.values(), 0) // 2)
             case "grant":
-                invocation = KIND.invoke(KV.grant, 2_000)
+                invocation = KIND.invoke(KV.grant, self.ttl_ms)
             case "keep":
                 invocation = KIND.invoke(KV.keep_alive, lease)
             case _:
                 invocation = KIND.invoke(KV.revoke, lease)
-        self._wishes[self._count] = Wish(invocation, value, writes)
+                self._terms.revoked(lease)
+        self._wishes[self._count] = Wish(invocation, value, writes, self.world.now)
         operation = invocation.operation
         deadline = node.clocks.mono(self.world.now) + DEADLINE_NS
         return (Command(self._count, "KV", operation.id, operation.types, invocation.arguments, deadline),)
@@ -212,26 +221,32 @@ class StoreScenario(Scenario):
         machine = node.machine
         if not isinstance(machine, NodeMachine):
             return None
+        view = machine.group.view
+        self._terms.clock(self.world.now, node.name, node.clocks.offset_ns, view.id if view is not None else -1)
         replica = machine.gateway.replica("KV")
         if replica is None or replica.diverged:
             return None
         store: KV = replica.object
-        revision = store.revision()
         place = (node.name, node.life, replica.group.id)
+        leases = (info.id for info in store.leases())
+        return self._terms.look(self.world.now, place, replica.position, leases) or self._one_log(place, store)
+
+    def _one_log(self, place: tuple[Name, int, GroupId], store: KV) -> str | None:
+        revision, group = store.revision(), place[2]
         before, length = self._seen.get(place, (0, 0))
         if revision == before:
             return None
         if revision < before:
             before, length = 0, 0  # it takes up an older state that it has, and replays what came since
-        log = self.logs.setdefault(replica.group.id, [])
+        log = self.logs.setdefault(group, [])
         try:
             events = store.events_after(before)
         except Compacted as error:  # it got the state by a transfer, or compacted what it had just applied
             events = store.events_after(error.oldest - 1)
             length = bisect_left(log, error.oldest, key=lambda event: event.revision)
             if (log[length - 1].revision if length else 0) != error.oldest - 1:
-                self._holes.add(replica.group.id)
-        if replica.group.id in self._holes:
+                self._holes.add(group)
+        if group in self._holes:
             events = []  # nobody knows any more what the log was
         for event in events:
             if length == len(log):

@@ -15,9 +15,9 @@ from phalanx.model.clock import COUNTER_BITS, MILLISECOND, SECOND, Instant, Stam
 from phalanx.model.view import Name
 
 INSISTS_NS = SECOND
-"""A stamp that is ahead and still comes after so long was right when it was given: most clocks were ahead for a moment, and
-we did not hear of it, or the members' clocks are not known here as they are there.  What is refused for ever would stop
-its group, and no view change helps two members, of whom each hears the other."""
+"""A stamp that is ahead and still comes after so long was right when it was given: most clocks were ahead for a moment,
+and we did not hear of it, or the members' clocks are not known here as they are there.  What is refused for ever would
+stop its group, and no view change helps two members, of whom each hears the other."""
 
 FORGOTTEN_NS = 10 * INSISTS_NS
 """So long after the last refusal another one is another matter."""
@@ -47,7 +47,7 @@ class HybridClock:
         """The greatest stamp given, merged or shown."""
         self._members = 1
         self._counts = 0
-        """1 if our own clock is one of the members'; 0 for a learner, and as long as we are in no view, for then it may be
+        """1 if our own clock is one of the members'; 0 for a learner, and as long as we are in no view: then it may be
         the wrong one, and nobody else counts it."""
         self._others: frozenset[Name] = frozenset()
         self._walls: dict[Name, int] = {}

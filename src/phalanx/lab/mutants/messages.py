@@ -27,7 +27,7 @@ from phalanx.group.multicast import Multicasting
 from phalanx.group.reads import Reads
 from phalanx.group.regroup import Census, Regrouping, continue_group, found_groups
 from phalanx.lab.mutants.registry import mutant
-from phalanx.model.clock import Instant, Stamp
+from phalanx.model.clock import COUNTER_BITS, MILLISECOND, Instant, Stamp
 from phalanx.model.events import BarrierFailed, BarrierReached
 from phalanx.model.machine import Output
 from phalanx.model.view import Group, GroupId, Name
@@ -36,6 +36,7 @@ from phalanx.parts.hybrid import HybridClock
 from phalanx.parts.quorum import is_quorum
 from phalanx.parts.stability import Stability
 from phalanx.replication.sessions import Fresh, Sessions, Verdict
+from phalanx.services.store.leases import Leases
 
 # --- the cut: 1, 2, 3, 14, 19 ------------------------------------------------------------------------------------------
 
@@ -249,6 +250,25 @@ def _wait(_: HybridClock, __: Instant) -> None:
 
 
 mutant("time that is ahead of the clocks stands still", 0, (HybridClock, "_slew", _wait))
+
+
+def _run(self: HybridClock, now: Instant) -> None:
+    line = self._slewed_from + ((now.mono - self._slewed_at) << COUNTER_BITS) * 2 // MILLISECOND
+    if 0 <= self._slewed_from <= self.now <= line:
+        self.now = line
+    else:
+        self._slewed_from, self._slewed_at = self.now, now.mono
+
+
+mutant("time that is ahead of the clocks goes at twice their speed", 0, (HybridClock, "_slew", _run))
+
+
+def _all_that_is_left(self: Leases) -> int:
+    remaining: int = self._order[0][0] - self._now_ms
+    return remaining
+
+
+mutant("a leap of time counts in full for leases", 0, (Leases, "_step", _all_that_is_left))
 
 # --- sessions: 15 ------------------------------------------------------------------------------------------------------
 
