@@ -32,6 +32,7 @@ FOUND = {
     39: "a slice of sessions was read before it was encoded: a command ran twice, or not, after a restart from the log",
     87: "the same",
     96: "the same",
+    10660: "a node that returned as there was room on its disk again held what it had known before for the news",
     10771: "one of two had stamped while both clocks were ahead, and the other refused that until they had come to it",
     7011: "(the scenario's error) a replica took up an older state of its own, and replayed the rest",
 }

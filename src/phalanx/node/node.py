@@ -97,7 +97,9 @@ class Node:
         self.gateway = Gateway(self.group.me, limits)
         for name, kind in self._objects.kinds():
             self.gateway.register(name, kind)
-        self._consumed: list[Any] = [self._room] if self._room.space else []
+        self._consumed: list[Any] = []
+        self._first: list[Any] = [self._room] if self._room.space else []
+        """What a new group machine is told before anything that has come since."""
 
     def host(self, name: str, kind: ObjectType[Any], spec: GroupSpec) -> Host:
         """Register an object; the request that hosts it is to be submitted."""
@@ -148,13 +150,13 @@ class Node:
         self._turn = now
         if self.calls is not None:
             self.calls.turn(self.group.me, self.group.view, now)
-        pending = self._sort(events, out)
+        pending = self._first + self._sort(events, out)
         pending += self._consumed
         pending += requests
         pending += self.gateway.flush(out)
         if self.calls is not None:
             pending += self.calls.flush(out)
-        self._consumed = []
+        self._first, self._consumed = [], []
         while True:
             self._step_group(out, pending, now)
             if self._put_off:
