@@ -177,8 +177,8 @@ class Operation:
             arguments = arguments[: self._by_position]
         try:
             result = self.function(instance, *arguments, **named)
-        except BaseException as error:
-            refuse_stray(error, self.where)
+        except BaseException as stray:
+            refuse_stray(stray, self.where)
             raise
         try:
             data = _encode(result)
