@@ -148,14 +148,14 @@ def test_a_whole_snapshot_of_such_a_class_is_its_slices() -> None:
 
 
 class Turns:
-    """A gateway that hosts a shelf, and its turns."""
+    """A gateway that hosts a shelf, or an object of another kind, and its turns."""
 
-    def __init__(self, slice_bytes: int = 1) -> None:
+    def __init__(self, slice_bytes: int = 1, kind: Any = SHELF, hosts: tuple[str, ...] = ("a",)) -> None:
         self.gateway = Gateway(A, GATEWAY_LIMITS._replace(slice_bytes=slice_bytes))
-        self.gateway.register("shelf", SHELF)
+        self.gateway.register("shelf", kind)
         self.now = 0
         self.out = Output()
-        self.gateway.deliver(Installed(here()))
+        self.gateway.deliver(Installed(here(kind, hosts)))
 
     def turn(self, *deliveries: Any) -> list[Any]:
         """The next, as soon as the gateway wants one; its requests."""
@@ -170,11 +170,12 @@ class Turns:
         return replica.object.texts if replica is not None else []
 
 
-def here() -> Any:
-    found = view("a")
+def here(kind: Any = SHELF, hosts: tuple[str, ...] = ("a",)) -> Any:
+    found = view(*hosts)
     group = found.groups[0]
-    spec = msgspec.structs.replace(group.spec, name="shelf", contract=SHELF.contract)
-    return msgspec.structs.replace(found, groups=(msgspec.structs.replace(group, spec=spec),))
+    spec = msgspec.structs.replace(group.spec, name="shelf", contract=kind.contract)
+    learners = () if "a" in hosts else ("a",)
+    return msgspec.structs.replace(found, groups=(msgspec.structs.replace(group, spec=spec, learners=learners),))
 
 
 GROUP = here().groups[0].id
@@ -234,6 +235,48 @@ def test_a_small_state_takes_no_further_turn() -> None:
     learner = Turns(1 << 20)
     learner.turn(Restored(GROUP, slices[0]), entry("after", 3))
     assert len(slices) == 1 and learner.texts() == ["text 1", "text 2", "after"]
+
+
+@pytest.mark.parametrize("hosts", [("a",), ("b",)], ids=["host", "learner"])
+def test_all_that_was_ordered_since_a_small_state_is_not_dealt_with_in_one_turn(hosts: tuple[str, ...]) -> None:
+    """Nobody would hear of the node meanwhile: it would be excluded, and begin again with yet more to deal with."""
+    (state,) = saved(filled(2).gateway.replica("shelf"), 1 << 20)  # type: ignore[arg-type]  # there is one
+    learner = Turns(1 << 10, hosts=hosts)
+    behind = [entry(f"text {number}", number) for number in range(3, 103)]
+    if "a" in hosts:
+        learner.turn(Restored(GROUP, state), *behind)
+    else:  # the state came in an earlier turn
+        learner.turn(Restored(GROUP, state))
+        learner.turn(*behind)
+    turns = 1
+    while len(learner.texts()) < 102:
+        assert learner.gateway.deadline is not None, "it goes on by itself"
+        learner.turn()
+        turns += 1
+    assert learner.texts() == [f"text {number}" for number in range(1, 103)]
+    assert turns >= sum(len(payload) for each in behind for payload in each.payloads) >> 10
+
+
+def test_a_host_that_is_abreast_of_the_others_deals_with_all_at_once() -> None:
+    host = filled(2)
+    host.turn(*(entry(f"text {number}", number) for number in range(3, 103)))
+    assert len(host.texts()) == 102
+
+
+def test_a_command_that_raises_counts_for_what_undoing_it_takes() -> None:
+    donor = account(hosts="a")
+    opened(donor)
+    donor.object.log.extend(f"line {number}" for number in range(10_000))
+    (state,) = saved(donor, 1 << 20)
+    learner = Turns(8 << 10, ACCOUNT)
+    short = [delivered(2_000, run(1_000 << 16, number, 1, ACCOUNT.invoke(Account.take, 1))) for number in range(1, 31)]
+    learner.turn(Restored(GROUP, state), *short)
+    turns = 1
+    while (replica := learner.gateway.replica("shelf")) is None or replica.position < 31:
+        learner.turn()
+        turns += 1
+    assert turns >= 29, "the state is larger than what is meant for a turn"
+    assert (replica.object.balance, len(replica.object.log)) == (0, 10_000)
 
 
 def test_slices_of_another_attempt_do_not_mix() -> None:

@@ -243,7 +243,7 @@ class Gateway:
 
     def deliver(self, delivery: Delivery) -> bool:
         """A delivery, in order.  False if it is of no replica of this node: it is the application's."""
-        if isinstance(delivery, Delivered) and not self._taking.busy:
+        if isinstance(delivery, Delivered) and not self._taking.busy and not self._hosting.is_behind(delivery.group):
             return self._apply(delivery)
         if self._taking.takes(delivery, begins=self._hosting.begins(delivery, self._place.view)):
             self._catch_up()

@@ -15,11 +15,17 @@ def _told_nobody(_: HookFailed) -> None:
     """Nobody looks after it."""
 
 
+def _of_no_account(_: int) -> None:
+    """Nobody shares out turns."""
+
+
 class Hooks:
     """Of the object in the group of that name; its class may become another version."""
 
     def __init__(self, group: str) -> None:
         self.told: Callable[[HookFailed], None] = _told_nobody
+        self.undoing: Callable[[int], None] = _of_no_account
+        """Is told what it costs to undo what raised: see `Undo.before`."""
         self._group = group
         self._failing: dict[str, str] = {}
         """Those that raise, and what."""

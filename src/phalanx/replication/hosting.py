@@ -8,6 +8,7 @@ from typing import Any
 
 from phalanx.model.clock import Stamp
 from phalanx.model.events import (
+    Delivered,
     Delivery,
     Founded,
     Host,
@@ -102,9 +103,17 @@ class Hosting:
         spec = self.spec(group_id, view)
         return self.kinds.get(spec.name) if spec is not None else None
 
+    def is_behind(self, group: GroupId) -> bool:
+        """The replica here has yet to come to where the others are: it was restored in this turn, or is a learner's, whom
+        nobody waits for.  What it is sent may be all that was ordered since the state was taken, at once."""
+        hosted = self.groups.get(group)
+        return hosted is not None and (group in self.reading or self._me.name not in hosted.replica.group.hosts)
+
     def begins(self, delivery: Delivery, view: View | None) -> bool:
-        """It brings the state of a group whose replica is, or is to be, here."""
+        """It brings the state of a group whose replica is, or is to be, here, or what that lacks."""
         match delivery:
+            case Delivered(group):
+                return self.is_behind(group)
             case Restoring(group) | Restored(group):
                 return self.kind(group, view) is not None
             case Founded(_, spec):
@@ -137,7 +146,7 @@ class Hosting:
         """A new replica takes the place of the one that there was, if any."""
         here = view.id if view is not None else -1
         replica = Replica(self.kinds[group.spec.name], group, self._me, self._limits, **self._audit, view=here)
-        replica.hooks.told = self._failed
+        replica.hooks.told, replica.hooks.undoing = self._failed, self.taking.spend
         hosted = self.groups[group.id] = Hosted(replica, now, self._quiet_ns)
         self._ids[group.spec.name] = group.id
         self.reading[group.id] = None

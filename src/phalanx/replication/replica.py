@@ -286,7 +286,7 @@ class Replica(Generic[T]):
             outcome = raised(unencodable)
         except (Exception, SystemExit) as error:  # sys.exit() would end every host, one after the other
             if self._undo is not None and not operation.atomic:
-                self._object = self._undo.before()
+                self._object = self._undo.before(self.hooks.undoing)
             return raised(error)
         if self._undo is not None:
             self._undo.succeeded(operation, encoded, context, self._object)
@@ -313,7 +313,7 @@ class Replica(Generic[T]):
             raise
         except (Exception, SystemExit) as error:
             if self._undo is not None:
-                self._object = self._undo.before()
+                self._object = self._undo.before(self.hooks.undoing)
             self.hooks.failed(self.kind, f"{hook.name}()", error, "it was undone")
             return
         self.hooks.well(f"{hook.name}()")

@@ -2,7 +2,8 @@
 
 A state is given and taken in slices, with entries and heartbeats in between (`replication.saving`).  What follows a state
 in the order of its group waits behind it, and so does what a log holds after a restart: it is dealt with in its order,
-as much in a turn as a slice is.  What fits into one turn is dealt with at once.
+as much in a turn as a slice is; a command that raises counts for what undoing it takes.  What fits into one turn is
+dealt with at once.
 """
 
 from collections import deque
@@ -139,11 +140,14 @@ class Taking:
             self._left, self._at = self._size, now + TAKE_GAP_NS
 
     def takes(self, delivery: Delivery, *, begins: bool) -> bool:
-        """The delivery, which `begins` a state of a group or comes after it, waits its turn.  False: it does not."""
+        """The delivery, which `begins` a state of a group, brings what that lacks, or comes after it, waits its turn.
+        False: it does not."""
         match delivery:
             case Restoring(group) | Restored(group) | Founded(group, _, True) if begins or group in self._queues:
                 self._queues.setdefault(group, deque()).append(delivery)
-            case Delivered(group) | Rescued(group) if group in self._queues:
+            case Delivered(group) if begins or group in self._queues:
+                self._queues.setdefault(group, deque()).append(delivery)
+            case Rescued(group) if group in self._queues:
                 self._queues[group].append(delivery)
             case SnapshotWanted(group) | BarrierReached(group) if group in self._queues:
                 self._queues[group].append(delivery)
@@ -172,6 +176,10 @@ class Taking:
             del self._queues[group]
         self._left -= 1 + _size(delivery)
         return group, delivery
+
+    def spend(self, size: int) -> None:
+        """Something has cost more than its size says: as much as so many bytes besides."""
+        self._left -= size
 
     def drop(self, group: GroupId) -> None:
         """This node has nothing more to do with it."""

@@ -23,6 +23,9 @@ T = TypeVar("T")
 JOURNAL_COMMANDS = 1_024
 """Commands after which a checkpoint is due, for a state below `JOURNAL_BYTES`."""
 
+STATE_PER_ENTRY = 8
+"""Decoding and encoding so many bytes of a state takes as long as applying one byte of an ordinary entry."""
+
 JOURNAL_BYTES = 1 << 20
 """Encoded arguments after which a checkpoint is due, for a state that is smaller; else the state's size."""
 
@@ -48,8 +51,10 @@ class Undo(Generic[T]):
         if len(self._journal) >= JOURNAL_COMMANDS * scale or self._bytes >= JOURNAL_BYTES * scale:
             self._take(instance)
 
-    def before(self) -> T:
-        """A new instance with the state before the command that just raised."""
+    def before(self, undoing: Callable[[int], None]) -> T:
+        """A new instance with the state before the command that just raised.  `undoing`: is told what that costs, as so
+        many bytes of entries that are applied."""
+        undoing(len(self._checkpoint) // STATE_PER_ENTRY + self._bytes)
         instance = self._kind.state.restore(self._checkpoint)
         for operation, arguments, context in self._journal:
             try:
