@@ -145,13 +145,18 @@ class Client:
         return await restore(self.object(KV, name), Path(path), same_revision=same_revision)
 
     async def close(self) -> None:
-        """Close sessions and connections.  Calls under way raise as at their deadline, later ones `Closed`."""
+        """Close sessions and connections, also if it is cancelled meanwhile.  Calls under way raise as at their deadline,
+        later ones `Closed`."""
         self._closed = True
         self._driver.submit(CloseAll())
-        await asyncio.sleep(0)
-        await self._driver.close()
-        for future in self._futures.values():
-            future.cancel()
+        try:
+            await asyncio.sleep(0)
+        finally:
+            try:
+                await self._driver.close()
+            finally:
+                for future in self._futures.values():
+                    future.cancel()
 
     # --- for handles
 

@@ -4,8 +4,16 @@ As `asyncio.timeout` does for time (and with its care for other cancellations of
 """
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from phalanx.errors import PhalanxError
+
+
+async def to_its_end(tidying: Coroutine[Any, Any, None]) -> None:
+    """Wait for what has to be done on the way out.  It is done to its end even if who waits is cancelled once more: by a
+    server that shuts down, say, while a request that ran out of time gives up its lock."""
+    await asyncio.shield(asyncio.ensure_future(tidying))
 
 
 class Guard:

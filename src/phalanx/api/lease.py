@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from phalanx.api.arguments import seconds_of
-from phalanx.api.guard import Guard
+from phalanx.api.guard import Guard, to_its_end
 from phalanx.errors import Compacted, LeaseLost, PhalanxError
 from phalanx.model.clock import SECOND
 from phalanx.runtime.clock import system_clock
@@ -20,6 +20,10 @@ TTL_S = 10.0
 MARGIN = 0.1
 """The holder gives up when this share of the lease is left by its own clock: clocks run at different rates, and the
 group's may leap by the bound on clocks."""
+
+
+POLITE_S = 1.0
+"""For so long at most who leaves, or gives up, waits for the store to hear that the lease is not wanted any more."""
 
 
 class Lease:
@@ -71,10 +75,13 @@ class Lease:
             raise RuntimeError("this lease has begun already: make a new one")
         self._begun = True
         began = _now()
+        granting = asyncio.ensure_future(self._store.grant(self._ttl_s))
         try:
-            granted = await self._store.grant(self._ttl_s)
-        except BaseException:
+            granted = await asyncio.shield(granting)
+        except BaseException as error:
             self._begun = False
+            if isinstance(error, asyncio.CancelledError):
+                await to_its_end(self._give_back(granting))
             raise
         self.id = granted.id
         self._renewed(began)
@@ -92,19 +99,33 @@ class Lease:
     ) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.wait(self._tasks)
         try:
             await self._guard.leave(kind)
         finally:
-            if self._guard.error is None:
-                await self._revoke()
+            try:
+                if self._guard.error is None:
+                    await to_its_end(self._revoke(self.id))
+            finally:
+                await asyncio.wait(self._tasks)
 
-    async def _revoke(self) -> None:
+    async def _give_back(self, granting: "asyncio.Future[LeaseInfo]") -> None:
+        """What is being granted: nobody waits for it any more."""
+        try:
+            async with asyncio.timeout(self._politely_s):
+                await self._revoke((await granting).id)
+        except (PhalanxError, TimeoutError):
+            pass  # it ends by itself
+
+    async def _revoke(self, lease: int) -> None:
         """Politely: else it ends by itself.  Also if the block was cancelled, but not for long then."""
         try:
-            await self._store.within(min(1.0, self._ttl_s)).revoke(self.id)
+            await self._store.within(self._politely_s).revoke(lease)
         except PhalanxError:
             pass  # it is no longer kept alive
+
+    @property
+    def _politely_s(self) -> float:
+        return min(POLITE_S, self._ttl_s)
 
     def _renewed(self, asked_at: float) -> None:
         """The lease lives from when the store heard of it, which is later than when it was asked."""

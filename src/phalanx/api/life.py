@@ -55,5 +55,7 @@ class Life:
     async def until_left(self) -> None:
         """Or stopped."""
         waiter = asyncio.ensure_future(self.left.wait())
-        await asyncio.wait((waiter, self.closed), return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
+        try:
+            await asyncio.wait((waiter, self.closed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiter.cancel()

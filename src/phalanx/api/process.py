@@ -296,17 +296,18 @@ class Process:
         await self._life.until_left()
 
     async def close(self) -> None:
-        """Stop at once, as a crash would, but without losing what was promised.  Raises what broke the node, if
-        something did."""
+        """Stop at once, as a crash would, but without losing what was promised.  Raises what broke the node."""
         self._life.look_at_loop()
-        if self._client is not None:
-            await self._client.close()
-        self._groups.left()
-        for group in self._groups:
-            group._close()
-        self._troupes.close()
-        self._reports.close()
-        await self._driver.close()
+        try:
+            if self._client is not None:
+                await self._client.close()
+        finally:
+            self._groups.left()
+            for group in self._groups:
+                group._close()
+            self._troupes.close()
+            self._reports.close()
+            await self._driver.close()
 
     async def wait(self) -> None:
         """Until the node stops.  Raises what broke it."""

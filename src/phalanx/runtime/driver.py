@@ -124,19 +124,24 @@ class Driver:
             self._events.append(event)
 
     async def close(self) -> None:
-        """Stop in order: no more steps, but what the machine has already said is released if the disk lets it."""
+        """Stop in order: no more steps, but what the machine has already said is released if the disk lets it.  If who
+        waits for that is cancelled, it goes on without him: half closed, disks and sockets would be in use for ever."""
         if not self._stopped:
             self._stop()
-            if self._storing or self._appends.busy:
-                self._stored_all = self._loop.create_future()
-                await self._stored_all
-            await self._transport.close()
-            if not self.closed.done():
-                self._let_go()
-                self.closed.set_result(None)
+            self._closing = self._loop.create_task(self._end())
         if self._closing is not None:
-            await self._closing
-        await self.closed
+            await asyncio.shield(self._closing)
+        await asyncio.shield(self.closed)
+
+    async def _end(self) -> None:
+        """Release what may be released, and let go of everything."""
+        if self._storing or self._appends.busy:
+            self._stored_all = self._loop.create_future()
+            await self._stored_all
+        await self._transport.close()
+        if not self.closed.done():
+            self._let_go()
+            self.closed.set_result(None)
 
     # --- what the transport brings ------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from phalanx.api.arguments import number_of
+from phalanx.api.guard import to_its_end
 from phalanx.api.lease import TTL_S
 from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import snapshot
@@ -100,7 +101,7 @@ class PriorityQueue:
             try:
                 taken = (await asyncio.shield(taking)).succeeded
             except asyncio.CancelledError:
-                await self._put_back(taking, key, item.value)
+                await to_its_end(self._put_back(taking, key, item.value))
                 raise
             if taken:
                 return item.value
