@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,20 @@ def test_work_in_a_thread_is_over_when_who_asked_for_it_goes_on_and_its_error_is
     run(work())
     gc.collect()
     assert not told
+
+
+def test_a_watch_that_was_ended_by_the_store_is_not_kept_by_its_client() -> None:
+    async def work(_: Cluster, store: phalanx.Store) -> None:
+        for number in range(4):
+            await store.put(b"colour", b"%d" % number)
+        await store.compact(4)
+        watch = store.watch(b"colour", after=1)
+        gone = weakref.ref(watch)
+        async with watch as changes:
+            with pytest.raises(phalanx.Compacted):
+                await anext(changes)
+        del watch, changes
+        gc.collect()
+        assert gone() is None
+
+    in_cluster(work, 1)

@@ -215,6 +215,30 @@ def test_a_follower_that_is_too_slow_for_the_history_begins_with_what_there_is()
     in_cluster(work, 1)
 
 
+def test_settings_of_many_pages_are_read_although_the_history_is_compacted_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second page of a revision that is forgotten is not to be had."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        for n in range(3):
+            await store.put(b"it/%d" % n, bytes(500 << 10))
+        pages, page_of = 0, store.range
+
+        async def compacted_behind(*args: Any, **options: Any) -> Any:
+            nonlocal pages
+            page, pages = await page_of(*args, **options), pages + 1
+            if pages == 1:
+                await store.put(b"it/new", b"")
+                await store.compact((await store.info()).revision)
+            return page
+
+        monkeypatch.setattr(store, "range", compacted_behind)
+        assert list(await recipes.Config(store, b"it").read()) == [b"0", b"1", b"2", b"new"]
+
+    in_cluster(work, 1)
+
+
 def test_a_partition_gives_each_item_to_one_member_and_hands_over_safely() -> None:
     async def work(_: Cluster, store: Store) -> None:
         items = [b"%d" % n for n in range(12)]

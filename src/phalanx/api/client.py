@@ -251,7 +251,8 @@ class Client:
     def _completed(self, deliveries: list[Any]) -> None:
         for delivery in deliveries:
             if isinstance(delivery, (Fed, Ended)):
-                watch = self._watches.get(delivery.token)
+                ended = isinstance(delivery, Ended)
+                watch = self._watches.pop(delivery.token, None) if ended else self._watches.get(delivery.token)
                 if watch is not None:
                     watch.take(delivery)
                 continue

@@ -73,11 +73,16 @@ class Held:
 
 
 async def snapshot(store: Store, prefix: bytes) -> tuple[dict[bytes, Versioned], int]:
-    """All keys with a prefix, and the revision at which that was so."""
+    """All keys with a prefix, and the revision at which that was so.  One that is forgotten before the last page of it is
+    read makes room for a later one."""
     found: dict[bytes, Versioned] = {}
     start, end, at = prefix, prefix_end(prefix), None
     while True:
-        page: Range = await store.range(start, end, at=at)
+        try:
+            page: Range = await store.range(start, end, at=at)
+        except Compacted:
+            found, start, at = {}, prefix, None
+            continue
         found |= dict(page.items)
         if not page.more:
             return found, page.revision
