@@ -20,7 +20,7 @@ from phalanx.errors import (
     WrongCluster,
 )
 from phalanx.model.clock import Stamp
-from phalanx.replication.messages import Reason
+from phalanx.replication.messages import FINAL, Reason
 from phalanx.replication.outcome import Outcome
 
 
@@ -95,7 +95,9 @@ def error_of(completed: Completed, version: int = 0) -> PhalanxError:
     """The public error for a call that was not done.  `version`: of the caller's class."""
     assert completed.end is not End.DONE
     if completed.end is End.UNKNOWN:
-        return OutcomeUnknown(completed.text)
+        declined = completed.reason is Reason.FOREIGN or completed.reason in FINAL
+        before = "; but it had been sent before that, and may have happened" if declined else ""
+        return OutcomeUnknown(f"{completed.text}{before}")
     if completed.reason is Reason.OPERATION and 0 < completed.version < version:
         told = f"the group still runs version {completed.version}, and the caller's class is version {version}"
         return UpgradePending(f"{completed.text}: {told}; call again when all hosts run the new code")
