@@ -41,6 +41,7 @@ from phalanx.group.messages import (
     Votes,
 )
 from phalanx.group.multicast import Multicasting
+from phalanx.group.patience import Patience
 from phalanx.group.ranges import fault_in_member, fault_in_spec
 from phalanx.group.reads import Reads
 from phalanx.group.succession import Succession, superseded_text
@@ -57,13 +58,25 @@ from phalanx.model.events import (
     SnapshotTaken,
     Unhost,
 )
-from phalanx.model.machine import Drop, Journal, LinkDown, LinkUp, Logged, Output, Received, Refused, Room, Space
+from phalanx.model.machine import (
+    Drop,
+    Journal,
+    LinkDown,
+    LinkUp,
+    Logged,
+    Output,
+    Patient,
+    Received,
+    Refused,
+    Room,
+    Space,
+)
 from phalanx.model.view import Address, Member, Name, View
 
 _RareRequest = Host | Unhost | Leave | SnapshotTaken | RestoreTaken
 
 
-class GroupMachine:
+class GroupMachine(Patient):
     """See the module's text.  `journal`: the node's log as it was found, if it keeps one.  Raises ValueError for a
     configuration that cannot be meant, and ClusterSuperseded if the votes say so."""
 
@@ -85,6 +98,7 @@ class GroupMachine:
         self._multicast = Multicasting(core, lambda: self._transfer.busy)
         self._lag = Lag(core)
         self._clocks = Clocks(core)
+        self._patience = Patience(core)
         self._membership = Membership(core)
         self._reads = Reads(core, self._multicast, self._membership.is_leaving)
         self._acceptor = Acceptor(core, self._membership.wish, self._reads.may_accept_at)
@@ -180,6 +194,10 @@ class GroupMachine:
 
     # --- the contract
 
+    def can_wait(self, event: Received) -> bool:
+        """What it brings is absorbed with the next step, and nothing would follow from it now (group/patience.py)."""
+        return self._rest_until > 0 and self._patience.can_wait(event)
+
     def step(self, events: Iterable[Any], now: Instant) -> Output:
         out = Output()
         self.step_into(out, events, now)
@@ -189,6 +207,7 @@ class GroupMachine:
         """A step whose output is added to what is there."""
         core = self._core
         core.now = now
+        self._patience.stepped()
         if self._deadline is not None and now.mono - self._deadline > core.timing.suspect_after // 4:
             core.detector.excuse(now.mono - self._deadline)
         core.out = out

@@ -13,7 +13,7 @@ from phalanx.metrics.happened import Happened
 from phalanx.metrics.histogram import Histogram
 from phalanx.metrics.requests import Requests
 from phalanx.model.clock import SECOND, Instant
-from phalanx.model.machine import Output, Space
+from phalanx.model.machine import Output, Patient, Received, Space
 from phalanx.node.node import Node
 from phalanx.node.status import GroupStatus, Status
 from phalanx.runtime.clock import system_clock
@@ -29,7 +29,7 @@ LAG_NS = SECOND // 4
 """How often it is looked how late the event loop is."""
 
 
-class WatchedNode:
+class WatchedNode(Patient):
     """A `Machine`: the node, with a look at what goes in and out of it in each turn."""
 
     def __init__(self, node: Node) -> None:
@@ -47,6 +47,9 @@ class WatchedNode:
         if out.deliveries:
             self.happened.delivered(out.deliveries)
         return out
+
+    def can_wait(self, event: Received) -> bool:
+        return self._node.can_wait(event)
 
     @property
     def deadline(self) -> int | None:

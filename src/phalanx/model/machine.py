@@ -15,6 +15,7 @@ sockets and files, `sim` in virtual time) gathers what has happened, calls `step
   learns that its own vote is durable.
 - `again`: the machine has more to do in this turn, for which nobody else waits: it is to be stepped once more when what
   it has said so far is on its way.
+- A message that is not worth a turn, in the eyes of a machine that is `Patient`, waits for the next one.
 - `notes` are facts for logs, metrics, traces and coverage.  They are available at once and change nothing.
 
 A crash between two releases loses the rest: whatever a machine says must already be true on its disk.
@@ -35,6 +36,7 @@ __all__ = [
     "Machine",
     "Note",
     "Output",
+    "Patient",
     "Received",
     "Refused",
     "Room",
@@ -109,3 +111,13 @@ class Machine(Protocol):
     @property
     def deadline(self) -> int | None:
         """Monotonic nanoseconds at which to step next even if nothing happens; derived from state.  None: never."""
+
+
+class Patient:
+    """A machine that knows that some messages are not worth a turn of their own says so by being one of these."""
+
+    def can_wait(self, event: Received) -> bool:
+        """A message that has come would have nothing follow from it: its driver need not make a turn for it, but steps it
+        with whatever comes next, at the latest with the deadline.  Asked once for each, before the turn that it is in, if
+        none is due already."""
+        raise NotImplementedError

@@ -24,7 +24,7 @@ from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import Envelope, Votes
 from phalanx.model.clock import Instant
 from phalanx.model.events import Consumed, Delivered, Excluded, Host, HostRefused, Installed, Leave, Multicast, Unhost
-from phalanx.model.machine import Drop, Journal, LinkDown, Logged, Output, Received, Room, Send, Space
+from phalanx.model.machine import Drop, Journal, LinkDown, Logged, Output, Patient, Received, Room, Send, Space
 from phalanx.model.view import Address, GroupSpec, View
 from phalanx.node.objects import Objects
 from phalanx.node.status import Status, status_of
@@ -45,7 +45,7 @@ QUIET_SILENCES = 4
 _status_json = msgspec.json.Encoder().encode
 
 
-class Node:
+class Node(Patient):
     """A `Machine`.  `objects`: the replicated objects to host from the start, by group name; their specs are made here.
     More come with `host`."""
 
@@ -189,6 +189,10 @@ class Node:
             self._begin(now)
         elif not self._rereading:
             self._rereading = out.reread = True
+
+    def can_wait(self, event: Received) -> bool:
+        """As `GroupMachine.can_wait`."""
+        return self.group.can_wait(event)
 
     @property
     def deadline(self) -> int | None:

@@ -28,7 +28,7 @@ from typing import Any
 
 from phalanx.errors import ClusterSuperseded
 from phalanx.model.clock import MILLISECOND, Instant
-from phalanx.model.machine import Journal, Logged, Machine, Note, Output, Received, Send
+from phalanx.model.machine import Journal, Logged, Machine, Note, Output, Patient, Received, Send
 from phalanx.runtime.clock import Clock, system_clock
 from phalanx.runtime.contract import Disk, LinkEvent, LogDisk, Transport
 from phalanx.runtime.logdisk import GroupCommit
@@ -69,6 +69,7 @@ class Driver:
         self.closed: asyncio.Future[None]
         """Made by `start`.  Done when the driver has stopped: None after `close`, else raises what was wrong."""
         self._machine = machine
+        self._can_wait = machine.can_wait if isinstance(machine, Patient) else None
         self._codec = codec
         self._transport = transport
         self._disk = disk
@@ -147,9 +148,14 @@ class Driver:
 
     def received(self, source: str, body: bytes | memoryview) -> None:
         """A message has come.  Raises CodecError if it is none."""
-        self._events.append(Received(source, self._codec.decode(body)))
-        if not self._turn_due:
+        event = Received(source, self._codec.decode(body))
+        self._events.append(event)
+        if self._turn_due:
+            return
+        if self._can_wait is None or not self._can_wait(event):
             self._schedule()
+        elif self._poll is not None:
+            self._poll.waits()
 
     def link(self, event: LinkEvent) -> None:
         """A connection came or went."""

@@ -93,6 +93,12 @@ class BusyPoll:
             self._news = False
             self._loop.call_soon(self._look)
 
+    def waits(self) -> None:
+        """Something has come that makes no turn of its own: what follows it is expected as after one."""
+        self.due()
+        self.begun()
+        self.ended()
+
     def stop(self) -> None:
         """For good."""
         self._stopped = True

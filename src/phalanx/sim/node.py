@@ -2,10 +2,11 @@
 
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phalanx.model.clock import Instant
-from phalanx.model.machine import Journal, Machine, Output
+from phalanx.model.machine import Journal, Machine, Output, Patient, Received
 from phalanx.model.view import Address, Name
 from phalanx.sim.clocks import Clocks
 
@@ -41,6 +42,7 @@ class Node:
         "appends",
         "application",
         "barred",
+        "can_wait",
         "clocks",
         "conduct",
         "crash_in_write",
@@ -126,6 +128,8 @@ class Node:
         self.host_up = True
         self.retired = False
         """It will never be started again."""
+        self.can_wait: Callable[[Received], bool] | None = None
+        """Tells of a message that it need not have a turn of its own."""
         self.paused = 0
         """How many faults hold the process at present."""
         self.slow_ns = 0
@@ -142,6 +146,11 @@ class Node:
     @property
     def up(self) -> bool:
         return self.machine is not None
+
+    def begin(self, machine: Machine) -> None:
+        """The process runs that machine."""
+        self.machine = machine
+        self.can_wait = machine.can_wait if isinstance(machine, Patient) else None
 
     def forget(self) -> None:
         """Lose everything that is only in the process."""

@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from phalanx.model.clock import MICROSECOND, MILLISECOND, SECOND
-from phalanx.model.machine import Machine, Output
+from phalanx.model.machine import Machine, Output, Received
 from phalanx.model.view import Address, Name
 from phalanx.sim.altering import altered
 from phalanx.sim.conditions import Conditions
@@ -170,11 +170,12 @@ class World:
         journal = self.disks.journal(node)
         setup = Setup(name, node.address, node.life, node.durable, rng, node.clocks.read(self.now), journal)
         try:
-            node.machine = self._start(setup)
+            machine = self._start(setup)
         except Exception as error:
             self.raised(node, "start", error)
             return
-        self._set_alarm(node, node.machine)
+        node.begin(machine)
+        self._set_alarm(node, machine)
         self.disks.started(node)
 
     def crash(self, name: Name, *, host: bool = False, wipe: bool = False) -> None:
@@ -252,7 +253,7 @@ class World:
         if node.machine is None:
             return
         node.inbox.append(event)
-        if not (node.turn_due or node.paused):
+        if not (node.turn_due or node.paused or (node.can_wait and type(event) is Received and node.can_wait(event))):
             node.turn_due = True
             self.sequence += 1
             at = self.now + 1 + int(self.conditions.turn_ns * self._turns()) + node.slow_ns
@@ -291,7 +292,8 @@ class World:
         if node.clocks.mono(self.now) < deadline:
             self._set_alarm(node, machine)
             return
-        self._step(node, machine, ())
+        events, node.inbox = node.inbox, []
+        self._step(node, machine, events)
         if node.machine is machine and (deadline := machine.deadline) is not None:
             node.spins = node.spins + 1 if deadline <= node.clocks.mono(self.now) else 0
             if node.spins > SPINS_MAX:
