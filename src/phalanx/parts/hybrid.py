@@ -102,7 +102,7 @@ class HybridClock:
     def read(self, now: Instant) -> Stamp:
         """Advance to physical time, as far as the median allows, or slowly if we are beyond that, and read: all that is
         stamped later is later."""
-        ahead = wall_ms(self.now) * MILLISECOND - now.wall
+        ahead = (self.now >> COUNTER_BITS) * MILLISECOND - now.wall
         if -MILLISECOND < ahead <= self.max_offset or not self.knows_median:
             return self.now
         limit = self._limit(now)
