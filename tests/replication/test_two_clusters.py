@@ -18,7 +18,7 @@ from phalanx.model.history import Outcome
 from phalanx.model.machine import LinkDown, Machine, Received
 from phalanx.node.node import Node as Machinery
 from phalanx.replication.allegiance import Allegiance
-from phalanx.replication.calls import End, error_of
+from phalanx.replication.calls import Completed, End, error_of
 from phalanx.replication.client import ClientMachine
 from phalanx.replication.following import Ended, Follow
 from phalanx.replication.messages import (
@@ -26,6 +26,7 @@ from phalanx.replication.messages import (
     Declined,
     Opened,
     OpenSession,
+    Query,
     Reason,
     Reply,
     SessionKeepAlive,
@@ -313,6 +314,46 @@ def test_a_watch_says_of_which_cluster_its_position_is() -> None:
     assert (type(ended), ended.reason) == (Ended, Reason.LOST)
     fresh = program.begin("shop")
     assert fresh.cluster == RECOVERED
+
+
+def registered_again(program: Watching) -> Any:
+    """A watch that has been told something of the first cluster, and asks there for what follows."""
+    watch = program.begin()
+    program.step(Received("a:1", Batch(watch.request, 65536, 7, 8, b"x", FIRST)))
+    program.step(LinkDown("a:1"), ms=1)
+    program.step(ms=1_000)
+    return program.registered()
+
+
+def test_who_calls_is_told_of_the_recovery_though_a_watch_was_told_first() -> None:
+    """What is under way, or else the next call: once."""
+    program = Watching("a:1")
+    watch = registered_again(program)
+    recovered(program, "a:1", watch)
+    ended: Any = program.completed[-1]
+    assert (type(ended), ended.reason) == (Ended, Reason.LOST)
+    program.read(5)
+    assert [type(message) for _, message in program.take()] == [Unwatch]
+    (told,) = [each for each in program.completed if isinstance(each, Completed)]
+    assert (told.token, told.end) == (5, End.NOT_HAPPENED) and isinstance(error_of(told), ClusterRecovered)
+    program.read(6)
+    ((_, query),) = program.take()
+    assert query.cluster == RECOVERED
+    program.answer("a:1", query)
+    assert program.completed[-1].end is End.DONE
+
+
+def test_what_was_sent_before_a_watch_was_told_is_declined_by_its_own_answer() -> None:
+    program = Watching("a:1")
+    watch = registered_again(program)
+    program.read(5)
+    ((_, query),) = program.take()
+    recovered(program, "a:1", watch)
+    recovered(program, "a:1", query)
+    program.read(6)
+    assert [type(message) for _, message in program.take()] == [Unwatch, Query], "nobody is told twice"
+    ends = [(each.token, each.reason) for each in program.completed if isinstance(each, Completed)]
+    assert ends == [(5, Reason.LOST)]
 
 
 def test_a_watch_ends_where_all_endpoints_are_of_another_cluster() -> None:

@@ -16,11 +16,13 @@ ZooKeeper's clients refuse a server that is behind what they have seen, for the 
 class Allegiance:
     """See the module's text; one for all that a client does."""
 
-    __slots__ = ("cluster",)
+    __slots__ = ("cluster", "untold")
 
     def __init__(self, cluster: int = 0) -> None:
         """`cluster`: the one that the program says it must be; 0: whichever answers first."""
         self.cluster = cluster
+        self.untold = ""
+        """What a watch was told when it brought the client to a recovered cluster, until a call is; "" else."""
 
     def accepts(self, asked: int, said: int) -> bool:
         """An answer came from a node of the cluster `said`, to what was asked as of the cluster `asked`; both as in

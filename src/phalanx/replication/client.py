@@ -78,6 +78,8 @@ class ClientMachine:
         self._now = now.mono
         for event in events:
             self._absorb(event, now.mono, out)
+        if self.allegiance.untold:
+            self._tell(out)
         while self._deadlines and self._deadlines[0][0] <= now.mono:
             self._end(heapq.heappop(self._deadlines)[1], out, "the deadline passed")
         for lane in self._lanes.values():
@@ -228,16 +230,14 @@ class ClientMachine:
             if reason in FINAL or reason is Reason.SETTLED:
                 unknown = isinstance(errand.call, Call) and (reason is Reason.SETTLED or bool(errand.live))
                 end = End.UNKNOWN if unknown else End.NOT_HAPPENED
-                text, version = message.text, message.version
-                completed = Completed(errand.call.token, end, reason=reason, text=text, version=version)
+                completed = Completed(errand.call.token, end, reason=reason, text=message.text, version=message.version)
                 self._complete(lane, errand, out, completed)
                 return
             if current:
                 lane.waiting.append(errand)
         elif errand is OpenSession and reason is Reason.FULL:
             for work in [work for work in lane.waiting if isinstance(work.call, Call) and not work.live]:
-                completed = Completed(work.call.token, End.NOT_HAPPENED, reason=reason, text=message.text)
-                self._complete(lane, work, out, completed)
+                self._complete(lane, work, out, work.unanswered(reason, message.text))
         if current and reason in (Reason.ELSEWHERE, Reason.UNKNOWN):
             lane.route.redirect(message.endpoints, now)
             self._send_again(lane)
@@ -246,8 +246,7 @@ class ClientMachine:
             all_are = lane.route.strange(now)
             self._send_again(lane)
             for work in list(lane.waiting) if all_are else ():
-                end = End.UNKNOWN if isinstance(work.call, Call) and work.live else End.NOT_HAPPENED
-                self._complete(lane, work, out, Completed(work.call.token, end, reason=reason, text=message.text))
+                self._complete(lane, work, out, work.unanswered(reason, message.text))
         elif current:
             lane.route.hold(now)
 
@@ -264,9 +263,7 @@ class ClientMachine:
             lane.waiting.append(errand)
         elif errand not in lane.waiting and errand.live.isdisjoint(lane.flight):
             text = "the session expired before the outcome was learned"
-            self._complete(
-                lane, errand, out, Completed(errand.call.token, End.UNKNOWN, reason=Reason.EXPIRED, text=text)
-            )
+            self._complete(lane, errand, out, errand.unanswered(Reason.EXPIRED, text))
 
     def _recovered(self, known: Request, declined: Declined, now: int, out: Output) -> None:
         """The cluster that the request named goes on as another one, which knows no session of it.  Who waits for a call
@@ -277,16 +274,29 @@ class ClientMachine:
         else:
             told = [work for work in lane.waiting if isinstance(work.call, Call)] if errand is OpenSession else []
             lane.route.hold(now)
-        before = ours.cluster
+        before = ours.cluster if not ours.untold else 0  # where only a watch knows that we are is news
         if told and ours.accepts(known.cluster, declined.cluster) and ours.cluster != before:
-            out.note("client.recovered", lane.group, ours.cluster)
-            for each in self._lanes.values():
-                each.forget_session()
+            self._moved(lane.group, out)
         elif errand is SessionKeepAlive and known.session == lane.session:
             lane.forget_session()
         for work in told:
-            end = End.UNKNOWN if isinstance(work.call, Call) and work.live else End.NOT_HAPPENED
-            self._complete(lane, work, out, Completed(work.call.token, end, reason=Reason.LOST, text=declined.text))
+            self._complete(lane, work, out, work.unanswered(Reason.LOST, declined.text))
+
+    def _tell(self, out: Output) -> None:
+        """A watch has brought us to the recovered cluster: who calls is told as well, now or when somebody does."""
+        text = self.allegiance.untold
+        for lane in self._lanes.values():
+            for work in [work for work in lane.waiting if not isinstance(work.call, Ask)]:
+                if self.allegiance.untold:
+                    self._moved(lane.group, out)
+                self._complete(lane, work, out, work.unanswered(Reason.LOST, text))
+
+    def _moved(self, group: str, out: Output) -> None:
+        """We belong to the recovered cluster now, which knows no session of ours, and whoever called is told."""
+        self.allegiance.untold = ""
+        out.note("client.recovered", group, self.allegiance.cluster)
+        for lane in self._lanes.values():
+            lane.forget_session()
 
     # --- rules ----------------------------------------------------------------------------------------------------
 
@@ -313,15 +323,9 @@ class ClientMachine:
             self._by_request.pop(lane.openings.popleft(), None)
 
     def _send_again(self, lane: Lane) -> None:
-        """All that is under way goes to the current endpoint, before what has not been sent; numbers stay."""
-        works = [errand for errand, _ in lane.flight.values() if isinstance(errand, Work)]
-        for request, (errand, _) in lane.flight.items():
-            if not isinstance(errand, Work):
-                del self._by_request[request]  # a session that opens too late expires unused
-        lane.flight.clear()
-        lane.own = 0
-        waiting = dict.fromkeys([*works, *lane.waiting])
-        lane.waiting = deque(sorted(waiting, key=lambda work: work.number or lane.number))
+        """All that is under way goes to the current endpoint."""
+        for request in lane.take_back():
+            del self._by_request[request]  # a session that opens too late expires unused
 
     def _transmit(self, lane: Lane, now: int, out: Output) -> None:
         commands = any(isinstance(work.call, Call) for work in lane.waiting)
@@ -362,11 +366,7 @@ class ClientMachine:
         if work is None:
             return
         lane = self._lanes["" if isinstance(work.call, Ask) else work.call.group]
-        if isinstance(work.call, Call) and work.live:
-            end, text = End.UNKNOWN, f"{why} before an answer came; it was sent{lane.why()}"
-        else:
-            end, text = End.NOT_HAPPENED, f"{why}; {lane.group or 'a node'} could not be reached{lane.why()}"
-        self._complete(lane, work, out, Completed(token, end, text=text))
+        self._complete(lane, work, out, lane.unreached(work, why))
 
     def _complete(self, lane: Lane, work: Work, out: Output, completed: Completed) -> None:
         if self._works.pop(work.call.token, None) is None:

@@ -210,8 +210,10 @@ class Following:
 
     def _declined(self, followed: _Followed, declined: Declined, now: int, out: Output) -> None:
         if declined.reason in FINAL:
-            if declined.cluster:
-                self._allegiance.accepts(followed.cluster, declined.cluster)
+            ours = self._allegiance
+            before = ours.cluster
+            if declined.cluster and ours.accepts(followed.cluster, declined.cluster) and ours.cluster != before:
+                ours.untold = declined.text
             self._end(followed, None, declined.reason, declined.text, out)
             return
         group = followed.follow.group

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable
 
 from phalanx.model.view import Address
-from phalanx.replication.calls import Ask, Call, Read
-from phalanx.replication.messages import Command, Describe, OpenSession, Query, SessionKeepAlive
+from phalanx.replication.calls import Ask, Call, Completed, End, Read
+from phalanx.replication.messages import Command, Describe, OpenSession, Query, Reason, SessionKeepAlive
 from phalanx.replication.route import ENDPOINTS_MAX, Patience, Route
 from phalanx.replication.session import WINDOW
 
@@ -20,6 +20,11 @@ class Work:
         self.number = 0
         self.session = 0
         self.live: set[int] = set()
+
+    def unanswered(self, reason: Reason, text: str) -> Completed:
+        """How it ends without an answer: it has not happened, unless a transmission of it may still."""
+        end = End.UNKNOWN if isinstance(self.call, Call) and self.live else End.NOT_HAPPENED
+        return Completed(self.call.token, end, reason=reason, text=text)
 
 
 Errand = Work | type[OpenSession] | type[SessionKeepAlive]
@@ -80,6 +85,13 @@ class Lane:
         """What there is to say of why nothing was done."""
         return "".join(f"; {each}: {self.said[each]}" for each in self.route.endpoints if each in self.said)
 
+    def unreached(self, work: Work, why: str) -> Completed:
+        """As `Work.unanswered`, with what there is to say."""
+        if isinstance(work.call, Call) and work.live:
+            return Completed(work.call.token, End.UNKNOWN, text=f"{why} before an answer came; it was sent{self.why()}")
+        text = f"{why}; {self.group or 'a node'} could not be reached{self.why()}"
+        return Completed(work.call.token, End.NOT_HAPPENED, text=text)
+
     def forget_session(self) -> None:
         """The group does not know it any more."""
         self.session, self.unsettled = 0, {}
@@ -102,6 +114,17 @@ class Lane:
                 return Query(number(), group, operation, types, arguments, stale, cluster)
             case Ask(_, what, _):
                 return Describe(number(), what)
+
+    def take_back(self) -> list[int]:
+        """All that is under way is to be sent again, before what has not been sent; numbers stay.  Requests of the lane's
+        own are given up: which those are."""
+        works = [errand for errand, _ in self.flight.values() if isinstance(errand, Work)]
+        own = [request for request, (errand, _) in self.flight.items() if not isinstance(errand, Work)]
+        self.flight.clear()
+        self.own = 0
+        waiting = dict.fromkeys([*works, *self.waiting])
+        self.waiting = deque(sorted(waiting, key=lambda work: work.number or self.number))
+        return own
 
     def errands(self, kind: Errand) -> bool:
         """An errand of its own of that kind is under way."""
