@@ -106,7 +106,8 @@ def rescue(name: Name, votes: Votes, journal: Journal, cluster: int, now: Stamp)
         behind = (wall_ms(clock) - wall_ms(now)) // 1_000
         raise ConfigurationError(
             f"the clock of this machine is {behind} s behind what the log of {name} has seen: set it first, for what has "
-            "been given out since by others is told by clocks"
+            "been given out since by others is told by clocks (if it is right already, for the groups' time was ahead, "
+            "set it beyond that while this command runs)"
         )
     newest = max(view.id, votes.decided.view.id if votes.decided is not None else 0)
     survivor = Member(name, me.address, max(votes.incarnation, me.incarnation))
