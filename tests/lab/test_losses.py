@@ -59,4 +59,4 @@ def test_few_runs_are_excused() -> None:
     strikes = sum(any(map(is_loss, result.plan.faults)) for result in results)
     excused = sum(EXCUSE in result.notes for result in results)
     assert strikes > 20
-    assert 4 * excused < strikes
+    assert 3 * excused < strikes, "of 360 seeds with 191 such runs 43 are"

@@ -77,7 +77,7 @@ def test_so_does_an_object_that_lives_in_memory(seed: int) -> None:
 def test_the_scenario_reaches_what_it_is_for() -> None:
     """Upgrades that are cut short, that are read again from logs, and nodes that come back with former code."""
     seen: set[str] = set()
-    for seed in (3, 5, 37):
+    for seed in (3, 6, 37):
         seen |= run_seed(UpgradeScenario, seed).notes.keys()
     wanted = {"upgraded", "upgrade_void", "upgrade_replayed", "version_refused", "restored"}
     assert seen >= {f"gateway.{note}" for note in wanted}
