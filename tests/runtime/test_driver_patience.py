@@ -28,6 +28,14 @@ class Calm(Scripted, Patient):
         self.asked: list[Received] = []
 
 
+async def started(machine: Calm, busy_poll: int = 0) -> Driver:
+    """A driver that has made its first turn."""
+    driver = Driver(machine, TEXT, Outbox(), MemoryDisk(), print, busy_poll=busy_poll)
+    driver.start()
+    await turns(machine, 1)
+    return driver
+
+
 def say(driver: Driver, *events: Received) -> None:
     for event in events:
         driver.received(event.source, TEXT.encode(event.message))
@@ -36,9 +44,7 @@ def say(driver: Driver, *events: Received) -> None:
 def test_a_message_that_can_wait_is_in_the_next_turn_whatever_that_is_due_to() -> None:
     async def work() -> None:
         machine = Calm()
-        driver = Driver(machine, TEXT, Outbox(), MemoryDisk(), print)
-        driver.start()
-        await turns(machine, 1)
+        driver = await started(machine)
         say(driver, WAITS, WAITS)
         assert not driver._turn_due
         say(driver, GOES, WAITS, GOES)
@@ -60,9 +66,7 @@ def test_a_message_that_can_wait_does_so_no_longer_than_the_deadline() -> None:
             machine.deadline = None if events else now.mono + 2 * MILLISECOND
 
         machine = Calm(step)
-        driver = Driver(machine, TEXT, Outbox(), MemoryDisk(), print)
-        driver.start()
-        await turns(machine, 1)
+        driver = await started(machine)
         assert machine.deadline is not None
         due = machine.deadline
         say(driver, WAITS)
@@ -82,9 +86,7 @@ def test_for_busy_polling_a_message_that_waits_is_a_turn(monkeypatch: pytest.Mon
         for what in ("begun", "ended"):
             monkeypatch.setattr(BusyPoll, what, lambda _, what=what: seen.append(what))
         machine = Calm()
-        driver = Driver(machine, TEXT, Outbox(), MemoryDisk(), print, busy_poll=MILLISECOND)
-        driver.start()
-        await turns(machine, 1)
+        driver = await started(machine, busy_poll=MILLISECOND)
         assert seen == ["begun", "ended"]
         say(driver, WAITS)
         assert seen == 2 * ["begun", "ended"] and len(machine.turns) == 1
@@ -98,9 +100,7 @@ def test_for_busy_polling_a_message_that_waits_is_a_turn(monkeypatch: pytest.Mon
 def test_a_message_that_waits_when_the_driver_is_closed_is_gone_with_it() -> None:
     async def work() -> None:
         machine = Calm()
-        driver = Driver(machine, TEXT, Outbox(), MemoryDisk(), print)
-        driver.start()
-        await turns(machine, 1)
+        driver = await started(machine)
         say(driver, WAITS)
         await driver.close()
         assert machine.turns == [[]]

@@ -122,7 +122,8 @@ class HybridClock:
             self._slewed_from, self._slewed_at = self.now, now.mono
 
     def lead(self, now: Instant) -> int:
-        """By how many nanoseconds the clock is beyond what anybody may stamp; 0 unless clocks were put back."""
+        """By how many nanoseconds the clock is beyond what anybody may stamp: 0, unless clocks were put back, or it began
+        above what a log had reserved."""
         return max(0, wall_ms(self.now) * MILLISECOND - self._limit(now)) if self.knows_median else 0
 
     def error(self, now: Instant) -> int:
