@@ -4,6 +4,8 @@ Hypothesis derives its examples from the test's code, not from chance: the same 
 search for what nobody thought of is the simulator's work, whose seeds are printed and replay.
 """
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -32,6 +34,13 @@ class Prompt:
         if report.failed:
             self._terminal.ensure_newline()
             self._terminal.write_line(f"{report.when} of {report.nodeid}: {report.longreprtext[-2_000:]}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One more than there are processors, since tests of real processes wait half of their time; unless the environment
+    says how many."""
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(trylast=True)

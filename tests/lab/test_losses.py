@@ -54,9 +54,9 @@ def is_loss(fault: Fault) -> bool:
 
 
 def test_few_runs_are_excused() -> None:
-    results = [run_seed(LossScenario, seed) for seed in range(60, 120)]
+    results = [run_seed(LossScenario, seed) for seed in range(60, 90)]
     assert all(result.ok for result in results)
     strikes = sum(any(map(is_loss, result.plan.faults)) for result in results)
     excused = sum(EXCUSE in result.notes for result in results)
-    assert strikes > 20
+    assert strikes > 10
     assert 4 * excused < strikes, "in the first 360 seeds 43 of 191 such runs are"

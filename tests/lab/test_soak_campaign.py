@@ -10,6 +10,7 @@ import pytest
 
 from phalanx.api import local
 from phalanx.api.hosted import Hosted
+from phalanx.group.messages import Data
 from phalanx.lab.soak.campaign import Campaign, Progress, Settings
 from phalanx.lab.soak.faults import KILL
 from phalanx.model.machine import Journal
@@ -20,7 +21,7 @@ from phalanx.testing.nodes import LocalNodes
 from phalanx.testing.nodes import Wish as Cluster
 
 
-def soaked(directory: Path, told: list[str]) -> Progress:
+def soaked(directory: Path, told: list[str], kills: int) -> Progress:
     """A short campaign on nodes whose disks are in memory, all of which are killed again and again."""
 
     async def story() -> Progress:
@@ -28,7 +29,7 @@ def soaked(directory: Path, told: list[str]) -> Progress:
         async with AsyncExitStack() as stack:
             await nodes.run(stack)
             await nodes.wait_until_full()
-            settings = Settings(kills=12, faults=(KILL,), round_s=60.0)
+            settings = Settings(kills=kills, faults=(KILL,), round_s=60.0)
             return await Campaign(nodes, settings, directory, told.append).run()
 
     return asyncio.run(story())
@@ -36,16 +37,17 @@ def soaked(directory: Path, told: list[str]) -> Progress:
 
 def test_a_campaign_on_a_sound_store_finds_nothing(tmp_path: Path) -> None:
     told: list[str] = []
-    reached = soaked(tmp_path, told)
+    reached = soaked(tmp_path, told, 8)
     assert told == []
-    assert (reached.rounds, reached.counts.kills, reached.lost, reached.violations) == (1, 12, 0, 0)
+    assert (reached.rounds, reached.counts.kills, reached.lost, reached.violations) == (1, 8, 0, 0)
     assert reached.operations > 0
-    assert str(reached) == f"rounds=1 kills=12 pauses=0 cuts=0 operations={reached.operations} lost=0 violations=0"
+    assert str(reached) == f"rounds=1 kills=8 pauses=0 cuts=0 operations={reached.operations} lost=0 violations=0"
     assert list(tmp_path.iterdir()) == [], "a history is kept if something was wrong"
 
 
 class _Hasty(MemoryLog):
-    """It says that records are on the disk while they are still in a buffer, which dies with the process."""
+    """It says that messages are on the disk while they are still in a buffer, which dies with the process.  (Not views: a
+    node that forgets those may wait for ever, which would be all that is noticed.)"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +59,9 @@ class _Hasty(MemoryLog):
 
     def append(self, records: Sequence[Any], forget: int | None, done: Stored) -> None:
         self._buffer += records
-        written, self._buffer = self._buffer[:-40], self._buffer[-40:]
+        kept = 40 if all(isinstance(record, Data) for record in self._buffer) else 0
+        written = self._buffer[: len(self._buffer) - kept]
+        del self._buffer[: len(written)]
         super().append(written, forget, done)
 
 
@@ -67,7 +71,7 @@ def test_a_store_that_acknowledges_before_its_log_has_it_is_caught(
     """SCENARIOS 3."""
     monkeypatch.setattr(local, "MemoryLog", _Hasty)
     told: list[str] = []
-    reached = soaked(tmp_path, told)
+    reached = soaked(tmp_path, told, 12)
     assert reached.lost > 0, told
     assert any("was acknowledged and is not in the history" in line for line in told)
     assert reached.history is not None and reached.history.stat().st_size > 0
