@@ -4,7 +4,8 @@ A command may change half of what it meant to and then raise.  For a class all o
 nothing needs to be done.  For any other, `Undo` keeps a *checkpoint* (the encoded state) and the journal of the
 commands that succeeded since; the state before the failed command is the checkpoint with the journal run again.  A
 success costs appending its arguments; a new checkpoint is due once the journal has cost about as much as one, so it is
-paid off in advance; a failure costs one decoding of the state, the journal's commands, and one encoding.
+paid off in advance; a failure costs one decoding of the state and the journal's commands, and an encoding once these have
+been run again so often that it would have cost less.
 
 Running commands again is right because they are deterministic; those that are not are what audits find.  Where a state
 cannot be saved any more, the last checkpoint stands, and the journal grows until it can.  Arguments are kept encoded,
@@ -26,6 +27,9 @@ JOURNAL_COMMANDS = 1_024
 STATE_PER_ENTRY = 8
 """Decoding and encoding so many bytes of a state takes as long as applying one byte of an ordinary entry."""
 
+COMMAND_BYTES = 64
+"""Running a command again costs at least as much as applying so many bytes of entries."""
+
 JOURNAL_BYTES = 1 << 20
 """Encoded arguments after which a checkpoint is due, for a state that is smaller; else the state's size."""
 
@@ -41,6 +45,8 @@ class Undo(Generic[T]):
         """How much longer than usual it is until the next checkpoint, since the last one failed."""
         self._journal: list[tuple[Operation | TickHook, bytes, Context]] = []
         self._bytes = 0
+        self._rerun = 0
+        """What running the journal again has cost since the checkpoint, as bytes of entries."""
         self._checkpoint = kind.state.snapshot(instance)
 
     def succeeded(self, operation: Operation | TickHook, arguments: bytes, context: Context, instance: T) -> None:
@@ -54,14 +60,17 @@ class Undo(Generic[T]):
     def before(self, undoing: Callable[[int], None]) -> T:
         """A new instance with the state before the command that just raised.  `undoing`: is told what that costs, as so
         many bytes of entries that are applied."""
-        undoing(len(self._checkpoint) // STATE_PER_ENTRY + self._bytes)
+        saving = len(self._checkpoint) // STATE_PER_ENTRY
+        undoing(saving + self._bytes)
         instance = self._kind.state.restore(self._checkpoint)
         for operation, arguments, context in self._journal:
             try:
                 operation.run(instance, operation.decode(arguments), context)
             except UnencodableResult:
                 pass  # it did return, then as now
-        self._take(instance)
+        self._rerun += self._bytes + COMMAND_BYTES * len(self._journal)
+        if self._rerun > saving * self._patience:
+            self._take(instance)
         return instance
 
     def _take(self, instance: T) -> None:
@@ -73,4 +82,4 @@ class Undo(Generic[T]):
             return
         self._patience = 1
         self._journal.clear()
-        self._bytes = 0
+        self._bytes = self._rerun = 0
