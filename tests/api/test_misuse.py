@@ -224,7 +224,7 @@ def test_handles_say_what_they_are() -> None:
         assert repr(watch) == "<phalanx.Watch not begun>"
         async with watch:
             revision = await watch.begun()
-            assert repr(watch) == f"<phalanx.Watch told up to revision {revision}>"
+            assert repr(watch) == f"<phalanx.Watch read up to revision {revision}>"
         assert repr(watch) == "<phalanx.Watch closed>"
         assert repr(recipes.Counter(store, b"n")) == "<phalanx.recipes.Counter b'n'>"
         async with recipes.lock(store, b"door") as held:

@@ -199,6 +199,21 @@ def test_settings_change_together_and_are_followed() -> None:
     in_cluster(work, 1)
 
 
+def test_nobody_sees_a_part_of_a_change_that_comes_in_several_batches() -> None:
+    """Nine values of 100 KB: more than a watch is sent before it has read some."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        config = recipes.Config(store, b"it")
+        names = [b"%d" % n for n in range(9)]
+        async with config.follow() as changes:
+            assert await anext(changes) == {}
+            for value in (b"a" * 100_000, b"b" * 100_000, b"c" * 100_000):
+                await config.change(dict.fromkeys(names, value))
+                assert await anext(changes) == dict.fromkeys(names, value)
+
+    in_cluster(work, 1)
+
+
 def test_a_follower_that_is_too_slow_for_the_history_begins_with_what_there_is() -> None:
     """SCENARIOS 33."""
 

@@ -164,6 +164,29 @@ def test_a_watch_goes_on_at_another_node_without_loss_or_doubling() -> None:
     in_cluster(work)
 
 
+def test_a_program_that_goes_on_where_its_watch_was_loses_nothing_that_it_had_not_read() -> None:
+    """It saves `revision` after each change that it has dealt with; what had come and was not read is told again."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        keys = [b"k/%d" % n for n in range(3)]
+        for number in range(4):
+            await store.transact((), [txn.Put(key, b"%d" % number) for key in keys])
+        done: list[int] = []
+        saved = 0
+        for life in range(20):
+            async with store.watch(b"k", prefix=True, after=saved) as changes:
+                await changes.begun()
+                read: list[int] = []
+                while len(read) < min(life % 5, 12 - 3 * saved):
+                    read.append((await anext(changes)).revision)
+                    assert changes.revision == len(read) // 3 + saved, "a transaction counts once it is read as a whole"
+                done += [revision for revision in read if revision <= changes.revision]
+                saved = changes.revision
+        assert done == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+
+    in_cluster(work, 1)
+
+
 def test_a_watch_can_leave_things_out_and_tell_what_was_before() -> None:
     async def work(_: Cluster, store: Store) -> None:
         for value in (b"1", b"2"):

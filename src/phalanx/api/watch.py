@@ -40,12 +40,15 @@ class Watch:
         self._closed = False
         self._begun = False
         self._news = asyncio.Event()
+        self._told = -1
+        """The last revision of which everything has come, read or not."""
         self.revision = -1
-        """The last revision of which this watch has been told everything (read or not); -1: not known yet."""
+        """The last revision of which everything that concerns this watch was read: where to go on, with `after`.  It
+        grows also when nothing happens to these keys; -1: not known yet."""
 
     def __repr__(self) -> str:
         how = "not begun" if not self._begun else "closed" if self._closed else repr(self._error) if self._error else ""
-        return f"<phalanx.Watch {how or f'told up to revision {self.revision}'}>"
+        return f"<phalanx.Watch {how or f'read up to revision {self.revision}'}>"
 
     async def __aenter__(self) -> "Watch":
         if self._begun or self._closed:
@@ -79,6 +82,7 @@ class Watch:
         if not batch:
             self._batches.popleft()
             self._submit(Took(self._token))
+        self._mark()
         return event
 
     @property
@@ -89,7 +93,7 @@ class Watch:
     async def begun(self) -> int:
         """Wait until the watch has begun; the revision after which it did, or further.  Raises what ends it."""
         self._look()
-        while self.revision < 0:
+        while self._told < 0:
             if self._error is not None:
                 await self._raise(self._error)
             self._news.clear()
@@ -100,6 +104,10 @@ class Watch:
         """After a turn of the loop: whoever tries again and again must not hold up what is to end him."""
         await asyncio.sleep(0)
         raise error
+
+    def _mark(self) -> None:
+        """How far it was read: an event that was not may be followed by others of its revision, or come after some."""
+        self.revision = self._batches[0][0].revision - 1 if self._batches else self._told
 
     def _look(self) -> None:
         if not self._begun:
@@ -122,7 +130,8 @@ class Watch:
             if what.data:
                 feed: Feed = self._operation.read(what.data)
                 self._batches.append(deque(feed.events))
-            self.revision = revision_of(what.position)
+            self._told = revision_of(what.position)
+            self._mark()
         self._news.set()
 
     def _error_of(self, ended: Ended) -> PhalanxError:

@@ -130,7 +130,7 @@ class Watch(Bridged[aio_watch.Watch]):
 
     @property
     def revision(self) -> int:
-        """The last revision of which this watch has been told everything (read or not); -1: not known yet."""
+        """The last revision of which everything that concerns this watch was read: where to go on, with `after`."""
         return self.wrapped.revision
 
     @property

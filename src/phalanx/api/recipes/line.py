@@ -101,7 +101,7 @@ async def states(store: Store, prefix: bytes) -> AsyncIterator[dict[bytes, Versi
                         items.pop(event.key, None)
                     else:
                         items[event.key] = event.item
-                    if not changes.pending:
+                    if changes.revision >= event.revision and not changes.pending:  # else more of it is to come
                         yield dict(items)
         except Compacted:
             continue  # too slow for the history: begin with what there is
