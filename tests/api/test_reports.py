@@ -47,6 +47,14 @@ async def until(caplog: pytest.LogCaptureFixture, pattern: str) -> None:
         reports.log.removeHandler(lines)
 
 
+def test_the_end_of_a_cluster_in_one_program_is_nothing_to_warn_of(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(cluster: Cluster) -> None:
+        await cluster.client().object(Counter, "C").call(Counter.add, 1)
+
+    among(3, work, objects={"C": (Counter, 0)}, timing=PATIENT)
+    assert said(caplog, logging.WARNING) == ""
+
+
 def test_views_and_suspicions_are_told_with_what_changed(caplog: pytest.LogCaptureFixture) -> None:
     async def work(cluster: Cluster) -> None:
         await cluster.kill("b")

@@ -130,6 +130,8 @@ class Cluster:
         self._ended = True
         for client in self._clients:
             await client.close()
+        for name in self._running:  # all at once: nobody is left to miss the others, and to warn of it
+            self._network.kill(name)
         for name in list(self._running):
             await self._running.pop(name).close()
 
