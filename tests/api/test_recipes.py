@@ -165,6 +165,8 @@ def test_a_counter_counts_each_addition_once_and_ids_are_unique() -> None:
         await store.put(b"count", b"many")
         with pytest.raises(Refused, match="holds no number"):
             await recipes.Counter(store, b"count").add()
+        with pytest.raises(Refused, match="holds no number"):
+            await recipes.Counter(store, b"count").value()
 
     in_cluster(work)
 

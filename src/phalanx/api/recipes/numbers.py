@@ -6,7 +6,15 @@ from phalanx.api.arguments import number_of
 from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.store import Store
 from phalanx.errors import Refused
-from phalanx.services.store.values import Found, Get, Modified, Put, Txn
+from phalanx.services.store.values import Found, Get, Modified, Put, Txn, Versioned
+
+
+def _number(key: bytes, item: Versioned | None) -> int:
+    """What a key holds; 0 if it is absent.  Raises `Refused` if that is no number."""
+    try:
+        return 0 if item is None else int(item.value)
+    except ValueError:
+        raise Refused(f"{key!r} holds no number: {item.value[:20]!r}" if item else "") from None
 
 
 async def add(store: Store, key: bytes, amount: int) -> tuple[int, int]:
@@ -17,10 +25,7 @@ async def add(store: Store, key: bytes, amount: int) -> tuple[int, int]:
     """
     item = await store.get(key)
     while True:
-        try:
-            before = 0 if item is None else int(item.value)
-        except ValueError:
-            raise Refused(f"{key!r} holds no number: {item.value[:20]!r}" if item else "") from None
+        before = _number(key, item)
         revision = 0 if item is None else item.modified
         done: Txn = await store.transact(
             [Modified(key, "==", revision)], [Put(key, b"%d" % (before + amount))], [Get(key)]
@@ -44,9 +49,8 @@ class Counter:
         self._key = name
 
     async def value(self) -> int:
-        """The number; 0 if nobody has added anything."""
-        item = await self._store.get(self._key)
-        return 0 if item is None else int(item.value)
+        """The number; 0 if nobody has added anything.  Raises `Refused` if the key holds no number."""
+        return _number(self._key, await self._store.get(self._key))
 
     async def add(self, amount: int = 1) -> int:
         """Add, and return the number afterwards.  Exactly once, whatever fails; raises as a transaction does, and
