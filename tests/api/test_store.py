@@ -121,8 +121,24 @@ def test_a_prefix_ends_where_the_next_one_begins() -> None:
     assert [prefix_end(p) for p in (b"", b"a", b"a\xff", b"\xff\xff")] == [None, b"b", b"b", None]
 
 
+def test_what_has_a_prefix_can_be_read_and_counted() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        for key in (b"o", b"p", b"p1", b"p\xff", b"q"):
+            await store.put(key, b"")
+        assert [key for key, _item in (await store.range(prefix=b"p")).items] == [b"p", b"p1", b"p\xff"]
+        assert (await store.range(prefix=b"p", limit=1)).more
+        assert await store.count(prefix=b"p") == 3 and await store.count(prefix=b"") == await store.count() == 5
+        assert await store.count(prefix=b"p", at=2) == 1
+
+    in_cluster(work, 1)
+
+
 def test_a_prefix_and_an_end_exclude_each_other() -> None:
     async def work(_: Cluster, store: Store) -> None:
+        with pytest.raises(ConfigurationError, match="not both"):
+            await store.range(b"a", prefix=b"b")
+        with pytest.raises(ConfigurationError, match="not both"):
+            await store.count(end=b"a", prefix=b"b")
         with pytest.raises(ConfigurationError, match="not both"):
             store.watch(b"a", b"b", prefix=True)
         with pytest.raises(ConfigurationError, match="not both"):

@@ -115,9 +115,16 @@ class Store:
     # --- ranges ---------------------------------------------------------------------------------------------------
 
     async def range(
-        self, start: bytes = b"", end: bytes | None = None, limit: int = RANGE_ITEMS_MAX, *, at: At = None
+        self,
+        start: bytes = b"",
+        end: bytes | None = None,
+        limit: int = RANGE_ITEMS_MAX,
+        *,
+        prefix: bytes | None = None,
+        at: At = None,
     ) -> Range:
-        """Keys of a range in order, at most `limit`; `more` says that there are more."""
+        """Keys of a range, or with a prefix, in order, at most `limit`; `more` says that there are more."""
+        start, end = _span(start, end, prefix)
         return await self._kv.call(KV.range, start, end, limit, await self.revision_at(at))
 
     async def items(
@@ -125,11 +132,7 @@ class Store:
     ) -> AsyncIterator[tuple[bytes, Versioned]]:
         """All keys of a range, or with a prefix, as they were at one revision, read page by page.  Raises `Compacted`
         if the history does not reach back to the first page any more."""
-        if prefix is not None:
-            if start or end is not None:
-                raise ConfigurationError("give a prefix, or a start and an end, not both")
-            start = bytes_of(prefix, "a prefix")
-            end = prefix_end(start)
+        start, end = _span(start, end, prefix)
         revision, more = await self.revision_at(at), True
         while more:
             page = await self.range(start, end, at=revision)
@@ -139,8 +142,11 @@ class Store:
             if page.items:
                 start = page.items[-1][0] + b"\0"
 
-    async def count(self, start: bytes = b"", end: bytes | None = None, *, at: At = None) -> int:
-        """How many keys a range has."""
+    async def count(
+        self, start: bytes = b"", end: bytes | None = None, *, prefix: bytes | None = None, at: At = None
+    ) -> int:
+        """How many keys there are in a range, or with a prefix."""
+        start, end = _span(start, end, prefix)
         return await self._kv.call(KV.count, start, end, await self.revision_at(at))
 
     async def revision_at(self, at: At) -> int | None:
@@ -240,6 +246,15 @@ class Store:
     async def leases(self, after: int = 0, limit: int = RANGE_ITEMS_MAX) -> list[LeaseInfo]:
         """Leases with an id beyond `after`, at most `limit`."""
         return await self._kv.call(KV.leases, after, limit)
+
+
+def _span(start: bytes, end: bytes | None, prefix: bytes | None) -> tuple[bytes, bytes | None]:
+    """The range that is meant.  Raises `ConfigurationError` for one that is given twice, and `TypeError`."""
+    if prefix is None:
+        return start, end
+    if start or end is not None:
+        raise ConfigurationError("give a prefix, or a start and an end, not both")
+    return bytes_of(prefix, "a prefix"), prefix_end(prefix)
 
 
 def _milliseconds(at: datetime | timedelta) -> int:
