@@ -5,7 +5,7 @@ import random
 import time
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import msgspec
 
@@ -169,6 +169,21 @@ class Shared:
     def write(self, line: str) -> int:
         self.lines.append(line)
         return len(self.lines)
+
+
+class Fading:
+    """Wrong as long as it has `left`: how often that is no seed decides."""
+
+    left: ClassVar[int] = 0
+    value: int = 0
+
+    @command
+    def add(self, amount: int) -> int:
+        if Fading.left > 0:
+            Fading.left -= 1
+            return Fading.left
+        self.value += amount
+        return self.value
 
 
 SEEN: set[int] = set()

@@ -99,6 +99,20 @@ def test_what_is_found_is_made_smaller_and_can_be_replayed() -> None:
     assert again == finding
 
 
+def test_what_fails_for_some_time_and_then_no_more_is_found_and_said_to_depend_on_no_seed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whenever it ends: in the first run, while it is made sure of, or while it is made smaller."""
+
+    def lasts(calls: int) -> Callable[[Any], None]:
+        return lambda _: setattr(subjects.Fading, "left", calls)
+
+    for calls in range(1, 9):
+        monkeypatch.setattr(simulation._Simulation, "run_alone", lasts(calls))
+        [finding] = simulate(subjects.Fading, seeds=1, nodes=3, check=False).findings
+        assert "not the same when run again: it depends on what no seed decides" in finding.text
+
+
 def test_the_same_seeds_make_the_same_report_and_leave_the_generator_alone() -> None:
     random.seed(1)
     expected = random.Random(1).random()

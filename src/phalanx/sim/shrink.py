@@ -26,6 +26,10 @@ LUCKS = 16
 T = TypeVar("T")
 
 
+class DoesNotFail(ValueError):
+    """A plan does not fail in that way, or not each time: it depends on something that no plan decides."""
+
+
 class Shrunk(NamedTuple):
     """The smallest plan found, and how it fails."""
 
@@ -42,7 +46,7 @@ class Shrunk(NamedTuple):
 def shrink(factory: Callable[[], Scenario], plan: Plan, kind: str | None = None, *, runs_max: int = RUNS_MAX) -> Shrunk:
     """Shrink a plan that fails with failures of that kind (None: the kind it fails with first, or being stuck).
 
-    Raises ValueError if the plan does not fail so.  With a smaller `runs_max` the plan may stay larger than need be.
+    Raises `DoesNotFail` if the plan does not fail so.  With a smaller `runs_max` the plan may stay larger than need be.
     """
     return _Shrinking(factory, plan, kind, runs_max).run()
 
@@ -58,7 +62,7 @@ class _Shrinking:
         if kind is None:
             kind = first.failures[0].kind if first.failures else next(iter(first.kinds), None)
         if kind is None or kind not in first.kinds:
-            raise ValueError(f"the plan does not fail with {kind or 'anything'}: {first}")
+            raise DoesNotFail(f"the plan does not fail with {kind or 'anything'}: {first}")
         self._kind = kind
         calls = tuple(range(first.calls)) if plan.calls is None else plan.calls
         self._plan = msgspec.structs.replace(plan, calls=calls)
@@ -67,7 +71,8 @@ class _Shrinking:
         for self._lucks in (1, LUCKS):
             self._to_the_end()
         result = run(self._factory(), self._plan, trace=True)
-        assert self._kind in result.kinds, f"{self._plan} is not deterministic: it failed, and now it does not"
+        if self._kind not in result.kinds:
+            raise DoesNotFail(f"{self._plan} is not deterministic: it failed, and now it does not")
         return Shrunk(self._plan, self._kind, result, self._runs_max - self._left)
 
     def _to_the_end(self) -> None:

@@ -13,7 +13,7 @@ from phalanx.replication.objects import describe
 from phalanx.sim.faults import Fault, end_ns
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Result, replay, run
-from phalanx.sim.shrink import shrink
+from phalanx.sim.shrink import DoesNotFail, shrink
 from phalanx.sim.swarm import draw as draw_plan
 from phalanx.testing.determinism import (
     NotElsewhere,
@@ -302,7 +302,7 @@ class _Simulation:
             return None
         try:
             return shrink(self._fresh, result.plan, runs_max=SHRINK_RUNS_MAX).result
-        except AssertionError:  # the smallest plan did, and then did not
+        except DoesNotFail:  # it did, and then did not
             return None
 
     def _finding(self, result: Result) -> Finding:
