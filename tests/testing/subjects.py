@@ -202,6 +202,25 @@ class Global:
         return self.count
 
 
+@dataclass
+class Page:
+    text: str
+    changed: int = 0
+
+
+class Ledger:
+    """Wrong: chance decides; and all its pages together are more than a report shows."""
+
+    pages: list[Page]
+
+    def __init__(self) -> None:
+        self.pages = [Page(f"{number} is as it should be") for number in range(30)]
+
+    @command
+    def change(self, number: Annotated[int, msgspec.Meta(ge=10, le=20)]) -> None:
+        self.pages[number].changed = random.getrandbits(32)
+
+
 class Forgetful:
     """Wrong: its snapshot leaves out the half of the state, so a replica that was restored has lost updates."""
 

@@ -88,6 +88,16 @@ def test_the_error_tells_the_story_and_the_report_has_its_parts() -> None:
     assert f"simulate(Dice, plan={divergence.plan!r})" in str(report)
 
 
+@pytest.mark.usefixtures("hasty")
+def test_states_too_long_for_a_report_are_shown_where_they_differ() -> None:
+    findings = simulate(subjects.Ledger, seeds=5, check=False).findings
+    assert {finding.kind for finding in findings} == {"impure", "nondeterminism", "snapshot", "divergence"}
+    for finding in findings[1:]:
+        [one, other] = [line for line in finding.text.splitlines() if "the state is" in line]
+        assert one != other and max(len(one), len(other)) < 400, finding.text
+        assert "Ledger( ... " in one and "changed=" in one, finding.text
+
+
 def test_what_is_found_is_made_smaller_and_can_be_replayed() -> None:
     [finding] = simulate(subjects.Hasty, check=False).findings
     assert finding.plan is not None

@@ -23,7 +23,7 @@ from phalanx.model.replicated import Context
 from phalanx.replication.objects import ObjectType, Operation, describe
 from phalanx.testing.impure import watching
 from phalanx.testing.located import Located
-from phalanx.testing.subject import Alone, Done, call_text, outcome_text, state_text, told
+from phalanx.testing.subject import Alone, Done, call_text, contrasted, outcome_text, told, whole_text
 
 HASH_SEEDS = (1, 2)
 """Two runs elsewhere, compared with each other: so a finding does not depend on the hash seed of this process."""
@@ -79,9 +79,9 @@ def made(newest: ObjectType[Any], steps: Sequence[Step], *, restoring: bool = Fa
             try:
                 alone = _converted(newest, alone.instance, step)
             except (Exception, SystemExit) as error:
-                return [*found, Made(RAISED, "", f"raised {type(error).__name__}: {error}", state_text(alone.instance))]
+                return [*found, Made(RAISED, "", f"raised {type(error).__name__}: {error}", whole_text(alone.instance))]
             kind = _kind_of(newest, step)
-            found.append(Made("", kind.state.digest(alone.instance).value.hex(), "", state_text(alone.instance)))
+            found.append(Made("", kind.state.digest(alone.instance).value.hex(), "", whole_text(alone.instance)))
             continue
         if kind.tick is not None:
             due_ms = alone.instance.due_ms()
@@ -193,8 +193,8 @@ def _difference(
 def _story(kind: ObjectType[Any], steps: Sequence[Step], ends: Sequence[tuple[str, Made]]) -> str:
     """The steps, and what came of the last one."""
     lines = [f"  {place}. {_step_text(kind, step)}" for place, step in enumerate(steps, 1)][-STEPS_SHOWN:]
-    for name, done in ends:
-        lines += [f"  {name}: {done.outcome}", f"    and the state is {done.state}"]
+    for (name, done), state in zip(ends, contrasted([done.state for _, done in ends]), strict=True):
+        lines += [f"  {name}: {done.outcome}", f"    and the state is {state}"]
     return "\n".join(lines)
 
 

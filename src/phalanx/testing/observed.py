@@ -10,7 +10,7 @@ from phalanx.model.view import Name
 from phalanx.replication.objects import ObjectType, Operation, TickHook, UnencodableResult, describe
 from phalanx.replication.outcome import Outcome, Returned, raised
 from phalanx.replication.state import StateCodec
-from phalanx.testing.subject import call_key, call_text, outcome_text, state_text, told
+from phalanx.testing.subject import call_key, call_text, contrasted, outcome_text, state_text, told, whole_text
 
 
 class Execution(NamedTuple):
@@ -62,9 +62,9 @@ class Watcher:
 
     def _story(self, what: str, *executions: Execution) -> str:
         lines = [f"{executions[0].call} {what} (position {executions[0].context.position} of the order)"]
-        for each in executions:
+        for each, state in zip(executions, contrasted([each.state for each in executions]), strict=True):
             lines.append(f"  at {each.node} it {outcome_text(each.outcome)}")
-            lines.append(f"    and the state is {each.state}")
+            lines.append(f"    and the state is {state}")
         return "\n".join(lines)
 
 
@@ -148,5 +148,5 @@ class _Observer:
         """An ordered execution has just ended; no operation: a tick."""
         name, key = ("", b"") if operation is None else (operation.id, call_key(operation, arguments))
         digest = self._kind.state.digest(instance).value
-        state = state_text(instance)
+        state = whole_text(instance)
         self._watcher.ran(Execution(self._node, name, arguments, key, context, outcome, digest, state, called))

@@ -1,5 +1,7 @@
 """The class under test, run alone: one instance, one call after the other, which is what its replicas must equal."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,6 +13,10 @@ from phalanx.replication.outcome import Outcome, Raised, Returned, raised
 
 TEXT_MAX = 240
 """Characters of a state or an answer in a report; longer ones lose their middle."""
+CONTEXT = 60
+"""Characters that are shown of what two long states have in common, before they differ."""
+WHOLE_MAX = 1 << 16
+"""Characters of a state that are kept until it is known where it differs from another."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -21,19 +27,35 @@ class Done(NamedTuple):
     outcome: Outcome
     digest: bytes
     state: str
+    """As `whole_text`."""
 
 
-def clipped(text: str) -> str:
+def clipped(text: str, longest: int = TEXT_MAX) -> str:
     """Short enough for a report."""
-    half = (TEXT_MAX - 5) // 2
-    return text if len(text) <= TEXT_MAX else f"{text[:half]} ... {text[-half:]}"
+    half = (longest - 5) // 2
+    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
+
+
+def contrasted(texts: Sequence[str]) -> list[str]:
+    """States that should be equal, each short enough for a report, and with the first place at which they differ."""
+    places = enumerate(zip_longest(*texts))
+    place = next((place for place, characters in places if len(set(characters)) > 1), 0)
+    if place < TEXT_MAX // 2 - CONTEXT or max(map(len, texts)) <= TEXT_MAX:
+        return [clipped(text) for text in texts]
+    return [f"{text[: text.find('(') + 1]} ... {clipped(text[place - CONTEXT :])}" for text in texts]
 
 
 def state_text(instance: Any) -> str:
+    """The state for a reader, short enough for a report."""
+    return clipped(whole_text(instance))
+
+
+def whole_text(instance: Any) -> str:
     """The state for a reader, as it is in memory (a set in the order of its iteration)."""
     names = [name for name in dir(type(instance)) if name in getattr(type(instance), "__annotations__", {})]
     values = {name: getattr(instance, name) for name in names} | getattr(instance, "__dict__", {})
-    return clipped(f"{type(instance).__name__}({', '.join(f'{name}={value!r}' for name, value in values.items())})")
+    text = ", ".join(f"{name}={value!r}" for name, value in values.items())
+    return clipped(f"{type(instance).__name__}({text})", WHOLE_MAX)
 
 
 def call_text(operation: Operation, arguments: bytes) -> str:
@@ -89,4 +111,4 @@ class Alone:
     def done(self, operation: Operation | TickHook, arguments: bytes, context: Context) -> Done:
         """Run it, and look at the state."""
         outcome = self.run(operation, arguments, context)
-        return Done(outcome, self._kind.state.digest(self.instance).value, state_text(self.instance))
+        return Done(outcome, self._kind.state.digest(self.instance).value, whole_text(self.instance))
