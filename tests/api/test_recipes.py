@@ -140,6 +140,30 @@ def test_a_claimed_item_is_done_or_free_again() -> None:
     in_cluster(work, 1)
 
 
+def test_tries_are_counted_whoever_claims_and_forgotten_with_the_item() -> None:
+    """A block that raises, a lease that ends, and another item that is claimed once."""
+
+    async def work(cluster: Cluster, store: Store) -> None:
+        queue, same = recipes.PriorityQueue(store, b"it"), recipes.PriorityQueue(cluster.client().kv(), b"it")
+        await queue.put(b"poison", 1)
+        await queue.put(b"job", 2)
+        tries = []
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                async with queue.claim() as claim:
+                    tries.append((claim.data, claim.tries))
+                    raise ZeroDivisionError
+        async with queue.claim(cancels=False) as first, same.claim() as second:
+            tries += [(each.data, each.tries) for each in (first, second)]
+            assert (await store.transact([first.compare], [queue.item(b"again", 1), txn.Delete(first.key)])).succeeded
+        async with same.claim() as claim:
+            tries.append((claim.data, claim.tries))
+        assert tries == [(b"poison", 1), (b"poison", 2), (b"poison", 3), (b"job", 1), (b"again", 1)]
+        assert [key async for key, _ in store.items()] == []
+
+    in_cluster(work, 1)
+
+
 # --- numbers, members, settings, partitions -----------------------------------------------------------------------
 
 

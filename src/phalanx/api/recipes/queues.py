@@ -1,7 +1,8 @@
 """Queues: each item is taken by one.
 
 An item is a key `items/PRIORITY/NUMBER`; the store gives the number where it is appended. An item that is being worked on
-has a key `claims/...` under the worker's lease, so that it is there again for others when the worker dies.
+has a key `claims/...` under the worker's lease, so that it is there again for others when the worker dies. Whoever claims
+it writes it once more as it is: the key's version counts the tries, and goes with it.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from phalanx.services.store.values import (
     Put,
     Txn,
     Versioned,
+    Written,
     prefix_end,
 )
 
@@ -44,6 +46,7 @@ class Claim(NamedTuple):
     token: greater than that of whoever claimed the item before.  key: the item's; who deletes it has done it.
     compare: true only as long as it is claimed here, for transactions: what is written with it, together with the item's
     deletion, is written once, whoever fails and whoever is too late.
+    tries: how often the item has been claimed, this time included: more than once if blocks raised or workers died.
 
         await store.transact([claim.compare], [txn.Put(b"results/1", result), txn.Delete(claim.key)])
     """
@@ -52,11 +55,19 @@ class Claim(NamedTuple):
     token: int
     key: bytes
     compare: Compare
+    tries: int
 
 
 def _free(key: bytes, item: Versioned, claim: bytes) -> list[Compare]:
     """The item is still there, and nobody works on it."""
     return [Created(key, "==", item.created), Exists(claim, False)]
+
+
+def _version(claimed: Txn) -> int:
+    """Of the item, which is written last where it is claimed."""
+    written = claimed.results[-1]
+    assert isinstance(written, Written)
+    return written.version
 
 
 class PriorityQueue:
@@ -129,11 +140,11 @@ class PriorityQueue:
                 key, item = await self._next()
                 claim = self._claim_of(key)
                 free = _free(key, item, claim)
-                done = await self._store.transact(free, [Put(claim, b"", lease.id)])
+                done = await self._store.transact(free, [Put(claim, b"", lease.id), Put(key, item.value)])
                 if done.succeeded:
                     break
             mine = Created(claim, "==", done.revision)
-            yield Claim(item.value, done.token, key, mine)
+            yield Claim(item.value, done.token, key, mine, tries=_version(done) - 1)
             if not (await self._store.transact([mine], [Delete(key), Delete(claim)])).succeeded:
                 raise Fenced(f"{key!r} was claimed by another meanwhile")
 
@@ -173,7 +184,10 @@ class PriorityQueue:
         try:
             async with self._store.watch(name, prefix=True, after=after) as changes:
                 async for event in changes:
-                    if event.key.startswith(self._items if event.item is not None else self._claims):
+                    if event.item is None:
+                        if event.key.startswith(self._claims):
+                            return
+                    elif event.key.startswith(self._items) and event.item.version == 1:  # else it is claimed
                         return
         except Compacted:
             return
