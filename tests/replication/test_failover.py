@@ -6,7 +6,7 @@ from typing import Any
 from phalanx.model.clock import MILLISECOND, SECOND, Instant
 from phalanx.model.events import Excluded, Founded, Installed, Multicast, Request
 from phalanx.model.machine import LinkDown, Output, Received
-from phalanx.replication.calls import Call, Completed, End, Read
+from phalanx.replication.calls import Call, Cancel, Completed, End, Read
 from phalanx.replication.client import OPENINGS_MAX, ClientMachine
 from phalanx.replication.gateway import Gateway
 from phalanx.replication.inflight import GATEWAY_LIMITS, GatewayLimits
@@ -140,6 +140,26 @@ def test_a_session_that_a_silent_endpoint_opens_late_is_used() -> None:
     assert command.session == 5
     program.step(Received("b:1", Opened(second.request, 6, 600_000, ())))
     assert program.take() == [], "the second one expires unused"
+
+
+def test_a_command_whose_session_is_unknown_is_not_sent_when_it_has_ended() -> None:
+    """The only endpoint was left for its silence when it says so, and the command waits for the next attempt already."""
+    program = Program("a:1")
+    program.open()
+    program.call(1)
+    ((_, command),) = program.take()
+    program.step(ms=300)
+    assert program.take() == []
+    program.step(Received("a:1", Declined(command.request, Reason.EXPIRED, "unknown", ())))
+    program.step(Cancel(1))
+    assert [(each.token, each.end) for each in program.completed[1:]] == [(1, End.NOT_HAPPENED)]
+    program.call(2)
+    program.step(ms=300)
+    ((_, opening),) = program.take()
+    program.step(Received("a:1", Opened(opening.request, 6, 600_000, ())))
+    ((_, command),) = program.take()
+    program.answer("a:1", command)
+    assert [each.token for each in program.completed] == [0, 1, 2], "and no other was sent"
 
 
 def test_of_many_requests_for_a_session_only_the_last_are_waited_for() -> None:

@@ -216,7 +216,7 @@ class ClientMachine:
     def _declined(self, known: Request, message: Declined, current: bool, now: int, out: Output) -> None:
         """`current`: by the endpoint that is in use; what an earlier one declines has been sent again already."""
         if message.reason is Reason.EXPIRED:
-            self._expired(known.lane, known.errand, known.session, out)
+            self._expired(known, current, out)
         elif message.reason is Reason.LOST:
             self._recovered(known, message, now, out)
         else:
@@ -250,18 +250,18 @@ class ClientMachine:
         elif current:
             lane.route.hold(now)
 
-    def _expired(self, lane: Lane, errand: Errand, session: int, out: Output) -> None:
+    def _expired(self, known: Request, current: bool, out: Output) -> None:
         """The group does not know the session.  What cannot have happened goes into the next one, under a new number;
         what was sent more than once waits for its other answers, if any can come."""
-        if lane.session == session:
+        lane, errand = known.lane, known.errand
+        if lane.session == known.session:
             lane.forget_session()
             out.note("client.session_expired", lane.group)
-        if not isinstance(errand, Work):
-            return
-        if not errand.live:
+        if isinstance(errand, Work) and not errand.live:
             errand.number = 0
-            lane.waiting.append(errand)
-        elif errand not in lane.waiting and errand.live.isdisjoint(lane.flight):
+            if current:  # else it waits already, and one that waited twice would be sent after its end
+                lane.waiting.append(errand)
+        elif isinstance(errand, Work) and current:
             text = "the session expired before the outcome was learned"
             self._complete(lane, errand, out, errand.unanswered(Reason.EXPIRED, text))
 
