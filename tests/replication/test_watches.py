@@ -354,6 +354,18 @@ def test_a_silent_node_is_left_but_not_by_a_program_that_takes_nothing() -> None
     assert follower.registration().position == position_after(3 + WINDOW)
 
 
+def test_a_program_that_was_away_for_long_has_not_lost_its_nodes() -> None:
+    """Without credit nothing could be heard of them: patience begins when it takes something."""
+    follower = Follower(patience_ns=2 * SECOND)
+    for n in range(WINDOW):
+        follower.step(follower.batch(3 + n, 4 + n))
+    follower.step(passes_ns=60 * SECOND)
+    follower.step(*[Took(1)] * WINDOW)
+    assert follower.out.deliveries == []
+    follower.step(passes_ns=2 * SECOND)
+    assert follower.out.deliveries == [Ended(1, None, Reason.ELSEWHERE, "no node was heard for 2 s")]
+
+
 def test_signs_of_life_give_their_credit_back_by_themselves() -> None:
     follower = Follower()
     follower.step(follower.batch(3, 5, b""))

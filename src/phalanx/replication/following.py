@@ -149,7 +149,7 @@ class Following:
         followed = self._by_token.get(token)
         if followed is not None:
             if followed.held == WINDOW:
-                followed.heard_at = now  # without credit nothing could come
+                followed.heard_at = followed.progress_at = now  # without credit nothing could come
             followed.held -= 1
             followed.credit += 1
 
