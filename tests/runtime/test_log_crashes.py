@@ -5,7 +5,7 @@ import random
 import pytest
 
 from phalanx.runtime.segments import DamagedLog
-from tests.runtime.logs import filled, opened, read, record
+from tests.runtime.logs import FIRST, filled, opened, read, record
 from tests.runtime.power import PowerFiles
 
 
@@ -62,6 +62,19 @@ def test_power_cuts_one_after_the_other_lose_nothing_that_was_acknowledged() -> 
             done = len(files.done)
             log.append([b"under way " * 90] * 3)
             left = files.after_power_cut(rng.randint(done, len(files.done) - 1), rng)
+
+
+def test_a_torn_write_of_what_is_itself_a_log_is_torn_and_no_damage() -> None:
+    """Somebody keeps copies of logs in a store: the records in them are sound, and say that much was durable."""
+    copy = filled(12, segment_bytes=100_000).read(FIRST)
+    files = filled(3)
+    log, _ = opened(files)
+    end = len(files.read(FIRST))
+    log.append([copy])
+    files.files[FIRST][end : end + 20] = bytes(20)  # its first sector is lost
+    found = read(files)
+    assert list(found.records) == [record(n) for n in range(3)]
+    assert (found.torn != "", found.cuts) == (True, (3,))
 
 
 def test_a_cut_stays_on_record_for_all_later_lives() -> None:

@@ -115,13 +115,14 @@ def read_segment(name: str, data: bytes) -> Segment | None:
             break
         at = end
         ends.append(at)
-    acknowledged = misplaced or (bool(fault) and _is_acknowledged(data, at))
+    acknowledged = misplaced or (bool(fault) and _is_acknowledged(data, sequence, at))
     text = f"{fault} at offset {at}" if fault else ""
     return Segment(name, sequence, first, previous_end, mark, ends, begin, text, acknowledged)
 
 
-def _is_acknowledged(data: bytes, bad: int) -> bool:
-    """Some record behind the bad place was written when that place had been synced."""
+def _is_acknowledged(data: bytes, sequence: int, bad: int) -> bool:
+    """Some record behind the bad place was written when that place had been synced.  One that is somewhere else than it
+    says may be part of another: what is stored can be a log."""
     at = bad
     while (at := data.find(b"PX", at + 1)) >= 0:
         start = at - 4
@@ -131,8 +132,10 @@ def _is_acknowledged(data: bytes, bad: int) -> bool:
             (kind, body), _ = read_frame(data, start)
         except FrameError:
             continue
-        if kind == Kind.RECORD and len(body) >= _RECORD.size and _RECORD.unpack_from(body)[2] > bad:
-            return True
+        if kind == Kind.RECORD and len(body) >= _RECORD.size:
+            of, place, durable = _RECORD.unpack_from(body)
+            if (of, place) == (sequence, start) and durable > bad:
+                return True
     return False
 
 
