@@ -338,3 +338,18 @@ def test_a_snapshot_that_is_not_wanted_any_more_is_let_go() -> None:
     donor.turn(SnapshotUnwanted(GROUP, 7))
     replica = donor.gateway.replica("shelf")
     assert replica is not None and replica.sessions._frozen == []
+
+
+def test_a_snapshot_that_is_not_wanted_any_more_before_the_replica_has_caught_up_is_let_go() -> None:
+    """A round that shortens the log meets a view change while the log is replayed.  What was begun would be kept for
+    good, with a copy of all that changes."""
+    slices = saved(filled(2).gateway.replica("shelf"), 1)  # type: ignore[arg-type]  # there is one
+    donor = Turns()
+    replayed = [*(Restoring(GROUP, -1, data) for data in slices[:-1]), Restored(GROUP, slices[-1], -1)]
+    donor.turn(*replayed, SnapshotWanted(GROUP, 7))
+    donor.turn(SnapshotUnwanted(GROUP, 7))
+    for _ in range(2 * len(slices)):
+        donor.turn()
+    replica = donor.gateway.replica("shelf")
+    assert replica is not None and replica.object.texts == ["text 1", "text 2"]
+    assert replica.sessions._frozen == []

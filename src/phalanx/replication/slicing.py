@@ -24,6 +24,7 @@ from phalanx.model.events import (
     Restored,
     Restoring,
     SnapshotTaken,
+    SnapshotUnwanted,
     SnapshotWanted,
 )
 from phalanx.model.view import GroupId
@@ -149,7 +150,7 @@ class Taking:
                 self._queues.setdefault(group, deque()).append(delivery)
             case Rescued(group) if group in self._queues:
                 self._queues[group].append(delivery)
-            case SnapshotWanted(group) | BarrierReached(group) if group in self._queues:
+            case SnapshotWanted(group) | SnapshotUnwanted(group) | BarrierReached(group) if group in self._queues:
                 self._queues[group].append(delivery)
             case Installed():
                 for queue in self._queues.values():
