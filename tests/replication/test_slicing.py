@@ -9,6 +9,7 @@ import pytest
 
 from phalanx.errors import ConfigurationError
 from phalanx.model.events import (
+    Consumed,
     Delivered,
     Founded,
     Installed,
@@ -353,3 +354,15 @@ def test_a_snapshot_that_is_not_wanted_any_more_before_the_replica_has_caught_up
     replica = donor.gateway.replica("shelf")
     assert replica is not None and replica.object.texts == ["text 1", "text 2"]
     assert replica.sessions._frozen == []
+
+
+def test_what_a_state_takes_the_place_of_counts_as_consumed() -> None:
+    """Else the window of all senders is smaller by that, for good."""
+    (state,) = saved(filled(2).gateway.replica("shelf"), 1 << 20)  # type: ignore[arg-type]  # there is one
+    learner = Turns(1 << 20, hosts=("b",))
+    learner.turn(Restored(GROUP, state))
+    late = entry("text 3", 3)
+    learner.gateway.deliver(late)
+    learner.gateway.deliver(Restored(GROUP, state))
+    consumed = [r for r in learner.gateway.flush(learner.out) if isinstance(r, Consumed)]
+    assert sum(each.size for each in consumed) == sum(map(len, late.payloads))

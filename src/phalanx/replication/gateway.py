@@ -349,9 +349,8 @@ class Gateway:
 
     def _drop(self, group: GroupId, why: str) -> None:
         """The replica is gone."""
-        hosted = self._hosted.pop(group)
+        hosted = self._hosting.drop(group, self._out)
         self._rounds.touch(group)
-        self._hosting.giving.drop(group)
         name = hosted.replica.group.spec.name
         self._feeds.drop(group, why, self._endpoints(name))
         self._out.abandon(hosted.in_flight, why, self._endpoints(name))

@@ -8,6 +8,7 @@ from typing import Any
 
 from phalanx.model.clock import Stamp
 from phalanx.model.events import (
+    Consumed,
     Delivered,
     Delivery,
     Founded,
@@ -150,6 +151,14 @@ class Hosting:
         hosted = self.groups[group.id] = Hosted(replica, now, self._quiet_ns)
         self._ids[group.spec.name] = group.id
         self.reading[group.id] = None
+        return hosted
+
+    def drop(self, group: GroupId, out: Outbox) -> Hosted:
+        """The replica is gone; what it was."""
+        self.giving.drop(group)
+        hosted = self.groups.pop(group)
+        if hosted.consumed:  # another may take its place
+            out.requests.append(Consumed(group, hosted.consumed))
         return hosted
 
     def read_to_end(self) -> list[Hosted]:
