@@ -16,8 +16,10 @@ from phalanx.replication.audit import Finding
 from phalanx.replication.feeds import Feeds
 from phalanx.replication.hosted import Hosted
 from phalanx.replication.hosting import Hosting
-from phalanx.replication.inflight import ObjectUpgraded, ReplicaDiverged, UpgradeFailed, VersionRefused
+from phalanx.replication.inflight import HookFailed, ObjectUpgraded, ReplicaDiverged, UpgradeFailed, VersionRefused
 from phalanx.replication.outbox import Outbox
+from phalanx.replication.undo import CannotUndo
+from phalanx.replication.versions import CannotGoOn
 
 
 class Findings:
@@ -73,12 +75,18 @@ class Findings:
             self._hosting.anew[spec.name] = spec
             self._out.requests.append(Unhost(spec.name))
 
-    def stranded(self, hosted: Hosted, why: str, endpoints: tuple[Address, ...]) -> None:
-        """The group runs a version that this node has no code for.  Its replica here is of no use; what the group has is
-        kept: a host of a durable group does not give it up, for its log may be what the others need."""
-        group = hosted.replica.group
+    def stranded(self, hosted: Hosted, error: CannotGoOn, endpoints: tuple[Address, ...]) -> None:
+        """The replica here is of no use: the group runs a version that this node has no code for, or the state is gone.
+        What the group has is kept: a host of a durable group does not give it up, for its log may be what the others
+        need; nor does one that could not undo what raised, since all hosts may be in that place."""
+        group, why = hosted.replica.group, str(error)
         hosted.serves, hosted.stranded = False, True
-        self._feeds.drop(group.id, why, endpoints)
+        others = tuple(each for each in endpoints if each != self._me.address)
+        self._feeds.drop(group.id, why, others)
+        self._out.abandon(hosted.in_flight, why, others)
+        if isinstance(error, CannotUndo):
+            self._out.failed(HookFailed(group.spec.name, error.where, error.error, why))
+            return
         keeps = group.spec.durable and self._me.name in group.hosts
         self._hosting.refused[group.spec.name] = why
         self._out.note("gateway.version_refused", group.spec.name, why)

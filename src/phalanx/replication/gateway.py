@@ -59,7 +59,7 @@ from phalanx.replication.outcome import Raised, Returned, text_of
 from phalanx.replication.replica import Replica
 from phalanx.replication.session import LIMITS, Limits
 from phalanx.replication.standing import AMPLE, Place, Short, Standing
-from phalanx.replication.versions import CannotRun
+from phalanx.replication.versions import CannotGoOn, CannotRun
 
 
 class Gateway:
@@ -304,7 +304,7 @@ class Gateway:
         self._rounds.touch(group)
         self._out.note("gateway.founded", spec.name)
         if fault is not None:
-            self._strand(self._hosted[group], fault)
+            self._strand(self._hosted[group], CannotRun(fault))
 
     def _apply(self, delivered: Delivered) -> bool:
         hosted = self._hosted.get(delivered.group)
@@ -312,11 +312,11 @@ class Gateway:
             self._rounds.touch(delivered.group)
             try:
                 self._act(hosted, hosted.apply(delivered, self._now))
-            except CannotRun as error:
-                self._strand(hosted, str(error))
+            except CannotGoOn as error:
+                self._strand(hosted, error)
         return hosted is not None
 
-    def _strand(self, hosted: Hosted, why: str) -> None:
+    def _strand(self, hosted: Hosted, why: CannotGoOn) -> None:
         self._findings.stranded(hosted, why, self._endpoints(hosted.replica.group.spec.name))
 
     def _install(self, view: View) -> None:
@@ -341,7 +341,7 @@ class Gateway:
         replica, error = self._hosting.restore(restored, self._place.view, self._now)
         self._rounds.touch(group)
         if isinstance(error, CannotRun):
-            self._strand(self._hosted[group], str(error))
+            self._strand(self._hosted[group], error)
         elif error is not None:
             unfaithful = SnapshotUnfaithful(replica.group.spec.name, f"{type(error).__name__}: {text_of(error)}")
             self._out.deliveries.append(unfaithful)

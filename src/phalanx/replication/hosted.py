@@ -48,7 +48,7 @@ class Hosted:
         self._ticked_at = now - TICK_NS_LEAST
         self.rollout = Rollout(now, quiet_ns)
         self.stranded = False
-        """The group runs a version that there is no code for here: nothing is applied any more."""
+        """The replica is of no use, for want of code or of its state: nothing is applied any more."""
 
     def serves_as(self, name: str, me: Name) -> bool:
         """It is the group of that name, and this node answers for it."""
@@ -63,7 +63,7 @@ class Hosted:
         self.payloads.append(entries.encode(entry_of(ticket, message)))
 
     def apply(self, delivered: Delivered, now: int) -> list[Action]:
-        """Give the replica a run of entries; what it asks for.  Raises `CannotRun`."""
+        """Give the replica a run of entries; what it asks for.  Raises `CannotGoOn`."""
         self.consumed += sum(map(len, delivered.payloads))
         self.applied_at = now
         return self.replica.deliver(delivered) if not self.stranded else []

@@ -149,8 +149,8 @@ class Replica(Generic[T]):
         return actions
 
     def deliver(self, delivered: Delivered) -> list[Action]:
-        """Apply a run of entries; or hold it, while an upgrade is under way.  Raises `CannotRun` if the group goes over
-        to a version that this node's code does not have: then the replica is of no use any more."""
+        """Apply a run of entries; or hold it, while an upgrade is under way.  Raises `CannotGoOn` if the replica
+        is of no use any more: `CannotRun` if this node's code does not have the version that the group goes over to."""
         pending = self._pending
         if pending is None:
             return self._apply(delivered)

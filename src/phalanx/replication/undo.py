@@ -7,7 +7,8 @@ success costs appending its arguments; a new checkpoint is due once the journal 
 paid off in advance; a failure costs one decoding of the state and the journal's commands, and an encoding once these have
 been run again so often that it would have cost less.
 
-Running commands again is right because they are deterministic; those that are not are what audits find.  Where a state
+Running commands again is right because they are deterministic; those that are not are what audits find, or what raises
+when it is run again, and then the replica is given up (`CannotUndo`): it is no reason to stop the node.  Where a state
 cannot be saved any more, the last checkpoint stands, and the journal grows until it can.  Arguments are kept encoded,
 since a command may put the decoded ones into the state.
 """
@@ -17,7 +18,9 @@ from typing import Generic, TypeVar
 
 from phalanx.model.replicated import Context
 from phalanx.replication.objects import ObjectType, Operation, TickHook, UnencodableResult
+from phalanx.replication.outcome import text_of
 from phalanx.replication.state import HookError
+from phalanx.replication.versions import CannotGoOn
 
 T = TypeVar("T")
 
@@ -32,6 +35,16 @@ COMMAND_BYTES = 64
 
 JOURNAL_BYTES = 1 << 20
 """Encoded arguments after which a checkpoint is due, for a state that is smaller; else the state's size."""
+
+
+class CannotUndo(CannotGoOn):
+    """The state before a command that raised is not to be had again.  where: the hook, or the command of before, that
+    raised `error` where it should not; the text says what that means."""
+
+    def __init__(self, where: str, error: BaseException, why: str) -> None:
+        super().__init__(f"{why}, so what raised cannot be undone: this node does not serve the object any more")
+        self.where = where
+        self.error = f"{type(error).__name__}: {text_of(error)}"
 
 
 class Undo(Generic[T]):
@@ -59,15 +72,24 @@ class Undo(Generic[T]):
 
     def before(self, undoing: Callable[[int], None]) -> T:
         """A new instance with the state before the command that just raised.  `undoing`: is told what that costs, as so
-        many bytes of entries that are applied."""
+        many bytes of entries that are applied.  Raises `CannotUndo`."""
         saving = len(self._checkpoint) // STATE_PER_ENTRY
         undoing(saving + self._bytes)
-        instance = self._kind.state.restore(self._checkpoint)
+        try:
+            instance = self._kind.state.restore(self._checkpoint)
+        except MemoryError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise CannotUndo(f"{self._kind.name}, restore", error, "its state cannot be restored") from error
         for operation, arguments, context in self._journal:
             try:
                 operation.run(instance, operation.decode(arguments), context)
             except UnencodableResult:
                 pass  # it did return, then as now
+            except MemoryError:
+                raise
+            except (Exception, SystemExit) as error:
+                raise CannotUndo(operation.where, error, "it had not when it was run first") from error
         self._rerun += self._bytes + COMMAND_BYTES * len(self._journal)
         if self._rerun > saving * self._patience:
             self._take(instance)

@@ -11,7 +11,11 @@ from phalanx.model.view import GroupSpec
 from phalanx.replication.objects import CONTRACTS, ObjectType
 
 
-class CannotRun(Exception):
+class CannotGoOn(Exception):
+    """A replica here is of no use any more; the text says why."""
+
+
+class CannotRun(CannotGoOn):
     """This node's code does not have the version that the group runs; the text says what to do."""
 
 
