@@ -148,6 +148,30 @@ def test_a_tick_that_raises_is_undone_and_reported() -> None:
     assert told == [HookFailed("bank", "Fuse, tick()", "RuntimeError: damp", "it was undone")], "once"
 
 
+class Squib(Fuse):
+    """All its commands are atomic, so no copy of its state is kept."""
+
+    @command(atomic=True)
+    def light(self, ms: int, broken: bool = False, *, context: Context = OUTSIDE) -> int:
+        return super().light(ms, broken, context=context)
+
+    @command(atomic=True)
+    def fail(self) -> None:
+        raise RuntimeError("nothing is done")
+
+
+def test_a_tick_that_raises_is_not_said_to_be_undone_where_no_copy_is_kept() -> None:
+    squib = describe(Squib)
+    replica = Replica(squib, group("a", "b"), A)
+    session = opened(replica)  # type: ignore[arg-type]  # any replica has sessions
+    told: list[HookFailed] = []
+    replica.hooks.told = told.append
+    replica.deliver(delivered(2_000, entry(session, 1, 1, squib.invoke(Squib.light, 100, True))))
+    replica.deliver(delivered(2_100, TICK))
+    assert (replica.object.burnt, replica.due_ms) == (1, None)
+    assert [each.effect.partition(":")[0] for each in told] == ["what it had changed stands"]
+
+
 def test_both_hooks_or_none() -> None:
     class Half:
         @command

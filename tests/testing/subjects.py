@@ -2,6 +2,7 @@
 
 import logging
 import random
+import sys
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -106,6 +107,33 @@ class Shop:
         self.until_ms = 0
         self.ended += 1
         self.held.clear()
+
+
+class Fuse:
+    """All commands are atomic, and a tick may raise when it is half done: no copy of the state is kept for that."""
+
+    until_ms: int = 0
+    burnt: int = 0
+    damp: bool = False
+
+    @command(atomic=True)
+    def light(self, damp: bool, *, context: Context = OUTSIDE) -> int:
+        self.until_ms, self.damp = context.time_ms + 200, damp
+        return self.burnt
+
+    @query
+    def read(self) -> int:
+        return self.burnt
+
+    def due_ms(self) -> int | None:
+        return self.until_ms or None
+
+    def tick(self, context: Context) -> None:
+        assert context.time_ms >= self.until_ms
+        self.until_ms = 0
+        self.burnt += 1
+        if self.damp:
+            sys.exit("damp")
 
 
 class Dice:

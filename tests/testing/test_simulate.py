@@ -50,6 +50,11 @@ def test_time_tokens_and_arguments_of_all_kinds_are_no_obstacle() -> None:
     assert report.ok and not report.undecided, str(report)
 
 
+def test_a_tick_that_raises_is_judged_as_replicas_run_it() -> None:
+    report = simulate(subjects.Fuse, seeds=8)
+    assert report.ok and not report.undecided, str(report)
+
+
 @pytest.mark.parametrize(
     ("cls", "found"),
     [

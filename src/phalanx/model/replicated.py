@@ -37,7 +37,7 @@ A class for which time passes (its leases end, its sessions expire) has two more
 Every replica calls `tick` before the first entry of an ordered message whose time has reached `due_ms`, so a command
 never sees what should have ended before it; and when nothing else is ordered, a host orders an empty message once that
 time has come.  After a tick, `due_ms` must be later than the tick's `time_ms`.  `tick` should not raise: then it is
-undone, as a command is.
+undone, as a command is, unless all commands are `atomic`: then what it has changed stands, alike at all replicas.
 
 A class that gives out numbers, or whose callers remember something of it, can have one more method, without a mark:
 

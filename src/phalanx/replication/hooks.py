@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from phalanx.replication.inflight import HookFailed
-from phalanx.replication.objects import ObjectType
+from phalanx.replication.objects import ObjectType, TickHook
 from phalanx.replication.outcome import text_of
 from phalanx.replication.positions import position_of
 from phalanx.replication.state import Digest, HookError
@@ -81,6 +81,11 @@ class Hooks:
         if self._failing.get(hook) != text:
             self._failing[hook] = text
             self.told(HookFailed(self._group, f"{kind.name}, {hook}", text, effect))
+
+    def turn_failed(self, kind: ObjectType[Any], hook: TickHook, error: BaseException, *, undone: bool) -> None:
+        """The object had its turn, and raised."""
+        stands = "what it had changed stands: no copy is kept of the state where all commands are atomic"
+        self.failed(kind, f"{hook.name}()", error, "it was undone" if undone else stands)
 
     def well(self, hook: str) -> None:
         """It has not raised."""

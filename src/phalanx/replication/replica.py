@@ -305,7 +305,7 @@ class Replica(Generic[T]):
         self._hook(self.kind.tick)
 
     def _hook(self, hook: TickHook) -> None:
-        """Call it; if it raises, the state is as before."""
+        """Call it; if it raises, the state is as before, unless all commands are atomic."""
         context = self._context("")
         try:
             hook.run(self._object, (), context)
@@ -314,7 +314,7 @@ class Replica(Generic[T]):
         except (Exception, SystemExit) as error:
             if self._undo is not None:
                 self._object = self._undo.before(self.hooks.undoing)
-            self.hooks.failed(self.kind, f"{hook.name}()", error, "it was undone")
+            self.hooks.turn_failed(self.kind, hook, error, undone=self._undo is not None)
             return
         self.hooks.well(f"{hook.name}()")
         if self._undo is not None:

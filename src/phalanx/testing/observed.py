@@ -130,8 +130,9 @@ class _Observer:
         before = self._kind.state.snapshot(instance)
         try:
             returned = hook.perform(instance, arguments, context)
-        except Exception as error:
-            self._ran(self._kind.state.restore(before), None, b"", context, raised(error), "tick()")
+        except (Exception, SystemExit) as error:
+            after = self._kind.state.restore(before) if self._kind.undoes else instance
+            self._ran(after, None, b"", context, raised(error), "tick()")
             raise
         self._ran(instance, None, b"", context, returned, "tick()")
         return returned

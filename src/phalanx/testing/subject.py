@@ -104,7 +104,7 @@ class Alone:
         except UnencodableResult as error:
             return raised(error)
         except (Exception, SystemExit) as error:
-            if isinstance(operation, TickHook) or not operation.atomic:
+            if self._kind.undoes if isinstance(operation, TickHook) else not operation.atomic:
                 self.instance = self._kind.state.restore(before)
             return raised(error)
 
