@@ -15,13 +15,15 @@ PATIENCE_S = 30.0
 
 
 @contextmanager
-def a_node(tls: TLS | None = None) -> Iterator[str]:
+def a_node(tls: TLS | None = None, *, listen: str = "127.0.0.1:0", advertise: str | None = None) -> Iterator[str]:
     """Its address."""
     ready = threading.Event()
     found: list[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     async def serve() -> None:
-        async with join("a", bootstrap=True, objects={"KV": (KV, 0)}, tls=tls) as process:
+        async with join(
+            "a", listen=listen, advertise=advertise, bootstrap=True, objects={"KV": (KV, 0)}, tls=tls
+        ) as process:
             done = asyncio.Event()
             found.append((process.address, asyncio.get_running_loop(), done))
             ready.set()

@@ -50,6 +50,9 @@ CLOSED = "the client is closed: nothing was sent; connect anew"
 
 CODEC: Codec[Any] = Codec(Message)
 
+_CERTAINTY = (End.UNKNOWN, End.DONE, End.NOT_HAPPENED)
+"""The least certain first."""
+
 _status = msgspec.json.Decoder(Status).decode
 
 
@@ -78,6 +81,10 @@ class Client:
         self._kinds: dict[type[Any], ObjectType[Any]] = {}
         """Classes that have been described, which takes milliseconds: handles may be made for every request."""
         self._token = 0
+        self._given_up: set[int] = set()
+        """Commands whose callers were cancelled, until it is known what became of them."""
+        self.abandoned: End | None = None
+        """What became of commands whose callers were cancelled while they waited; of several, the least certain."""
         self._closed = False
         self._loop = asyncio.get_running_loop()
         self._driver.start()
@@ -231,10 +238,13 @@ class Client:
         self._token += 1
         token = self._token
         future = self._futures[token] = asyncio.get_running_loop().create_future()
-        self._driver.submit(make(token))
+        request = make(token)
+        self._driver.submit(request)
         try:
             completed: Completed = await future
         except asyncio.CancelledError:
+            if isinstance(request, Call):
+                self._given_up.add(token)
             self._driver.submit(Cancel(token))
             raise
         finally:
@@ -256,6 +266,10 @@ class Client:
                 if watch is not None:
                     watch.take(delivery)
                 continue
+            if delivery.token in self._given_up:
+                self._given_up.remove(delivery.token)
+                if self.abandoned is None or _CERTAINTY.index(delivery.end) < _CERTAINTY.index(self.abandoned):
+                    self.abandoned = delivery.end
             future = self._futures.get(delivery.token)
             if future is not None and not future.done():
                 future.set_result(delivery)

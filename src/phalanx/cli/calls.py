@@ -18,6 +18,7 @@ from phalanx.api.client import Client, connect
 from phalanx.api.store import Store
 from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError, NotHappened, OutcomeUnknown, PhalanxError
+from phalanx.replication.calls import End
 from phalanx.runtime.connection import is_address
 from phalanx.runtime.loop import run
 from phalanx.services.store.values import Versioned
@@ -151,18 +152,37 @@ def words_of(text: str, hint: str) -> list[str]:
         raise typer.BadParameter(f"{text!r}: {str(error).lower()}", param_hint=hint) from None
 
 
+_INTERRUPTED = {
+    End.NOT_HAPPENED: "not done",
+    End.DONE: "it was done",
+    End.UNKNOWN: "outcome unknown: it had been sent, and may have happened, or may yet; read before you try again",
+}
+
+
 def perform(
-    endpoints: list[str], tls: Files, cluster: str, timeout: float, work: Callable[[Client], Awaitable[T]]
+    endpoints: list[str],
+    tls: Files,
+    cluster: str,
+    timeout: float,
+    work: Callable[[Client], Awaitable[T]],
+    until_interrupted: bool = False,
 ) -> T:
-    """Run a call.  Exit status 3: it has not happened; 4: its outcome is unknown; 1: another refusal."""
+    """Run a call.  Exit status 3: it has not happened; 4: its outcome is unknown; 1: another refusal; 130: interrupted,
+    and what became of a write is said, unless it is work that goes on until then."""
     shown = tls_of(tls)
+    used: list[Client] = []
 
     async def main() -> T:
         async with connect(*endpoints, timeout_s=timeout, tls=shown, cluster=cluster) as client:
+            used.append(client)
             return await work(client)
 
     try:
         return run(main())
+    except KeyboardInterrupt:
+        if not until_interrupted and used and used[0].abandoned is not None:
+            typer.echo(f"interrupted: {_INTERRUPTED[used[0].abandoned]}", err=True)
+        raise typer.Exit(130) from None
     except OutcomeUnknown as error:
         typer.echo(f"outcome unknown: {error}", err=True)
         raise typer.Exit(4) from error

@@ -183,10 +183,7 @@ def watch(
                 if left == 0:
                     return
 
-    try:
-        perform(endpoints, tls, cluster, 10.0, follow)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    perform(endpoints, tls, cluster, 10.0, follow)
 
 
 # --- leases -------------------------------------------------------------------------------------------------------
@@ -236,10 +233,7 @@ def keep(
                 return found
             await asyncio.sleep(found.ttl_ms / 3000)
 
-    try:
-        _lease(perform(endpoints, tls, cluster, timeout, keep_on), as_json)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    _lease(perform(endpoints, tls, cluster, timeout, keep_on, until_interrupted=not once), as_json)
 
 
 @lease_app.command()

@@ -48,7 +48,7 @@ def lock(
     async def work(client: Client) -> int:
         return await _while(client, recipes.lock(store_of(client), name.encode(), ttl_s=ttl), command, wait)
 
-    raise typer.Exit(perform(endpoints, tls, cluster, 10.0, work))
+    raise typer.Exit(perform(endpoints, tls, cluster, 10.0, work, until_interrupted=True))
 
 
 def elect(
@@ -87,10 +87,7 @@ def elect(
         leading = recipes.lead(store_of(client), name.encode(), data.encode(), ttl_s=ttl)
         return await _while(client, leading, command or [], wait)
 
-    try:
-        raise typer.Exit(perform(endpoints, tls, cluster, 10.0, watch if observe else work))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    raise typer.Exit(perform(endpoints, tls, cluster, 10.0, watch if observe else work, until_interrupted=True))
 
 
 async def _while(
