@@ -157,3 +157,10 @@ def test_the_command_runs_what_it_is_told_for_each_member(monkeypatch: pytest.Mo
     status, text = shell("--endpoint", "here:1", "--command", "no-such-program {name}")
     assert (status, "stopped" in text) == (1, True)
     assert shell("--endpoint", "here:1", "--command", "restart everything")[0] == 2
+
+
+def test_where_nobody_answers_the_command_says_why() -> None:
+    words = ["roll", "-e", "127.0.0.1:9", "--patience", "0.1"]
+    done = CliRunner().invoke(command_line(["roll"]), words)
+    assert done.exit_code == 1
+    assert "nobody answers: " in done.stderr and "127.0.0.1:9: nobody listens there" in done.stderr

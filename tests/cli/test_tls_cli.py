@@ -104,6 +104,9 @@ def test_without_certificates_a_command_says_that_the_node_speaks_tls(address: s
     status, _, error = shell("status", "--endpoint", address, "--timeout", "0.5")
     assert status == 3
     assert is_told("it speaks TLS", error)
+    status, _, error = shell("roll", "--endpoint", address, "--patience", "0.1")
+    assert status == 1
+    assert is_told("nobody answers", error) and is_told("it speaks TLS", error)
 
 
 def test_a_certificate_of_another_authority_is_refused_and_the_command_says_so(

@@ -120,6 +120,25 @@ def test_nobody_is_restarted_while_somebody_does_not_answer() -> None:
     assert Rolling().step({}, Instant(0, 0)) == Wait("nobody answers")
 
 
+def test_what_does_not_answer_is_told_of_with_the_reason() -> None:
+    def told(*names: str) -> Action:
+        cluster = Cluster()
+        for name in names:
+            cluster.statuses[name] = None
+        return Rolling().step(cluster.statuses, Instant(0, 0), {"b": "late", "c": "refused"})
+
+    assert told("b") == Wait("b does not answer: late")
+    assert told("b", "c") == Wait("b, c does not answer: b: late; c: refused")
+    assert told("a") == Wait("a does not answer")
+    cluster, rolling = Cluster(), Rolling()
+    cluster.step(rolling)
+    cluster.statuses["c"] = None
+    back = rolling.step(cluster.statuses, Instant(0, 0), {"c": "nobody listens there"})
+    assert back == Wait("c is not back: it does not answer: nobody listens there")
+    assert Rolling().step({}, Instant(0, 0), {"h:1": "refused"}) == Wait("nobody answers: refused")
+    assert Rolling().step({}, Instant(0, 0), {"h:1": "x", "h:2": "y"}) == Wait("nobody answers: h:1: x; h:2: y")
+
+
 def test_learners_and_suspended_groups_are_waited_for() -> None:
     cluster = Cluster()
     cluster.change_all(learners=(Member("d", "d", 1),))

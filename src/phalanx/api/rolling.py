@@ -9,7 +9,18 @@ from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError, PhalanxError, RestartStopped
 from phalanx.model.clock import SECOND
 from phalanx.model.view import Address, Name
-from phalanx.node.rolling import PATIENCE_NS, POLL_NS, Done, Restart, Rolling, Statuses, Stop, Wait
+from phalanx.node.rolling import (
+    NO_REASONS,
+    PATIENCE_NS,
+    POLL_NS,
+    Done,
+    Reasons,
+    Restart,
+    Rolling,
+    Statuses,
+    Stop,
+    Wait,
+)
 from phalanx.node.status import Status
 from phalanx.runtime.clock import system_clock
 
@@ -20,12 +31,19 @@ ASK_S = 2.0
 async def statuses_of(*endpoints: Address, tls: TLS | None = None) -> Statuses:
     """What the nodes of the cluster say, by name: those at the endpoints, and all members that these know of.  One
     that has the name of a node of another cluster is there as "name at address", so that neither hides the other."""
+    return (await _ask(endpoints, tls))[0]
+
+
+async def _ask(endpoints: Sequence[Address], tls: TLS | None) -> tuple[Statuses, Reasons]:
+    """As `statuses_of`; and why nodes do not answer: members by name, and endpoints of which no member is known."""
+    silent: dict[Address, str] = {}
 
     async def one(endpoint: Address) -> Status | None:
         async with connect(endpoint, timeout_s=ASK_S, tls=tls) as client:
             try:
                 return await client.status()
-            except PhalanxError:
+            except PhalanxError as error:
+                silent[endpoint] = str(error)
                 return None
 
     found = [status for status in await asyncio.gather(*map(one, endpoints)) if status is not None]
@@ -37,7 +55,7 @@ async def statuses_of(*endpoints: Address, tls: TLS | None = None) -> Statuses:
         known = answers.get(status.node)
         hides = known is not None and known.cluster != status.cluster
         answers[f"{status.node} at {status.address}" if hides else status.node] = status
-    return answers
+    return answers, {members.get(address, address): why for address, why in sorted(silent.items())}
 
 
 async def rolling_restart(
@@ -77,8 +95,8 @@ async def rolling_restart(
     known = cluster_of(cluster)
     rolling = Rolling(names, int(patience_s * SECOND), int(pause_s * SECOND), f"{known:x}" if known else "")
     while True:
-        seen = await (statuses() if statuses is not None else statuses_of(*endpoints, tls=tls))
-        match rolling.step(seen, system_clock()):
+        seen, reasons = (await statuses(), NO_REASONS) if statuses is not None else await _ask(endpoints, tls)
+        match rolling.step(seen, system_clock(), reasons):
             case Restart(name):
                 await restart(name)
             case Wait(why):

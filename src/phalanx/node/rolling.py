@@ -13,7 +13,7 @@ Source: Huang, Kintala, Kolettis and Fulton, "Software Rejuvenation" (FTCS 1995)
 Can Be Done About It?" (1985) for Heisenbugs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from phalanx.model.clock import MILLISECOND, SECOND, Instant
@@ -28,6 +28,11 @@ POLL_NS = 200 * MILLISECOND
 
 Statuses = Mapping[Name, Status | None]
 """What each node says; None, or missing: it does not answer."""
+
+Reasons = Mapping[Name, str]
+"""Why nodes do not answer, as far as that is known; of one whose name is not known, by its address."""
+
+NO_REASONS: Reasons = {}
 
 
 class Restart(NamedTuple):
@@ -81,8 +86,8 @@ class Rolling:
         self.restarted: list[Name] = []
         """Those that are back."""
 
-    def step(self, statuses: Statuses, now: Instant) -> Action:
-        """What to do, given what the nodes say now."""
+    def step(self, statuses: Statuses, now: Instant, reasons: Reasons = NO_REASONS) -> Action:
+        """What to do, given what the nodes say now, or why some do not."""
         if self._end is not None:
             return self._end
         if self._since is None:
@@ -93,13 +98,13 @@ class Rolling:
             return self._end
         if self._under_way is not None:
             name = self._under_way[0]
-            why = self._not_back(statuses, *self._under_way) or unsettled(statuses)
+            why = self._not_back(statuses, reasons, *self._under_way) or unsettled(statuses, reasons)
             if why:
                 return self._wait(f"{name} is not back: {why}", now)
             self.restarted.append(name)
             self._under_way = None
             self._since, self._not_before = now.mono, now.mono + self._pause_ns
-        why = unsettled(statuses)
+        why = unsettled(statuses, reasons)
         if why:
             return self._wait(why, now)
         left = self._left(statuses)
@@ -154,10 +159,10 @@ class Rolling:
         return self._end
 
     @staticmethod
-    def _not_back(statuses: Statuses, name: Name, before: int, groups: frozenset[str]) -> str:
+    def _not_back(statuses: Statuses, reasons: Reasons, name: Name, before: int, groups: frozenset[str]) -> str:
         status = statuses.get(name)
         if status is None:
-            return "it does not answer"
+            return f"it does not answer{_because(reasons, [name])}"
         if status.incarnation <= before:
             return f"it was not restarted, and is still {name}#{before}"
         if status.state != "member":
@@ -168,11 +173,13 @@ class Rolling:
         return ""
 
 
-def unsettled(statuses: Statuses) -> str:
+def unsettled(statuses: Statuses, reasons: Reasons = NO_REASONS) -> str:
     """Why the cluster is not at rest; empty if it is."""
     silent = [name for name, status in statuses.items() if status is None]
-    if silent or not statuses:
-        return f"{', '.join(silent) or 'nobody'} does not answer" if silent else "nobody answers"
+    if silent:
+        return f"{', '.join(silent)} does not answer{_because(reasons, silent)}"
+    if not statuses:
+        return f"nobody answers{_because(reasons, reasons)}"
     views = {status.view for status in statuses.values() if status is not None}
     if len(views) > 1:
         return "a view is being changed"
@@ -196,6 +203,11 @@ def unsettled(statuses: Statuses) -> str:
     if view.suspended:
         return f"group {view.suspended[0].name} is suspended"
     return ""
+
+
+def _because(reasons: Reasons, names: Iterable[Name]) -> str:
+    known = {name: reasons[name] for name in names if name in reasons}
+    return ": " + "; ".join(f"{name}: {why}" if len(known) > 1 else why for name, why in known.items()) if known else ""
 
 
 def cannot_spare(statuses: Statuses, name: Name) -> str:
