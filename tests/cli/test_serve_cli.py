@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from phalanx.group.config import Limits, Timing
 from phalanx.model.clock import MICROSECOND, MILLISECOND
 from phalanx.runtime.loop import run as run_on_loop
 from tests.cli.node import PATIENCE_S
+from tests.cli.test_sim_cli import is_told
 
 
 @pytest.fixture
@@ -44,13 +46,31 @@ def test_unless_told_otherwise_a_node_has_the_periods_and_limits_of_join(joined:
 
 
 def test_periods_follow_suspect_after_and_busy_polling_does_not(joined: dict[str, Any]) -> None:
-    run("--suspect-after-ms", "1000", "--busy-poll-us", "70", "--reserve-mib", "3")
-    timing, limits = joined["timing"], joined["limits"]
+    run("--suspect-after-ms", "1000", "--busy-poll-us", "70")
+    timing = joined["timing"]
     assert (timing.suspect_after, timing.heartbeat) == (1000 * MILLISECOND, 100 * MILLISECOND)
     assert timing.busy_poll == 70 * MICROSECOND
-    assert limits.reserve == 3 << 20
     run("--busy-poll-us", "0")
     assert joined["timing"].busy_poll == 0
+
+
+def test_a_reserve_is_one_that_the_disk_can_have(joined: dict[str, Any], tmp_path: Path) -> None:
+    def told(mib: int, *disk: str) -> str:
+        words = ["serve", "--name", "n", "--bootstrap", "--reserve-mib", str(mib), *disk]
+        done = CliRunner().invoke(command_line(["serve"]), words, env={"COLUMNS": "200", "NO_COLOR": "1"})
+        assert done.exit_code == 2
+        return done.output
+
+    data = "--data", str(tmp_path / "not" / "there")
+    assert "far enough" in told(3, *data)
+    assert joined["limits"].reserve == 3 << 20
+    joined.clear()
+    total = shutil.disk_usage(tmp_path).total >> 20
+    for much in (total + 1, 10**30):
+        assert is_told(f"{much} MiB, and the disk of {data[1]} has {total} in all", told(much, *data))
+    assert is_told("greater than or equal to 0", told(-1, *data))
+    assert is_told("--reserve-mib is for --data", told(3, "--diskless"))
+    assert not joined, "nothing was started"
 
 
 def test_a_node_that_was_never_let_in_ends_at_once_when_told_to(

@@ -5,6 +5,7 @@ import logging
 import signal
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
+from shutil import disk_usage
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,7 +62,8 @@ def serve(
     ] = False,
     min_copies: Annotated[int, typer.Option(help="With --durable: take no writes with fewer hosts.", min=1)] = 1,
     reserve_mib: Annotated[
-        int | None, typer.Option(help="MiB to keep free on the disk of --data; by default 256, or 5 % of it.", min=0)
+        int | None,
+        typer.Option(help="MiB to keep free on the disk of --data, at most 5 % of it; by default 256.", min=0),
     ] = None,
     tls: Tls = None,
     metrics: Measured = None,
@@ -78,6 +80,7 @@ def serve(
     )
     _agree(data, diskless, durable, min_copies)
     try:
+        limits = Limits() if reserve_mib is None else Limits(reserve=_reserve(reserve_mib, data))
         peers = _peers(peer or [])
         measures = _metrics() if metrics is not None else None
         joining = join(
@@ -88,7 +91,7 @@ def serve(
             peers=peers,
             bootstrap=bootstrap,
             data=data,
-            limits=Limits() if reserve_mib is None else Limits(reserve=reserve_mib << 20),
+            limits=limits,
             timing=timing_of(suspect_after_ms, busy_poll_us),
             objects={"KV": Hosted(KV, lease_ms, durable, min_copies)},
             tls=tls_of(tls, (advertise or listen).rpartition(":")[0]),
@@ -111,6 +114,18 @@ def _agree(data: Path | None, diskless: bool, durable: bool, min_copies: int) ->
         raise typer.BadParameter("--durable and --diskless exclude each other", param_hint="--durable")
     if min_copies > 1 and not durable:
         raise typer.BadParameter("--min-copies is for --durable", param_hint="--min-copies")
+
+
+def _reserve(mib: int, data: Path | None) -> int:
+    """In bytes.  Raises `BadParameter` for one of no disk, and for one that the disk cannot have."""
+    if data is None:
+        raise typer.BadParameter("--reserve-mib is for --data", param_hint="--reserve-mib")
+    there = next((path for path in (data, *data.absolute().parents) if path.exists()), Path("/"))
+    total = disk_usage(there).total
+    if mib << 20 > total:
+        had = f"the disk of {data} has {total >> 20} in all"
+        raise typer.BadParameter(f"{mib} MiB, and {had}", param_hint="--reserve-mib")
+    return mib << 20
 
 
 def timing_of(suspect_after_ms: int, busy_poll_us: int = Timing().busy_poll // MICROSECOND) -> Timing:
