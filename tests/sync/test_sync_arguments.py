@@ -1,11 +1,13 @@
 """What threads hand over wrongly, or use after its block, is told at once."""
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import phalanx
+from phalanx import recipes as aio
 from phalanx import sync
 from phalanx.errors import ConfigurationError, LeaseLost
 from phalanx.sync import recipes
@@ -32,6 +34,8 @@ def test_what_was_held_is_held_no_more_after_its_block(store: sync.Store) -> Non
 
 ANYTHING: Any = 5
 
+MADE_BY_RECIPES = {aio.Held, aio.Membership, aio.Share}
+
 
 @pytest.mark.parametrize(
     ("ask", "error", "text"),
@@ -52,6 +56,27 @@ def test_what_is_handed_over_wrongly_is_told_before_anything_is_waited_for(
     with pytest.raises(error, match=text):
         ask(store)
     assert store.put(b"k", b"v")
+
+
+def test_recipes_for_asyncio_refuse_a_store_for_threads_and_say_which_are_for_it(store: sync.Store) -> None:
+    wrong: Any = store
+    others: dict[str, tuple[Any, ...]] = {
+        "semaphore": (1,),
+        "double_barrier": (2,),
+        "membership": (b"me",),
+        "partition": (b"me", [b"item"]),
+    }
+    told = []
+    for name in aio.__all__:
+        recipe = getattr(aio, name)
+        if recipe in MADE_BY_RECIPES or "store" not in inspect.signature(recipe).parameters:
+            continue
+        with pytest.raises(
+            TypeError, match=r"give a store of a phalanx.Client .*phalanx.sync.recipes is for stores of"
+        ):
+            recipe(wrong, b"door", *others.get(name, ()))
+        told.append(name)
+    assert len(told) == 17, told
 
 
 def test_how_long_to_wait_for_a_change_is_a_number(store: sync.Store) -> None:
