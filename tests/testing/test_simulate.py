@@ -251,6 +251,7 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
 
 
 NUMBER: Any = 5
+NAN: Any = float("nan")
 SLOW = faults.SlowProcess(at_ns=1, lasts_ns=1, node=0, extra_ns=1)
 
 
@@ -275,6 +276,22 @@ SLOW = faults.SlowProcess(at_ns=1, lasts_ns=1, node=0, extra_ns=1)
         ({"faults": [faults.SlowProcess]}, TypeError, "values of phalanx.testing.faults, not <class"),
         ({"faults": [msgspec.structs.replace(SLOW, at_ns="1")]}, ConfigurationError, "no such fault can be"),
         ({"faults": [msgspec.structs.replace(SLOW, node="a")]}, ConfigurationError, "no such fault can be"),
+        ({"faults": [msgspec.structs.replace(SLOW, at_ns=NAN)]}, ConfigurationError, "Expected `int`, got `null`"),
+        ({"faults": [msgspec.structs.replace(SLOW, at_ns=-1)]}, ConfigurationError, "at_ns is -1, and must be 0 to"),
+        ({"faults": [msgspec.structs.replace(SLOW, lasts_ns=-1)]}, ConfigurationError, "lasts_ns is -1, and must"),
+        ({"faults": [msgspec.structs.replace(SLOW, node=-1)]}, ConfigurationError, "node is -1, and must be 0 at"),
+        (
+            {"faults": [msgspec.structs.replace(SLOW, at_ns=10**15)]},
+            ConfigurationError,
+            "at_ns is .*, and must be 0 to",
+        ),
+        ({"faults": [faults.SlowDisk(0, 1, 0, 10**15)]}, ConfigurationError, "extra_ns is .*, and must be 0 to 36000"),
+        ({"faults": [faults.Crash(3599 * SECOND, 0, 2 * SECOND)]}, ConfigurationError, "must be by 3600 s"),
+        ({"faults": [faults.Crash(0, 0, -1)]}, ConfigurationError, "down_ns is -1, and must be 0 to"),
+        ({"faults": [faults.Loss(0, 1, 1.5, 0.0)]}, ConfigurationError, "loss is 1.5, and must be 0 to 1"),
+        ({"faults": [faults.Flap(0, 1, 0, 1, 0)]}, ConfigurationError, "period_ns is 0, and must be 1 to"),
+        ({"faults": [faults.ClockRate(0, 1, 0, -(10**6))]}, ConfigurationError, "ppm is -1000000, and must be -9"),
+        ({"faults": [faults.Partition(0, 1, ((0, -2),))]}, ConfigurationError, "groups is -2, and must be 0 at"),
         ({"plan": 5}, TypeError, "a plan is the text of a finding, not int"),
         ({"plan": "\ud800"}, ConfigurationError, "no plan of a finding"),
     ],

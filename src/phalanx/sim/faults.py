@@ -6,10 +6,12 @@ Nodes are given by their position in the run's list of nodes.  A fault that name
 does nothing to it, so a schedule can be used for a smaller cluster.  All times are world time in nanoseconds.
 """
 
-from typing import get_args
+from collections.abc import Iterator
+from typing import Any, get_args
 
 import msgspec
 
+from phalanx.model.clock import SECOND
 from phalanx.sim.failures import (
     Arbitrary,
     Collusion,
@@ -77,8 +79,19 @@ __all__ = [
     "StrayWrite",
     "ValueFailure",
     "end_ns",
+    "unfit",
     "victims",
 ]
+
+STORM_NS_MAX = 3600 * SECOND
+"""A fault that somebody asks for is over by then: a storm lasts as long as its last one, and an hour takes minutes to
+simulate."""
+
+OFFSET_NS_MAX = 10**9 * SECOND
+"""Thirty years: a clock that is further off has no place in a stamp."""
+
+_SHARES = ("duplicate", "loss", "place", "share")
+"""Fields that are fractions of something."""
 
 
 class Crash(msgspec.Struct, frozen=True, tag=True):
@@ -289,6 +302,29 @@ def end_ns(fault: Fault) -> int:
             return fault.at_ns
         case _:
             return fault.at_ns + fault.lasts_ns
+
+
+def unfit(fault: Fault) -> str:
+    """What cannot be meant by a fault that somebody has written; "" if nothing."""
+    for name, value in msgspec.structs.asdict(fault).items():
+        least = {"by_ns": -OFFSET_NS_MAX, "ppm": 1 - 1_000_000, "period_ns": 1, "each_ns": 1}.get(name, 0)
+        most = 1 if name in _SHARES else STORM_NS_MAX if name.endswith("_ns") else None
+        most = OFFSET_NS_MAX if name == "by_ns" else most
+        for number in _numbers(value):
+            if number < least or (most is not None and number > most):
+                return f"{name} is {number}, and must be {least} {'at least' if most is None else f'to {most}'}"
+    if (end := end_ns(fault)) > STORM_NS_MAX:
+        return f"it is over after {end / SECOND:g} s, and must be by {STORM_NS_MAX // SECOND} s"
+    return ""
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    """All that there are in the value of a field."""
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _numbers(each)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def victims(fault: Fault, nodes: int) -> tuple[NodeIndex, ...]:

@@ -10,7 +10,7 @@ import msgspec
 from phalanx.api.arguments import callable_of, class_of, flag_of, number_of, sequence_of
 from phalanx.errors import ConfigurationError
 from phalanx.replication.objects import describe
-from phalanx.sim.faults import Fault, end_ns
+from phalanx.sim.faults import Fault, end_ns, unfit
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Result, replay, run
 from phalanx.sim.shrink import DoesNotFail, shrink
@@ -191,9 +191,11 @@ def _fault_of(given: Any) -> Fault:
         raise TypeError(f"faults are values of phalanx.testing.faults, not {given!r}")
     try:
         fault: Fault = msgspec.json.decode(msgspec.json.encode(given), type=Fault)
-        return fault
     except (msgspec.MsgspecError, UnicodeEncodeError) as error:
         raise ConfigurationError(f"no such fault can be: {given}: {error}") from None
+    if wrong := unfit(fault):
+        raise ConfigurationError(f"no such fault can be: {fault}: {wrong}")
+    return fault
 
 
 def _plan_of(text: str) -> Plan:
