@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -188,6 +189,16 @@ def test_a_link_that_leads_elsewhere_is_a_renewal(tmp_path: Path) -> None:
     os.replace(tmp_path / "new", tmp_path / "now")  # noqa: PTH105  of links, not of what they lead to
     assert credentials.contexts() is not first
     assert credentials.expires_at > end
+
+
+@pytest.mark.parametrize("name", ["certificate", "key", "authorities"])
+@pytest.mark.parametrize("given", [5, None, b"a.crt", ["a.crt"], "", "a\0b", "\ud800"])
+def test_what_is_no_path_is_told_with_the_name_of_the_argument(name: str, given: Any) -> None:
+    paths: dict[str, Any] = {"certificate": "a.crt", "key": Path("a.key"), "authorities": "ca.crt", name: given}
+    error = ConfigurationError if isinstance(given, str) else TypeError
+    with pytest.raises(error, match=f"TLS: {name} must be a file's path") as caught:
+        TLS(**paths)
+    assert repr(given) in str(caught.value)
 
 
 def test_a_certificate_that_ends_soon_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,9 +1,11 @@
 """What a program says to have its connections encrypted, and both their ends known."""
 
 from dataclasses import dataclass
+from os import PathLike, fsencode, fspath
 from pathlib import Path
 from typing import Any
 
+from phalanx.errors import ConfigurationError
 from phalanx.runtime.credentials import Credentials
 from phalanx.runtime.transport import is_everywhere
 
@@ -35,12 +37,29 @@ class TLS:
     key: Path | str
     authorities: Path | str
 
+    def __post_init__(self) -> None:
+        """Raises `TypeError`, and `ConfigurationError` for what no file can be called."""
+        for name in ("certificate", "key", "authorities"):
+            given = getattr(self, name)
+            path = fspath(given) if isinstance(given, str | PathLike) else None
+            if not isinstance(path, str):
+                raise TypeError(f"TLS: {name} must be a file's path, a str or a Path, not {given!r}")
+            if not _names_a_file(path):
+                raise ConfigurationError(f"TLS: {name} must be a file's path, not {given!r}")
+
     def credentials(self, host: str = "") -> Credentials:
         """The files, read and checked; `host`: where others reach this process, empty for a client.  For Phalanx itself.
         Raises `ConfigurationError`."""
         host = host.removeprefix("[").removesuffix("]")
         named = "" if is_everywhere(host) else host  # where nobody can be dialled: `join` refuses it
         return Credentials(Path(self.certificate), Path(self.key), Path(self.authorities), host=named)
+
+
+def _names_a_file(path: str) -> bool:
+    try:
+        return bool(path) and b"\0" not in fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def tls_of(tls: Any) -> TLS | None:
