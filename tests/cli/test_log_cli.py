@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from phalanx.replication.objects import describe
 from phalanx.replication.replica import Replica
 from phalanx.runtime.files import PosixFiles
 from phalanx.runtime.log import Log
+from phalanx.runtime.segments import HEAD_BYTES, encode_head, name_of
 from phalanx.services.store.kv import KV
 
 KIND = describe(KV)
@@ -124,6 +126,81 @@ def test_a_repair_gives_up_what_follows_a_file_that_was_cut_short(data: Path) ->
     kept = Log(PosixFiles(data / "log")).recover()
     assert 0 < len(kept.records) < 5
     assert not kept.lost
+
+
+def remove(*files: Path) -> None:
+    for file in files:
+        file.unlink()
+
+
+def cut_short(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-50])
+
+
+def remove_first_and_cut(files: list[Path]) -> None:
+    remove(files[0])
+    cut_short(files[1])
+
+
+def swap(one: Path, other: Path) -> None:
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+def misplace(to: Path, source: Path) -> None:
+    """The records of one segment behind the head of another."""
+    to.write_bytes(to.read_bytes()[:HEAD_BYTES] + source.read_bytes()[HEAD_BYTES:])
+
+
+DAMAGES: dict[str, Callable[[list[Path]], object]] = {
+    "the oldest is missing": lambda s: s[0].unlink(),
+    "all but the last are missing": lambda s: remove(*s[:-1]),
+    "the oldest is missing, and a later one damaged": remove_first_and_cut,
+    "one is missing in the middle": lambda s: s[1].unlink(),
+    "one is empty": lambda s: s[1].write_bytes(b""),
+    "the beginning of one is bad": lambda s: flip(s[1], 3),
+    "a record is bad": lambda s: flip(s[1], 200),
+    "one is cut short": lambda s: cut_short(s[1]),
+    "two have changed places": lambda s: swap(s[0], s[1]),
+    "the first is the last": lambda s: s[0].write_bytes(s[-1].read_bytes()),
+    "the last is the first": lambda s: s[-1].write_bytes(s[0].read_bytes()),
+    "the last has another name": lambda s: s[-1].rename(s[-1].with_name(name_of(99))),
+    "a record is in another's place": lambda s: misplace(s[1], s[0]),
+    "a record of the last is in another's place": lambda s: misplace(s[-1], s[0]),
+    "one has other records than it says": lambda s: s[1].write_bytes(
+        encode_head(2, 99, s[0].stat().st_size, 0) + s[1].read_bytes()[HEAD_BYTES:]
+    ),
+    "one that is none": lambda s: s[0].with_name("daemon.log").write_text("something of a daemon" * 10),
+}
+"""What a disk, or somebody who copies files, can make of the segments of a log."""
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_whatever_is_found_to_be_damaged_is_repaired(damage: str, data: Path) -> None:
+    DAMAGES[damage](segments(data))
+    there = sorted(path.read_bytes() for path in segments(data))
+    status, found = run("verify", data)
+    assert status == 2 and found.startswith("damaged: ")
+    status, output = run("repair", data)
+    assert status == 2 and found.strip() in output and "nothing was changed" in output
+    assert run("repair", data, "--force")[0] == 0
+    assert run("verify", data)[0] == 1, "possibly lost, and damaged no more"
+    assert run("repair", data) == (0, "nothing is damaged\n")
+    kept = Log(PosixFiles(data / "log")).recover()
+    assert [RECORDS.decode(record) for record in kept.records] == RECORDED[: len(kept.records)]
+    left = sorted(path.read_bytes() for path in (data / "log").iterdir())
+    assert all(content in left for content in there), "nothing is erased"
+
+
+def test_a_second_repair_leaves_what_the_first_has_set_aside(data: Path) -> None:
+    last = segments(data)[-1]
+    for life in (b"one", b"other"):
+        last.write_bytes(life * 100)
+        assert run("repair", data, "--force")[0] == 0
+        assert len(segments(data)) == 3, "a new one has the name of the damaged one"
+    aside = sorted((data / "log").glob("*.aside"))
+    assert [path.read_bytes()[:5] for path in aside] == [b"other", b"oneon"]
 
 
 def test_a_repair_of_a_log_in_use_is_refused(data: Path) -> None:

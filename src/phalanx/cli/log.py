@@ -20,8 +20,8 @@ from phalanx.replication.versions import founded_with
 from phalanx.runtime.disk import VoteFile
 from phalanx.runtime.files import PosixFiles
 from phalanx.runtime.log import Recovery, look, repair
-from phalanx.runtime.logdisk import BEGINNING_LOST, Decoded
-from phalanx.runtime.segments import SUFFIX, DamagedLog
+from phalanx.runtime.logdisk import Decoded
+from phalanx.runtime.segments import BEGINNING_LOST, SUFFIX, DamagedLog, Records
 from phalanx.wire.errors import CodecError
 
 log_app = typer.Typer(no_args_is_help=True, help="Look at the log of a node that is not running, or repair it.")
@@ -99,8 +99,8 @@ def repair_command(
     try:
         if directory.parent / "log" == directory:
             lock = VoteFile(directory.parent / "votes")  # its lock keeps the node from starting meanwhile
-        told = repair(directory, really=force)
-    except (PhalanxError, OSError) as error:
+        told = repair(directory, really=force, lacks_beginning=_lacks_beginning)
+    except (PhalanxError, CodecError, OSError) as error:
         typer.echo(f"phalanx: {said(error)}", err=True)
         raise typer.Exit(UNREADABLE) from error
     finally:
@@ -144,8 +144,12 @@ def _look(data: Path) -> Recovery:
 
 def _check_beginning(found: Recovery) -> None:
     """Raises DamagedLog, as the start of the node does."""
-    if not found.begins and lacks_beginning_for_all(Decoded(found.records, RECORDS)):
+    if not found.begins and _lacks_beginning(found.records):
         raise DamagedLog(BEGINNING_LOST)
+
+
+def _lacks_beginning(records: Records) -> bool:
+    return lacks_beginning_for_all(Decoded(records, RECORDS))
 
 
 @contextmanager

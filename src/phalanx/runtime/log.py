@@ -23,18 +23,17 @@ from typing import NamedTuple
 from phalanx.errors import TooLarge
 from phalanx.runtime.files import Files, PosixFiles
 from phalanx.runtime.segments import (
+    BEGINNING_LOST,
     CUT,
     LOST,
     RECORD_BYTES_MAX,
     SUFFIX,
-    DamagedLog,
     Records,
     Segment,
-    check,
     encode_head,
     encode_records,
+    examine,
     name_of,
-    read_segment,
     read_segments,
 )
 from phalanx.runtime.space import NoRoom, undone_if_refused
@@ -258,54 +257,40 @@ class Log:
         self.files.close()
 
 
+def _aside(directory: Path, name: str) -> Path:
+    """Where to set a file aside: an earlier repair may have set aside one of that name."""
+    names = (f"{name}.aside" if n == 1 else f"{name}.{n}.aside" for n in range(1, 1 << 20))
+    return next(path for each in names if not (path := directory / each).exists())
+
+
 def look(files: Files) -> Recovery:
     """What the log of a node that is not running holds; nothing is changed.  Raises DamagedLog, and OSError."""
     return _recovery(files, read_segments(files))
 
 
-def repair(directory: Path, *, really: bool) -> list[str]:
+def repair(directory: Path, *, really: bool, lacks_beginning: Callable[[Records], bool] = lambda _: False) -> list[str]:
     """Cut a log off before its first damage, and mark it as one whose end is possibly lost.  Files behind that are
-    renamed, never removed.  What was, or unless `really` would be, done; [] if nothing is damaged.  Raises OSError."""
+    renamed, never removed.  What was, or unless `really` would be, done; [] if nothing is damaged.  Raises OSError.
+
+    `lacks_beginning`: whether records that are not from the first file on can only be what is left of a log.  Then
+    nothing of it can be kept."""
     files = PosixFiles(directory, make=False)
     names = [name for name in files.names() if name.endswith(SUFFIX)]
-    kept: list[Segment] = []
-    wrong = ""
-    for i, name in enumerate(names):
-        wrong = _damage(files, name, names[i + 1] if i + 1 < len(names) else None)
-        segment = _segment_at(files, name)
-        if segment is not None:
-            kept.append(segment)
-        if wrong:
-            break
+    kept, fault = examine(files)
+    wrong = [fault] if fault else []
+    if kept and kept[0].sequence != 1 and lacks_beginning(Records(files, kept)):
+        kept = []
+        wrong.append(BEGINNING_LOST)
     if not wrong:
         return []
     aside = [name for name in names if name not in {segment.name for segment in kept}]
     upto = kept[-1].next if kept else 0
-    told = [f"damaged: {wrong}", f"kept: what is before record {upto}", *(f"set aside: {name}" for name in aside)]
+    told = [*(f"damaged: {each}" for each in wrong), f"kept: what is before record {upto}"]
+    told += [f"set aside: {name}" for name in aside]
     if really:
         for name in aside:
-            (directory / name).rename(directory / (name + ".aside"))
+            (directory / name).rename(_aside(directory, name))
         files.sync_directory()
         Log(files).cut_off(kept)
     files.close()
     return told
-
-
-def _damage(files: Files, name: str, following: str | None) -> str:
-    """What is wrong with a segment, by itself or by what the next one says of it; "" if nothing is that is not merely
-    torn."""
-    try:
-        segment = read_segment(name, files.read(name))
-        if segment is None:
-            return f"{name}: its beginning cannot be read" if following is not None else ""
-        check(segment, _segment_at(files, following) if following is not None else None)
-    except DamagedLog as error:
-        return str(error)
-    return ""
-
-
-def _segment_at(files: Files, name: str) -> Segment | None:
-    try:
-        return read_segment(name, files.read(name))
-    except DamagedLog:
-        return None

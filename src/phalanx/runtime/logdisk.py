@@ -13,7 +13,7 @@ from phalanx.runtime.contract import LogDisk, Stored
 from phalanx.runtime.files import PosixFiles
 from phalanx.runtime.kernelsync import kernel_sync
 from phalanx.runtime.log import Log, Recovery
-from phalanx.runtime.segments import DamagedLog, Records
+from phalanx.runtime.segments import BEGINNING_LOST, DamagedLog, Records
 from phalanx.runtime.space import RETRY_S, Left, Looked, NoRoom
 from phalanx.wire.codec import Codec
 from phalanx.wire.errors import CodecError
@@ -25,10 +25,6 @@ WRITTEN_AT_ONCE_MAX = 256 << 10
 
 FORGET_GAP_S = 0.1
 """From the end of one old segment to that of the next, at least: each holds up what is appended by ten milliseconds."""
-
-
-BEGINNING_LOST = "its oldest files are missing, and no snapshots stand for them"
-"""What is wrong with a log that was not shortened by its node."""
 
 
 class GroupCommit:

@@ -30,6 +30,9 @@ RECORD_BYTES_MAX = BODY_BYTES_MAX - _RECORD.size
 
 SUFFIX = ".log"
 
+BEGINNING_LOST = "its oldest files are missing, and no snapshots stand for them"
+"""What is wrong with a log that was not shortened by its node."""
+
 CUT, LOST = 1, 2
 
 
@@ -144,37 +147,48 @@ def read_segments(files: Files) -> list[Segment]:
 
     Raises DamagedLog if one that was durable is missing, cut short, or damaged, and OSError.
     """
-    names = [name for name in files.names() if name.endswith(SUFFIX)]
-    segments: list[Segment] = []
-    for name in names:
-        segment = read_segment(name, files.read(name))
-        if segment is None:
-            if name != names[-1]:
-                raise DamagedLog(f"{name}: damaged at its beginning")
-            break
-        segments.append(segment)
-    for i, segment in enumerate(segments):
-        check(segment, segments[i + 1] if i + 1 < len(segments) else None)
+    segments, wrong = examine(files)
+    if wrong:
+        raise DamagedLog(wrong)
     return [_upto(s, segments[i + 1].previous_end) if i + 1 < len(segments) else s for i, s in enumerate(segments)]
 
 
-def check(segment: Segment, following: Segment | None) -> None:
-    """Raises DamagedLog if not all is there that was durable, as far as the segment and the one behind it say."""
-    if segment.name != name_of(segment.sequence):
-        raise DamagedLog(f"{segment.name}: it says that it is {name_of(segment.sequence)}")
+def examine(files: Files) -> tuple[list[Segment], str]:
+    """The segments up to the first damage, oldest first, the damaged one with what of it is sound; and what is wrong: ""
+    if nothing is, which is all of them, but for a last file that was never begun.  Raises OSError."""
+    names = [name for name in files.names() if name.endswith(SUFFIX)]
+    segments: list[Segment] = []
+    wrong = ""
+    for name in names:
+        try:
+            segment = read_segment(name, files.read(name))
+        except DamagedLog as error:
+            wrong = str(error)
+            break
+        if segment is None:
+            wrong = f"{name}: damaged at its beginning" if name != names[-1] else ""
+            break
+        segments.append(segment)
+    for i, segment in enumerate(segments):
+        if segment.name != name_of(segment.sequence):
+            return segments[:i], f"{segment.name}: it says that it is {name_of(segment.sequence)}"
+        if lacks := _lacks(segment, segments[i + 1] if i + 1 < len(segments) else None):
+            return segments[: i + 1], lacks
+    return segments, wrong
+
+
+def _lacks(segment: Segment, following: Segment | None) -> str:
+    """What is not there though it was durable, as far as the segment and the one behind it say; "" if all is."""
     if following is None:
-        if segment.acknowledged:
-            raise DamagedLog(f"{segment.name}: {segment.fault}, and sound records follow")
-        return
+        return f"{segment.name}: {segment.fault}, and sound records follow" if segment.acknowledged else ""
     if following.sequence != segment.sequence + 1:
-        raise DamagedLog(f"{name_of(segment.sequence + 1)} is missing")
+        return f"{name_of(segment.sequence + 1)} is missing"
     end = following.previous_end
     if end != segment.begin and end not in segment.ends:
-        raise DamagedLog(
-            f"{segment.name}: {segment.fault or 'it ends'} before offset {end}, up to which it was durable"
-        )
+        return f"{segment.name}: {segment.fault or 'it ends'} before offset {end}, up to which it was durable"
     if following.first != segment.first + (segment.ends.index(end) + 1 if end in segment.ends else 0):
-        raise DamagedLog(f"{segment.name}: it has not the records that {following.name} follows")
+        return f"{segment.name}: it has not the records that {following.name} follows"
+    return ""
 
 
 def _upto(segment: Segment, end: int) -> Segment:
