@@ -7,6 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 import phalanx
@@ -210,7 +211,8 @@ def test_handles_say_what_they_are() -> None:
         assert repr(client) == "<phalanx.Client, not served yet: a>"
         await client.kv().put(b"k", b"v")
         assert repr(client) == f"<phalanx.Client, of cluster {client.cluster}: a>"
-        assert repr(process) == f"<phalanx.Process {process.me} at a: in view {process.status.view}>"
+        assert repr(process) == f"<phalanx.Process {process.me} at a: rank 0 in {process.view}>"
+        assert str(process.view) == f"view {process.status.view} of {process.me}"
         assert repr(cluster) == "<phalanx.Cluster of a, running: a>"
         group = await process.group("log")
         assert repr(group) == f"<phalanx.Group 'log', total, id {group.id}>"
@@ -355,3 +357,17 @@ def test_a_cluster_that_has_ended_says_so() -> None:
         assert cluster.processes == []
 
     run(work())
+
+
+def test_a_view_is_told_in_a_line_and_its_repr_tells_views_apart() -> None:
+    """The explorer knows states by their `repr`."""
+    a, b, c = (phalanx.Member(name, f"{name}:1", number) for number, name in enumerate("abc", 1))
+    view = phalanx.View(77, 3, (b, a), (c,))
+    assert str(view) == "view 3 of b#2 a#1, learning: c#3"
+    assert [view.standing(name) for name in "bac"] == [
+        f"rank 0 in {view}",
+        f"rank 1 in {view}",
+        f"no full member in {view}",
+    ]
+    assert repr(phalanx.Changed(view)) == f"<phalanx.Changed: {view}>"
+    assert repr(view) != repr(msgspec.structs.replace(view, fence=1))

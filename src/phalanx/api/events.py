@@ -20,6 +20,9 @@ class Changed(NamedTuple):
 
     view: View
 
+    def __repr__(self) -> str:
+        return f"<phalanx.Changed: {self.view}>"
+
 
 class Founded(NamedTuple):
     """The group begins here, with an empty state: at its creation, or anew after all processes that held its state had

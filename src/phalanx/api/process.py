@@ -112,7 +112,7 @@ class Process:
     # --- who is here
 
     def __repr__(self) -> str:
-        where = f"in view {self.view.id}" if self.view is not None else self._node.group.waiting.text
+        where = self.view.standing(self.name) if self.view is not None else self._node.group.waiting.text
         return f"<phalanx.Process {self.me} at {self.address}: {where}>"
 
     @property

@@ -104,6 +104,10 @@ class Suspended(msgspec.Struct, frozen=True, array_like=True):
     its last view, and so received nothing in it.  0 and () if it was founded in its last view."""
 
 
+def _listed(members: tuple[Member, ...]) -> str:
+    return " ".join(map(str, members)) or "nobody"
+
+
 class View(msgspec.Struct, frozen=True, array_like=True):
     """A membership view.  `members` are the full members in order of seniority: rank 0 is the eldest.
 
@@ -126,6 +130,12 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     fence: Stamp = NEVER
     """Above every fencing token that those may have given out: groups of this cluster begin there (`group.lineage`)."""
 
+    def __str__(self) -> str:
+        """Who is in: its `repr` has all that it says, which is long, and tells views apart."""
+        learning = f", learning: {_listed(self.learners)}" if self.learners else ""
+        waiting = f", suspended: {' '.join(s.group.spec.name for s in self.suspended)}" if self.suspended else ""
+        return f"view {self.id} of {_listed(self.members)}{learning}{waiting}"
+
     @property
     def everyone(self) -> tuple[Member, ...]:
         return self.members + self.learners
@@ -141,6 +151,11 @@ class View(msgspec.Struct, frozen=True, array_like=True):
             if member.name == name:
                 return rank
         return -1
+
+    def standing(self, name: Name) -> str:
+        """What somebody of that name is in it, in words."""
+        rank = self.rank(name)
+        return f"{f'rank {rank}' if rank >= 0 else 'no full member'} in {self}"
 
     def named(self, name: Name) -> Member | None:
         """The member or learner of that name."""
