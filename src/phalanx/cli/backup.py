@@ -12,6 +12,7 @@ from phalanx.api.backup.format import Backup
 from phalanx.api.backup.format import verify as verify_file
 from phalanx.api.client import Client
 from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Endpoints, Files, Timeout, Tls, perform, said
+from phalanx.cli.complaints import FAILED, NOT_DONE, complain
 from phalanx.errors import DamagedBackup, PhalanxError
 
 DAMAGED, UNREADABLE = 1, 2
@@ -41,7 +42,7 @@ def backup(
     3: not done; 4: unknown.
     """
     if verify:
-        tell(checked(file), as_json, "sound")
+        tell(checked(file, as_json), as_json, "sound")
         return
 
     tell(run(endpoints, tls, cluster, timeout, lambda c: c.backup(file, store, overwrite=force)), as_json, "backed up")
@@ -70,7 +71,7 @@ def restore(
     What was written after the backup was taken is lost, and somebody may know of it: so the store goes on at a revision
     far beyond, and what is asked of revisions before is said to be compacted.
     """
-    checked(file)  # before any node is asked
+    checked(file, as_json)  # before any node is asked
     tell(
         run(endpoints, tls, cluster, timeout, lambda c: c.restore(file, store, same_revision=same_revision)),
         as_json,
@@ -78,15 +79,18 @@ def restore(
     )
 
 
-def checked(file: Path) -> Backup:
+def checked(file: Path, as_json: bool) -> Backup:
     """What a sound file holds; else the command ends."""
     try:
         return verify_file(file)
     except DamagedBackup as error:
-        typer.echo(f"damaged: {error}")
+        if as_json:
+            complain("damaged", f"damaged: {error}", DAMAGED)
+        else:
+            typer.echo(f"damaged: {error}")
         raise typer.Exit(DAMAGED) from error
     except (PhalanxError, OSError) as error:
-        typer.echo(f"phalanx: {said(error)}", err=True)
+        complain(FAILED, f"phalanx: {said(error)}", UNREADABLE)
         raise typer.Exit(UNREADABLE) from error
 
 
@@ -97,7 +101,7 @@ def run(
     try:
         return perform(endpoints, tls, cluster, timeout, work)
     except OSError as error:
-        typer.echo(f"not done: {said(error)}", err=True)
+        complain(NOT_DONE, f"not done: {said(error)}", UNREADABLE)
         raise typer.Exit(UNREADABLE) from error
 
 

@@ -23,6 +23,7 @@ from phalanx.api.arguments import cluster_of
 from phalanx.api.client import Client, connect
 from phalanx.api.tls import TLS
 from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Files, Tls, tls_of
+from phalanx.cli.complaints import FAILED, complain
 from phalanx.errors import PhalanxError
 from phalanx.lab.loadgen import worker
 from phalanx.lab.loadgen.histogram import Histogram
@@ -117,7 +118,7 @@ def bench(
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except (PhalanxError, OSError) as error:
-        typer.echo(f"not measured: {error}", err=True)
+        complain(FAILED, f"not measured: {error}", 3)
         raise typer.Exit(3) from error
     figures = figures_of(plan, results)
     if as_json:

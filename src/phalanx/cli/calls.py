@@ -17,6 +17,7 @@ from phalanx.api.arguments import cluster_of
 from phalanx.api.client import Client, connect
 from phalanx.api.store import Store
 from phalanx.api.tls import TLS
+from phalanx.cli.complaints import INTERRUPTED, NOT_DONE, REFUSED, UNKNOWN, complain, takes_json
 from phalanx.errors import ConfigurationError, NotHappened, OutcomeUnknown, PhalanxError
 from phalanx.replication.calls import End
 from phalanx.runtime.connection import is_address
@@ -78,7 +79,9 @@ Cluster = Annotated[
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON for programs, errors as well.", callback=takes_json, is_eager=True)
+]
 Stale = Annotated[bool, typer.Option("--stale", help="Answer at once from what a node has: maybe old.")]
 
 
@@ -153,9 +156,12 @@ def words_of(text: str, hint: str) -> list[str]:
 
 
 _INTERRUPTED = {
-    End.NOT_HAPPENED: "not done",
-    End.DONE: "it was done",
-    End.UNKNOWN: "outcome unknown: it had been sent, and may have happened, or may yet; read before you try again",
+    End.NOT_HAPPENED: (NOT_DONE, "not done"),
+    End.DONE: (INTERRUPTED, "it was done"),
+    End.UNKNOWN: (
+        UNKNOWN,
+        "outcome unknown: it had been sent, and may have happened, or may yet; read before you try again",
+    ),
 }
 
 
@@ -181,16 +187,17 @@ def perform(
         return run(main())
     except KeyboardInterrupt:
         if not until_interrupted and used and used[0].abandoned is not None:
-            typer.echo(f"interrupted: {_INTERRUPTED[used[0].abandoned]}", err=True)
+            kind, words = _INTERRUPTED[used[0].abandoned]
+            complain(kind, f"interrupted: {words}", 130)
         raise typer.Exit(130) from None
     except OutcomeUnknown as error:
-        typer.echo(f"outcome unknown: {error}", err=True)
+        complain(UNKNOWN, f"outcome unknown: {error}", 4)
         raise typer.Exit(4) from error
     except NotHappened as error:
-        typer.echo(f"not done: {error}", err=True)
+        complain(NOT_DONE, f"not done: {error}", 3)
         raise typer.Exit(3) from error
     except PhalanxError as error:
-        typer.echo(str(error), err=True)
+        complain(REFUSED, str(error), 1)
         raise typer.Exit(1) from error
     except TypeError as error:
         if isinstance(error.__cause__, OverflowError):

@@ -12,6 +12,8 @@ from phalanx.api import recipes
 from phalanx.api.client import Client
 from phalanx.api.recipes import Held
 from phalanx.cli.calls import ABSENT, ENDPOINT, AsJson, Cluster, Endpoints, Tls, perform, store_of, text
+from phalanx.cli.complaints import FAILED, complain
+from phalanx.cli.complaints import NOT_DONE as NOT_SERVED
 from phalanx.errors import LeaseLost
 
 TERMINATE_S = 5.0
@@ -100,12 +102,12 @@ async def _while(
             return await _run(command, held.token)
     except TimeoutError:
         if not client.cluster:
-            typer.echo(f"not done: no node has served it in time: {', '.join(client.endpoints)}", err=True)
+            complain(NOT_SERVED, f"not done: no node has served it in time: {', '.join(client.endpoints)}", NOT_DONE)
             return NOT_DONE
-        typer.echo("not to be had in time", err=True)
+        complain("not to be had", "not to be had in time", ABSENT)
         return ABSENT
     except LeaseLost as error:
-        typer.echo(f"lost: {error}", err=True)
+        complain("lost", f"lost: {error}", LOST)
         return LOST
 
 
@@ -113,7 +115,7 @@ async def _run(command: list[str], token: int) -> int:
     try:
         process = await asyncio.create_subprocess_exec(*command, env=os.environ | {"PHALANX_TOKEN": str(token)})
     except OSError as error:
-        typer.echo(f"{command[0]}: {error.strerror or error}", err=True)
+        complain(FAILED, f"{command[0]}: {error.strerror or error}", 127)
         return 127
     try:
         return await process.wait()

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 from rich.text import Text
 
+from phalanx.cli.complaints import FAILED, complain, takes_json
 from phalanx.errors import ConfigurationError
 from phalanx.lab.experiments import EXPERIMENTS, Experiment, Result, Table
 from phalanx.lab.figures.svg import svg
@@ -38,7 +39,13 @@ def run_command(
         "phalanx-lab"
     ),
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print results as JSON, one line for each experiment.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print results as JSON, one line for each experiment.",
+            callback=takes_json,
+            is_eager=True,
+        ),
     ] = False,
 ) -> None:
     """Run an experiment: print its tables and claims, and write its figures.
@@ -56,7 +63,7 @@ def run_command(
                 result = experiment.run(full)
             except ConfigurationError as error:
                 unable.append(experiment.name)
-                typer.echo(f"{experiment.name}: not run: {error}", err=True)
+                complain(FAILED, f"{experiment.name}: not run: {error}", 1)
                 continue
             files = _write(result, out)
             exhibits.append(Exhibit(experiment, result, files))

@@ -10,6 +10,7 @@ import typer
 
 from phalanx.api.storage import RECORDS
 from phalanx.cli.calls import said
+from phalanx.cli.complaints import FAILED, complain, takes_json
 from phalanx.errors import DataDirectoryInUse, PhalanxError
 from phalanx.group.beginning import lacks_beginning_for_all
 from phalanx.group.messages import Ceiling, Chunk, Data, Record, Turned
@@ -57,7 +58,9 @@ def verify(data: _Data) -> None:
 @log_app.command()
 def dump(
     data: _Data,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line.", callback=takes_json, is_eager=True)
+    ] = False,
     first: Annotated[int, typer.Option("--from", help="The first record to show, counted from 0.", min=0)] = 0,
 ) -> None:
     """Print what each record is.  Exit statuses as for `verify`; what can be read before a damage is not shown."""
@@ -78,7 +81,7 @@ def dump(
                 fields |= _of_versions(record)
             typer.echo(json.dumps(fields) if as_json else " ".join(f"{key}={value}" for key, value in fields.items()))
     if found.unbegun:
-        typer.echo(_unbegun(found), err=True)
+        complain("possibly lost", _unbegun(found), POSSIBLY_LOST)
     raise typer.Exit(_status(found))
 
 
@@ -163,7 +166,7 @@ def _reading(as_json: bool = False) -> Iterator[None]:
     except BrokenPipeError:  # nothing is wrong with the log
         raise
     except (CodecError, DataDirectoryInUse, OSError) as error:
-        typer.echo(f"phalanx: {said(error)}", err=True)
+        complain(FAILED, f"phalanx: {said(error)}", UNREADABLE)
         raise typer.Exit(UNREADABLE) from error
 
 

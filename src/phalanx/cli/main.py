@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import version
+from itertools import takewhile
 from typing import Annotated
 
 import typer
 
+from phalanx.cli.complaints import FAILED, complain, run_for_programs
 from phalanx.errors import PhalanxError
 from phalanx.runtime.compiled import is_compiled
 
@@ -86,11 +88,14 @@ def main() -> None:
         command_line([])()
     # Whatever else is no command is answered with the list of all: the help, or that there is no such command.
     try:
-        command_line([first] if first in COMMANDS else COMMANDS)()
+        app = command_line([first] if first in COMMANDS else COMMANDS)
+        if "--json" in takewhile(lambda word: word != "--", sys.argv):
+            sys.exit(run_for_programs(app))
+        app()
     except KeyboardInterrupt:  # while modules are imported; later typer does the same
         sys.exit(130)
     except (PhalanxError, OSError) as error:
         from phalanx.cli.calls import said  # not at the top of the file: it needs most of the package
 
-        typer.echo(f"phalanx: {said(error)}", err=True)
+        complain(FAILED, f"phalanx: {said(error)}", 1)
         sys.exit(1)

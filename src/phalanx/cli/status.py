@@ -8,6 +8,7 @@ from rich.table import Table
 
 from phalanx.api.client import connect
 from phalanx.cli.calls import ENDPOINT, AsJson, Endpoints, Timeout, Tls, print_whole, tls_of
+from phalanx.cli.complaints import NOT_DONE, complain
 from phalanx.errors import PhalanxError
 from phalanx.group.config import Timing
 from phalanx.model.clock import MILLISECOND
@@ -32,7 +33,7 @@ def status(
             try:
                 return await client.status()
             except PhalanxError as error:
-                typer.echo(f"{endpoint}: {error}", err=True)
+                complain(NOT_DONE, f"{endpoint}: {error}", None, endpoint=endpoint)
                 return None
 
     async def main() -> dict[str, Status | None]:
