@@ -82,6 +82,11 @@ def test_a_watch_goes_on_after_a_revision_that_there_can_be() -> None:
         for after in ("1", 1.0):
             with pytest.raises(TypeError, match="`after` must be an int, not"):
                 store.watch(b"k", after=after)  # type: ignore[arg-type]  # that is what is tested
+        for after in (1 << 43, 1 << 63, 10**40):  # it ended the client: no message has room for that
+            with pytest.raises(phalanx.ConfigurationError, match="`after` is at most"):
+                store.watch(b"k", after=after)
+        async with store.watch(b"k", after=(1 << 43) - 1):
+            pass
         async with store.watch(b"k", after=0) as changes:
             assert (await anext(changes)).revision == 1
 

@@ -11,6 +11,7 @@ from phalanx.errors import ConfigurationError, Refused
 from phalanx.services.store.kv import KV
 from phalanx.services.store.limits import RANGE_ITEMS_MAX
 from phalanx.services.store.values import (
+    REVISION_MAX,
     Compare,
     Event,
     Info,
@@ -212,7 +213,7 @@ class Store:
             end = prefix_end(start)
         elif end is None:
             end = start + b"\0"
-        position = None if after is None else position_after(number_of(after, "`after`", 0))
+        position = None if after is None else position_after(number_of(after, "`after`", 0, REVISION_MAX))
         options = {"start": start, "end": end, "puts": puts, "deletes": deletes, "previous": previous}
         return self._kv.follow(KV.watch, options, position, patience_s)
 

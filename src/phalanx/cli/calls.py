@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from phalanx.api.arguments import cluster_of
+from phalanx.api.arguments import SECONDS_MAX, cluster_of
 from phalanx.api.client import Client, connect
 from phalanx.api.store import Store
 from phalanx.api.tls import TLS
@@ -44,7 +44,9 @@ Endpoints = Annotated[
         callback=_addresses,
     ),
 ]
-Timeout = Annotated[float, typer.Option("--timeout", help="Seconds that the call may take.", min=0.001)]
+Timeout = Annotated[
+    float, typer.Option("--timeout", help="Seconds that the call may take.", min=0.001, max=SECONDS_MAX)
+]
 Files = tuple[Path, Path, Path] | None
 """A certificate, its key, and the authorities."""
 
@@ -145,6 +147,14 @@ def said(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     return str(error)
+
+
+def encoded(word: str) -> bytes:
+    """A key or a value.  Raises `BadParameter` for what the shell gave that is no UTF-8."""
+    try:
+        return word.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"{word!r} is no UTF-8, which keys and values are here") from None
 
 
 def words_of(text: str, hint: str) -> list[str]:

@@ -51,6 +51,8 @@ def run_campaign(wish: Wish) -> None:
     """Run it, and exit with its verdict.  One that is cut short tells what it found until then, and how to go on."""
     if wish.corpus is not None and not wish.guided:
         raise typer.BadParameter("only a guided campaign has one: say --guided, too", param_hint="--corpus")
+    if wish.corpus is not None and wish.corpus.exists() and not wish.corpus.is_dir():
+        raise typer.BadParameter(f"{wish.corpus} is no folder", param_hint="--corpus")
     if wish.over is not None and wish.jobs is not None:
         raise typer.BadParameter(
             "how many workers there are, and with which rules, is not said here: not with --jobs or --without",

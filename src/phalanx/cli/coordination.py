@@ -17,6 +17,7 @@ from phalanx.cli.calls import (
     Stale,
     Timeout,
     Tls,
+    encoded,
     item_of,
     perform,
     show,
@@ -43,13 +44,13 @@ def compare_of(words: str) -> v.Compare:
     """`exists KEY`, `absent KEY`, `value KEY OP VALUE`, or `version|created|modified KEY OP NUMBER`."""
     match words_of(words, "--when"):
         case ["exists", key]:
-            return v.Exists(key.encode())
+            return v.Exists(encoded(key))
         case ["absent", key]:
-            return v.Exists(key.encode(), False)
+            return v.Exists(encoded(key), False)
         case ["value", key, op, value] if op in _OPS:
-            return v.Value(key.encode(), cast(v.Op, op), value.encode())
+            return v.Value(encoded(key), cast(v.Op, op), encoded(value))
         case [kind, key, op, number] if kind in _NUMBERED and op in _OPS and number.isdecimal():
-            return _NUMBERED[kind](key.encode(), cast(v.Op, op), int(number))
+            return _NUMBERED[kind](encoded(key), cast(v.Op, op), int(number))
     raise typer.BadParameter(f"{words!r} is no compare: {compare_of.__doc__}", param_hint="--when")
 
 
@@ -58,21 +59,21 @@ def operation_of(words: str) -> v.Operation:
     `delete-range START END`."""
     match words_of(words, "--then/--else"):
         case ["put", key, value]:
-            return v.Put(key.encode(), value.encode())
+            return v.Put(encoded(key), encoded(value))
         case ["put", key, value, lease] if lease.isdecimal():
-            return v.Put(key.encode(), value.encode(), int(lease))
+            return v.Put(encoded(key), encoded(value), int(lease))
         case ["append", prefix, value]:
-            return v.Append(prefix.encode(), value.encode())
+            return v.Append(encoded(prefix), encoded(value))
         case ["append", prefix, value, lease] if lease.isdecimal():
-            return v.Append(prefix.encode(), value.encode(), int(lease))
+            return v.Append(encoded(prefix), encoded(value), int(lease))
         case ["get", key]:
-            return v.Get(key.encode())
+            return v.Get(encoded(key))
         case ["range", start, end]:
-            return v.Scan(start.encode(), end.encode() or None)
+            return v.Scan(encoded(start), encoded(end) or None)
         case ["delete", key]:
-            return v.Delete(key.encode())
+            return v.Delete(encoded(key))
         case ["delete-range", start, end]:
-            return v.DeleteRange(start.encode(), end.encode() or None)
+            return v.DeleteRange(encoded(start), encoded(end) or None)
     raise typer.BadParameter(f"{words!r} is no operation: {operation_of.__doc__}", param_hint="--then/--else")
 
 

@@ -11,7 +11,7 @@ import typer
 from phalanx.api import recipes
 from phalanx.api.client import Client
 from phalanx.api.recipes import Held
-from phalanx.cli.calls import ABSENT, ENDPOINT, AsJson, Cluster, Endpoints, Tls, perform, store_of, text
+from phalanx.cli.calls import ABSENT, ENDPOINT, AsJson, Cluster, Endpoints, Tls, encoded, perform, store_of, text
 from phalanx.cli.complaints import FAILED, complain
 from phalanx.cli.complaints import NOT_DONE as NOT_SERVED
 from phalanx.errors import LeaseLost
@@ -43,12 +43,12 @@ def lock(
 ) -> None:
     """Hold a lock while a command runs, which finds its fencing token in PHALANX_TOKEN.
 
-    The exit status is the command's.  3: no node has served it within --wait.  5: the lock was not to be had in that
-    time.  6: it was lost; the command was stopped.
+    The exit status is the command's, or 128 and the number of the signal that ended it.  3: no node has served it within
+    --wait.  5: the lock was not to be had in that time.  6: it was lost; the command was stopped.
     """
 
     async def work(client: Client) -> int:
-        return await _while(client, recipes.lock(store_of(client), name.encode(), ttl_s=ttl), command, wait)
+        return await _while(client, recipes.lock(store_of(client), encoded(name), ttl_s=ttl), command, wait)
 
     raise typer.Exit(perform(endpoints, tls, cluster, 10.0, work, until_interrupted=True))
 
@@ -75,7 +75,7 @@ def elect(
 
     async def watch(client: Client) -> int:
         left = count
-        async with recipes.observe(store_of(client), name.encode()) as leaders:
+        async with recipes.observe(store_of(client), encoded(name)) as leaders:
             async for leader in leaders:
                 told = None if leader is None else {"data": text(leader.data), "term": leader.term}
                 words = "nobody leads" if leader is None else f"{text(leader.data)} leads, term {leader.term}"
@@ -86,7 +86,7 @@ def elect(
         return 0
 
     async def work(client: Client) -> int:
-        leading = recipes.lead(store_of(client), name.encode(), data.encode(), ttl_s=ttl)
+        leading = recipes.lead(store_of(client), encoded(name), encoded(data), ttl_s=ttl)
         return await _while(client, leading, command or [], wait)
 
     raise typer.Exit(perform(endpoints, tls, cluster, 10.0, watch if observe else work, until_interrupted=True))
@@ -115,10 +115,11 @@ async def _run(command: list[str], token: int) -> int:
     try:
         process = await asyncio.create_subprocess_exec(*command, env=os.environ | {"PHALANX_TOKEN": str(token)})
     except OSError as error:
-        complain(FAILED, f"{command[0]}: {error.strerror or error}", 127)
+        complain(FAILED, f"{command[0] or repr(command[0])}: {error.strerror or error}", 127)
         return 127
     try:
-        return await process.wait()
+        status = await process.wait()
+        return status if status >= 0 else 128 - status  # as a shell says that a signal ended it
     finally:
         if process.returncode is None:
             process.terminate()

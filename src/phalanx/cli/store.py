@@ -15,6 +15,7 @@ from phalanx.cli.calls import (
     Stale,
     Timeout,
     Tls,
+    encoded,
     item_of,
     perform,
     show,
@@ -35,7 +36,7 @@ def span(start: str, end: str, prefix: bool) -> tuple[bytes, bytes | None]:
     """The range that the arguments mean."""
     if prefix and end:
         raise typer.BadParameter("give --prefix or an end, not both", param_hint="--prefix")
-    return start.encode(), prefix_end(start.encode()) if prefix else end.encode() or None
+    return encoded(start), prefix_end(encoded(start)) if prefix else encoded(end) or None
 
 
 @kv_app.command()
@@ -50,9 +51,9 @@ def get(
     as_json: AsJson = False,
 ) -> None:
     """Print the value of a key.  Exit status 5 if there is none."""
-    found = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c, stale).get(key.encode(), at=at))
+    found = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c, stale).get(encoded(key), at=at))
     if as_json:
-        typer.echo(json.dumps(item_of(key.encode(), found) if found else None))
+        typer.echo(json.dumps(item_of(encoded(key), found) if found else None))
     elif found:
         typer.echo(text(found.value))
     if found is None:
@@ -72,7 +73,7 @@ def put(
 ) -> None:
     """Set a key.  Prints the store's new revision."""
     revision = perform(
-        endpoints, tls, cluster, timeout, lambda c: store_of(c).put(key.encode(), value.encode(), lease=lease)
+        endpoints, tls, cluster, timeout, lambda c: store_of(c).put(encoded(key), encoded(value), lease=lease)
     )
     tell({"revision": revision}, as_json, f"revision {revision}")
 
@@ -101,8 +102,8 @@ def delete(
 @kv_app.command()
 def cas(
     key: str,
-    expected: Annotated[str, typer.Argument(help="The value it must have now.")] = "",
-    value: Annotated[str, typer.Argument(help="The value to set.")] = "",
+    expected: Annotated[str | None, typer.Argument(help="The value it must have now.")] = None,
+    value: Annotated[str | None, typer.Argument(help="The value to set.")] = None,
     absent: Annotated[bool, typer.Option("--absent", help="It must be absent; give only the value.")] = False,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
@@ -111,10 +112,13 @@ def cas(
     as_json: AsJson = False,
 ) -> None:
     """Set a key if it has the expected value.  Exit status 5 if it has another."""
-    before, after = (None, expected) if absent else (expected.encode(), value)
-    done = perform(
-        endpoints, tls, cluster, timeout, lambda c: store_of(c).compare_and_set(key.encode(), before, after.encode())
-    )
+    before, after = (None, expected) if absent else (expected, value)
+    if after is None or (absent and value is not None):
+        raise typer.BadParameter(
+            "give the expected value and the new one; with --absent only the new one", param_hint="VALUE"
+        )
+    was, new = None if before is None else encoded(before), encoded(after)
+    done = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c).compare_and_set(encoded(key), was, new))
     tell({"set": done}, as_json, "set" if done else "it has another value")
     if not done:
         raise typer.Exit(ABSENT)
@@ -179,7 +183,7 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Print the changes of a key that are remembered.  Exit status 5 if there are none."""
-    events = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c, stale).history(key.encode(), limit))
+    events = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c, stale).history(encoded(key), limit))
     rows = [
         {
             "revision": event.revision,

@@ -258,6 +258,7 @@ def is_address(text: str) -> bool:
     return bool(
         colon
         and host
+        and host.startswith("[") == host.endswith("]")
         and len(text) <= ADDRESS_CHARS_MAX
         and not text.startswith("~")
         and text.isascii()
