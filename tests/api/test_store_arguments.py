@@ -9,6 +9,7 @@ import phalanx
 from phalanx import recipes
 from phalanx.api.local import Cluster
 from phalanx.api.store import Store
+from phalanx.services.store.limits import REVISION_MAX
 from tests.api.cluster import in_cluster
 
 
@@ -82,10 +83,10 @@ def test_a_watch_goes_on_after_a_revision_that_there_can_be() -> None:
         for after in ("1", 1.0):
             with pytest.raises(TypeError, match="`after` must be an int, not"):
                 store.watch(b"k", after=after)  # type: ignore[arg-type]  # that is what is tested
-        for after in (1 << 43, 1 << 63, 10**40):  # it ended the client: no message has room for that
+        for after in (REVISION_MAX + 1, 1 << 63, 10**40):  # it ended the client: no message has room for that
             with pytest.raises(phalanx.ConfigurationError, match="`after` is at most"):
                 store.watch(b"k", after=after)
-        async with store.watch(b"k", after=(1 << 43) - 1):
+        async with store.watch(b"k", after=REVISION_MAX):
             pass
         async with store.watch(b"k", after=0) as changes:
             assert (await anext(changes)).revision == 1

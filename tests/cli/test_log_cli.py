@@ -90,6 +90,7 @@ def test_no_log_verifies_with_3(tmp_path: Path) -> None:
     assert run("verify", tmp_path / "nowhere")[0] == 3
     assert run("dump", tmp_path / "nowhere")[0] == 3
     assert run("repair", tmp_path / "nowhere")[0] == 3
+    assert run("repair", tmp_path / ("n" * 1000))[0] == 3
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
@@ -244,7 +245,7 @@ def test_a_directory_without_a_log_is_not_a_whole_log(tmp_path: Path, there: str
         (tmp_path / "log").mkdir()
     elif there != "nothing":
         (tmp_path / "daemon.log").write_text("something of a daemon" * 10)
-    for command in ("verify", "dump"):
+    for command in ("verify", "dump", "repair"):
         status, output = run(command, tmp_path)
         assert status == 3
         assert "there is no log in" in output

@@ -9,9 +9,8 @@ from phalanx.api.lease import TTL_S, Lease
 from phalanx.api.watch import Watch
 from phalanx.errors import ConfigurationError, Refused
 from phalanx.services.store.kv import KV
-from phalanx.services.store.limits import RANGE_ITEMS_MAX
+from phalanx.services.store.limits import RANGE_ITEMS_MAX, REVISION_MAX
 from phalanx.services.store.values import (
-    REVISION_MAX,
     Compare,
     Event,
     Info,

@@ -97,9 +97,9 @@ def repair_command(
     The log then counts as one whose end may be lost: it is no proof that there was nothing more.  Restart the other hosts
     first if there are any, they have it all; repair only what nobody else has.
     """
-    directory = _directory(data)
     lock = None
     try:
+        directory = _files(data).directory
         if directory.parent / "log" == directory:
             lock = VoteFile(directory.parent / "votes")  # its lock keeps the node from starting meanwhile
         told = repair(directory, really=force, lacks_beginning=_lacks_beginning)
@@ -132,17 +132,17 @@ def _unbegun(found: Recovery) -> str:
     )
 
 
-def _directory(data: Path) -> Path:
-    return data / "log" if (data / "log").is_dir() else data
-
-
-def _look(data: Path) -> Recovery:
-    """What the log there holds.  Raises FileNotFoundError if there is none: one that is gone is not a whole one."""
-    directory = _directory(data)
+def _files(data: Path) -> PosixFiles:
+    """Those of the log there.  Raises FileNotFoundError if there is none: one that is gone is not a whole one."""
+    directory = data / "log" if (data / "log").is_dir() else data
     files = PosixFiles(directory, make=False)
     if not any(name.endswith(SUFFIX) and name.removesuffix(SUFFIX).isdecimal() for name in files.names()):
         raise FileNotFoundError(f"there is no log in {directory}")
-    return look(files)
+    return files
+
+
+def _look(data: Path) -> Recovery:
+    return look(_files(data))
 
 
 def _check_beginning(found: Recovery) -> None:

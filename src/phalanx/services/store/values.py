@@ -280,10 +280,6 @@ INDEX_BITS = 20
 """Low bits of a position: the change within its revision."""
 
 
-REVISION_MAX = (1 << 63 - INDEX_BITS) - 1
-"""The greatest that has a position in a message."""
-
-
 def position_after(revision: int) -> int:
     """The position of a watch that has been told everything up to that revision, and nothing beyond."""
     return ((revision + 1) << INDEX_BITS) - 1
