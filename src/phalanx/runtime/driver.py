@@ -24,6 +24,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from phalanx.errors import ClusterSuperseded
@@ -125,13 +126,14 @@ class Driver:
             self._events.append(event)
 
     async def close(self) -> None:
-        """Stop in order: no more steps, but what the machine has already said is released if the disk lets it.  If who
-        waits for that is cancelled, it goes on without him: half closed, disks and sockets would be in use for ever."""
+        """Stop in order: no more steps, but what the machine has already said is released if the disk lets it.  Who is
+        cancelled, however often, waits for the end: half closed, disks and sockets would be in use, for ever or when the
+        next process is begun on them."""
         if not self._stopped:
             self._stop()
             self._closing = self._loop.create_task(self._end())
         if self._closing is not None:
-            await asyncio.shield(self._closing)
+            await _to_its_end(self._closing)
         await asyncio.shield(self.closed)
 
     async def _end(self) -> None:
@@ -376,3 +378,14 @@ class Driver:
             self._disk.close()
         if not self._appends.busy:
             self._appends.close()
+
+
+async def _to_its_end(task: asyncio.Task[None]) -> None:
+    """Wait for the task, also if that is cancelled meanwhile, which is told afterwards."""
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        raise
