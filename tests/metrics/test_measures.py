@@ -129,7 +129,7 @@ def test_alerts_are_on_what_is_measured() -> None:
 
 
 def test_everything_in_the_table_is_measured_in_a_life(pages: tuple[Samples, Samples, Samples]) -> None:
-    seen = set().union(*map(names_of, pages))
+    seen = set().union(*map(names_of, pages)) | {"phalanx_certificate_end_timestamp_seconds"}  # under TLS: see below
     if sys.platform != "linux":
         seen |= {family.shown for family in FAMILIES if family.name.startswith("phalanx_peer_")}
     assert seen == {family.shown for family in FAMILIES}
@@ -204,7 +204,9 @@ def test_who_lost_its_quorum_is_not_ready_and_suspects_the_others(pages: tuple[S
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked for it")
 @pytest.mark.parametrize("secured", [False, True])
-def test_bytes_of_a_link_are_those_of_its_other_end(secured: bool, tmp_path: Path) -> None:
+def test_bytes_of_a_link_are_those_of_its_other_end_and_the_certificate_ends_when_it_does(
+    secured: bool, tmp_path: Path
+) -> None:
     tls = Authority(tmp_path).node() if secured else None
 
     async def story() -> tuple[Samples, Samples]:
@@ -213,6 +215,8 @@ def test_bytes_of_a_link_are_those_of_its_other_end(secured: bool, tmp_path: Pat
             return samples(found.metrics["a"].collect()), samples(found.metrics["b"].collect())
 
     a, b = limited(story())
+    end = a.get(("phalanx_certificate_end_timestamp_seconds",), time.time())
+    assert (80 * 86_400 < end - time.time() < 100 * 86_400) == secured
     assert a["phalanx_peer_sent_bytes_total", "b"] > 1000
     assert b["phalanx_peer_received_bytes_total", "a"] > 1000
     assert 0 < a["phalanx_peer_round_trip_seconds", "b"] < 10

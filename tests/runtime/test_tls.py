@@ -11,7 +11,7 @@ import pytest
 
 from phalanx.api.tls import TLS
 from phalanx.model.machine import LinkDown, LinkUp, Refused
-from phalanx.runtime import handshakes
+from phalanx.runtime import credentials, handshakes
 from phalanx.runtime.connection import HELLO, PROTOCOL_VERSION, Connection, Hello
 from phalanx.runtime.contract import LinkEvent
 from phalanx.runtime.refusals import LATE
@@ -360,3 +360,27 @@ def test_a_dial_given_up_while_it_connects_is_no_refusal_and_leaves_nothing(
     on_loop(work)
     assert not told
     assert not complaints
+
+
+def test_a_node_looks_at_its_files_also_while_nobody_connects(
+    on_loop: OnLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Connections may stand until its certificate has ended, and then none can be made any more."""
+    monkeypatch.setattr(credentials, "LOOK_S", 0.0)
+    authority = Authority(tmp_path)
+    tls = authority.issue("node", [HOST], ends=30 * DAY)
+
+    async def work() -> None:
+        async with node(tls) as (a, _):
+            assert not warnings_in(caplog)
+            end = a.certificate_ends_at
+            authority.issue("node", [HOST], ends=2 * DAY)
+            await until(lambda: a.certificate_ends_at < end)
+            [line] = warnings_in(caplog)
+            assert "node.crt ends at" in line
+        authority.issue("node", [HOST], ends=40 * DAY)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert a.certificate_ends_at < end, "it was closed"
+
+    on_loop(work)

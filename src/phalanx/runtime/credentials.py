@@ -4,13 +4,15 @@ Both ends of a connection show a certificate, and each checks the other's: that 
 it is valid now, and that it is meant for that end's role (RFC 5280, sections 4.2.1.12 and 6.1).  Whoever dials checks
 that the certificate names the host that was dialled (RFC 6125); `fault_of_member` does so for who is dialled.
 
-The files are looked at when a connection is made: what was renewed on disk is taken for new connections.  Files that make
-no sense together, as in the middle of a renewal, are told of in the log, and the last that did stay in use.
+The files are looked at when a connection is made, and at a node once an hour, for connections may stand until long after
+the certificate has ended: what was renewed on disk is taken for new connections.  Files that make no sense together, as
+in the middle of a renewal, are told of in the log, and the last that did stay in use.
 
 A set of files is rehearsed before it is used: a server and a client of them shake hands in memory, so OpenSSL itself says
 what others would say, before anybody is turned away.
 """
 
+import asyncio
 import contextlib
 import ipaddress
 import logging
@@ -33,6 +35,9 @@ NO_HOST: Final = "no host, so it is a client's"
 
 EXPIRY_S: Final = 7 * 86_400
 """A certificate that ends sooner is told of in the log: renewals are due well before, and people look once a week."""
+
+LOOK_S: Final = 3_600.0
+"""From one look of a node at its files to the next, if no connection is made: a small part of what is left then."""
 
 _UNFIT: Final = {
     EXPIRED: "{} has expired: renew it",
@@ -70,7 +75,17 @@ class Credentials:
         self.expires_at = 0.0
         """Seconds since the epoch when the certificate ends; 0: not known, as only others can judge it."""
         self._contexts = self._load()
-        self._warn_of_expiry()
+        self._looking: asyncio.TimerHandle | None = None
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at the files now, and again and again until `unwatch`, whether connections are made or not."""
+        self.contexts()
+        self._looking = loop.call_later(LOOK_S, self.watch, loop)
+
+    def unwatch(self) -> None:
+        """Of what `watch` has begun."""
+        if self._looking is not None:
+            self._looking.cancel()
 
     def contexts(self) -> Contexts:
         """For a connection that begins now."""

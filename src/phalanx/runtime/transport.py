@@ -165,6 +165,11 @@ class TcpTransport:
         """How many are connected."""
         return self._clients
 
+    @property
+    def certificate_ends_at(self) -> float:
+        """Seconds since the epoch; 0: there is none, or it is not known."""
+        return self._tls.expires_at if self._tls is not None else 0.0
+
     def connection(self, address: Address) -> Connection | None:
         """The one that messages to the address go out on, to look at; None if there is none."""
         return self._ready.get(address)
@@ -184,6 +189,8 @@ class TcpTransport:
         if self._listener is not None:
             self._listener.listen(LISTEN_BACKLOG)  # from this line on a dial is not refused, though the loop may lag
             self._serving = self._loop.create_task(self._serve(self._listener))
+            if self._tls is not None:
+                self._tls.watch(self._loop)
 
     async def _serve(self, listener: socket.socket) -> None:
         accept = self._arrivals.accept if self._arrivals is not None else lambda: Connection(self, self._drop_log)
@@ -226,6 +233,8 @@ class TcpTransport:
             for connection in {*self._ready.values(), *self._strangers}:
                 connection.finish()
             self._drop_log.sum_up()
+            if self._tls is not None and self._listener is not None:
+                self._tls.unwatch()
             if self._arrivals is not None:
                 self._arrivals.close()
             if self._serving is not None:
