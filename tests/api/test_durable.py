@@ -125,7 +125,7 @@ def test_a_process_that_was_excluded_reads_its_log_again_and_returns() -> None:
                 if len(view.members) == 2:
                     break
             assert [s.waits_for for s in cluster["a"].status.suspended] == [("c",)]
-            with pytest.raises(Unavailable, match=r"a#.* says that group 'KV' waits for one of c"):
+            with pytest.raises(Unavailable, match=r"a#.* says that group 'KV' waits for the log of one of c"):
                 await cluster.client(timeout_s=0.5).kv().get(b"key")
             for other in "ab":
                 cluster.heal("c", other)

@@ -233,7 +233,7 @@ def test_a_node_that_comes_into_a_view_with_a_suspended_group_says_for_whom_it_w
     a, b = (Member(name, f"{name}:1", 1) for name in "ab")
     suspended = Suspended(Group(1, GroupSpec("KV"), ("a", "b")), 1, (a, b), 0, ())
     reports.Reports("a", str, str).installed(View(1, 2, (a, b), suspended=(suspended,)))
-    assert said(caplog, logging.WARNING) == "a: group KV is suspended, and waits for one of a b"
+    assert said(caplog, logging.WARNING) == "a: group KV is suspended, and waits for the log of one of a b"
 
 
 def test_a_node_whose_disk_has_not_taken_its_view_says_so(

@@ -157,7 +157,7 @@ class Reports:
 
     def suspended(self, name: str) -> None:
         """A durable group has no host any more."""
-        log.warning("%s: group %s waits for one of its last hosts to return", self._name, name)
+        log.warning("%s: group %s waits for one of its last hosts to return with its log", self._name, name)
 
     def found(self, what: Any) -> None:
         """What is wrong with a replica, or anything else that nobody here expects."""
@@ -227,4 +227,4 @@ def changes_of(before: View, view: View) -> list[str]:
 
 
 def _suspension(group: Group) -> str:
-    return f"group {group.spec.name} is suspended, and waits for one of {' '.join(group.hosts)}"
+    return f"group {group.spec.name} is suspended, and waits for the log of one of {' '.join(group.hosts)}"

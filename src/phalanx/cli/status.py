@@ -55,7 +55,7 @@ def _show(answers: dict[str, Status | None]) -> None:
     table = Table("address", "node", "state", "view", "members", "learners", "suspects", "survives", "disk")
     groups = Table("group", "order", "hosts", "learners", "version")
     seen: dict[str, tuple[str, str, str, str]] = {}
-    waiting = Table("suspended group", "waits for one of")
+    waiting = Table("suspended group", "waits for the log of one of")
     suspended: dict[str, str] = {}
     for address, s in answers.items():
         if s is None:

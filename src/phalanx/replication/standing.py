@@ -125,7 +125,9 @@ class Place:
         if self.view is None or self.view.group_named(name) is None:
             hosts = self._waits_for(name)
             text = (
-                f"says that group {name!r} waits for one of {' '.join(hosts)}" if hosts else f"knows no group {name!r}"
+                f"says that group {name!r} waits for the log of one of {' '.join(hosts)}"
+                if hosts
+                else f"knows no group {name!r}"
             )
             return f"{self._me} {text}"
         return f"{self._me} does not serve group {name!r}"
