@@ -129,7 +129,8 @@ def test_alerts_are_on_what_is_measured() -> None:
 
 
 def test_everything_in_the_table_is_measured_in_a_life(pages: tuple[Samples, Samples, Samples]) -> None:
-    seen = set().union(*map(names_of, pages)) | {"phalanx_certificate_end_timestamp_seconds"}  # under TLS: see below
+    of_tls = {"phalanx_tls_certificate_expiry_timestamp_seconds"}  # see below
+    seen = set().union(*map(names_of, pages)) | of_tls
     if sys.platform != "linux":
         seen |= {family.shown for family in FAMILIES if family.name.startswith("phalanx_peer_")}
     assert seen == {family.shown for family in FAMILIES}
@@ -215,7 +216,7 @@ def test_bytes_of_a_link_are_those_of_its_other_end_and_the_certificate_ends_whe
             return samples(found.metrics["a"].collect()), samples(found.metrics["b"].collect())
 
     a, b = limited(story())
-    end = a.get(("phalanx_certificate_end_timestamp_seconds",), time.time())
+    end = a.get(("phalanx_tls_certificate_expiry_timestamp_seconds",), time.time())
     assert (80 * 86_400 < end - time.time() < 100 * 86_400) == secured
     assert a["phalanx_peer_sent_bytes_total", "b"] > 1000
     assert b["phalanx_peer_received_bytes_total", "a"] > 1000

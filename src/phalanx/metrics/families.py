@@ -47,7 +47,7 @@ FAMILIES = (
     Family("phalanx_peer_unsent_bytes", G, "Bytes to the peer that wait in this process.", ("peer",)),
     Family("phalanx_clients", G, "Clients connected."),
     Family("phalanx_refused_connections", C, "Connections that came to nothing, by Process.refusals.", ("reason",)),
-    Family("phalanx_certificate_end_timestamp_seconds", G, "When this node's certificate ends, since the epoch."),
+    Family("phalanx_tls_certificate_expiry_timestamp_seconds", G, "When this node's certificate ends, since the epoch."),
     Family("phalanx_group_hosts", G, "Full hosts of the group.", ("group",)),
     Family("phalanx_group_learners", G, "Learners of the group.", ("group",)),
     Family("phalanx_group_synced", G, "1: this node is in the group and has its state.", ("group",)),

@@ -135,7 +135,7 @@ class Watched:
         for reason, count in transport.refusals.items():
             page.add("phalanx_refused_connections", count, reason)
         if ends_at := transport.certificate_ends_at:
-            page.add("phalanx_certificate_end_timestamp_seconds", ends_at)
+            page.add("phalanx_tls_certificate_expiry_timestamp_seconds", ends_at)
         for member in group.view.everyone if group.view is not None else ():
             if member == group.me:
                 continue

@@ -36,6 +36,9 @@ NO_HOST: Final = "no host, so it is a client's"
 EXPIRY_S: Final = 7 * 86_400
 """A certificate that ends sooner is told of in the log: renewals are due well before, and people look once a week."""
 
+_TOLD: Final[dict[Path, float]] = {}
+"""When the certificate ends that was told of last, by its file: one process may take it more than once."""
+
 LOOK_S: Final = 3_600.0
 """From one look of a node at its files to the next, if no connection is made: a small part of what is left then."""
 
@@ -71,7 +74,6 @@ class Credentials:
         self._host = host
         self._tried = self._look()
         """What the files were when they were last read, whether they were taken or not."""
-        self._warned = False
         self.expires_at = 0.0
         """Seconds since the epoch when the certificate ends; 0: not known, as only others can judge it."""
         self._contexts = self._load()
@@ -97,7 +99,6 @@ class Credentials:
             except ConfigurationError as error:
                 log.warning("the renewed files of TLS are not taken, and the former stay in use: %s", error)
             else:
-                self._warned = False
                 log.info("the renewed certificate %s is taken for new connections", self._paths[0])
         self._warn_of_expiry()
         return self._contexts
@@ -158,11 +159,11 @@ class Credentials:
 
     def _warn_of_expiry(self) -> None:
         """Once for each certificate."""
-        if self._warned or not self.expires_at:
+        if not self.expires_at or _TOLD.get(self._paths[0]) == self.expires_at:
             return
         left = self.expires_at - time.time()
         if left < EXPIRY_S:
-            self._warned = True
+            _TOLD[self._paths[0]] = self.expires_at
             when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.expires_at))
             log.warning("the certificate %s ends at %s: renew it; no restart is needed", self._paths[0], when)
 
