@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pytest
 
 from phalanx.model.clock import SECOND, stamp_of
-from phalanx.model.events import Delivered, Founded, Installed
+from phalanx.model.events import Delivered, Founded, Installed, Rescued
 from phalanx.model.machine import Output
 from phalanx.model.replicated import command, query
 from phalanx.replication import entries
@@ -105,3 +105,20 @@ def test_what_cannot_be_undone_costs_the_object_and_not_the_node(
         assert A.address not in said.endpoints
     host.order(entries.Tick())
     assert host.gateway.of_versions(view("a", "b", "c").groups[0]) == (0, {}, "")
+
+
+@pytest.mark.parametrize(
+    "end", [Installed(view("a", "b", "c", number=2)), Rescued(7, SESSION)], ids=["a view", "a recovery"]
+)
+def test_nor_does_what_an_upgrade_held_and_a_new_view_lets_go_on(
+    end: Installed | Rescued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host()
+    host.ask(ADD)
+    host.order(entries.Upgrade(1, MOODY.version, MOODY.version + 1, "", ("a", "b", "c")))
+    host.gateway.flush(Output())  # what it comes to here is not ordered before the view ends
+    assert host.ask(FAIL) == [], "it is held"
+    monkeypatch.setitem(Moody.moods, "restore", RuntimeError("broken"))
+    host.gateway.deliver(end)
+    assert [each.reason for each in host.ask()] == [Reason.UNKNOWN]
+    assert [told.where for told in host.told] == ["Moody, restore"]

@@ -10,6 +10,10 @@ from phalanx.replication.messages import Reason
 from phalanx.replication.outcome import Outcome
 
 
+class CannotGoOn(Exception):
+    """A replica here is of no use any more; the text says why."""
+
+
 @final
 class Refusal(msgspec.Struct, frozen=True, gc=False):
     """The entry was not applied, by every replica alike.  version: of the class that the group runs, if that matters."""
@@ -82,4 +86,10 @@ class UpgradeVoid(msgspec.Struct, frozen=True, gc=False):
     replayed: bool
 
 
-Action = Answered | Say | Judged | NotUnderstood | Ticked | CanRun | Upgraded | UpgradeVoid
+class GivenUp(msgspec.Struct, frozen=True, gc=False):
+    """This replica is of no use any more."""
+
+    error: CannotGoOn
+
+
+Action = Answered | Say | Judged | NotUnderstood | Ticked | CanRun | Upgraded | UpgradeVoid | GivenUp

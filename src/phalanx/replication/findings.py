@@ -4,7 +4,9 @@ from phalanx.model.events import Unhost
 from phalanx.model.view import Address, Member
 from phalanx.replication.actions import (
     Action,
+    CannotGoOn,
     CanRun,
+    GivenUp,
     Judged,
     NotUnderstood,
     Say,
@@ -19,7 +21,6 @@ from phalanx.replication.hosting import Hosting
 from phalanx.replication.inflight import HookFailed, ObjectUpgraded, ReplicaDiverged, UpgradeFailed, VersionRefused
 from phalanx.replication.outbox import Outbox
 from phalanx.replication.undo import CannotUndo
-from phalanx.replication.versions import CannotGoOn
 
 
 class Findings:
@@ -43,6 +44,8 @@ class Findings:
                 hosted.ticking = False
             case NotUnderstood(sender):
                 self._out.note("gateway.not_understood", str(sender))
+            case GivenUp(error):
+                self.stranded(hosted, error, endpoints)
             case CanRun(host, versions):
                 hosted.rollout.heard(host, versions)
             case Upgraded(since, to, replayed):

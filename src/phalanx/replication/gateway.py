@@ -59,7 +59,7 @@ from phalanx.replication.outcome import Raised, Returned, text_of
 from phalanx.replication.replica import Replica
 from phalanx.replication.session import LIMITS, Limits
 from phalanx.replication.standing import AMPLE, Place, Short, Standing
-from phalanx.replication.versions import CannotGoOn, CannotRun
+from phalanx.replication.versions import CannotRun
 
 
 class Gateway:
@@ -151,7 +151,7 @@ class Gateway:
         if self._hosting.reading:
             for hosted in self._hosting.read_to_end():
                 self._rounds.touch(hosted.replica.group.id)
-                self._act(hosted, hosted.replica.caught_up())
+                self._act(hosted, hosted.caught_up())
         self._out.requests += self._rounds.settle()
         self._out.sends += self._feeds.flush(self._now, silent=not self._place.acts)
         return self._out.empty(out)
@@ -268,7 +268,7 @@ class Gateway:
                 self._found(group, spec, fence)
             case Rescued(group, fence) if group in self._hosted:
                 self._rounds.touch(group)
-                self._act(self._hosted[group], self._hosted[group].replica.rescued(fence))
+                self._act(self._hosted[group], self._hosted[group].rescued(fence))
             case Restored(group) if self._hosting.kind(group, self._place.view) is not None:
                 self._restore(delivery)
             case BarrierReached(group, token) if group in self._hosted:
@@ -310,13 +310,10 @@ class Gateway:
         hosted = self._hosted.get(delivered.group)
         if hosted is not None:
             self._rounds.touch(delivered.group)
-            try:
-                self._act(hosted, hosted.apply(delivered, self._now))
-            except CannotGoOn as error:
-                self._strand(hosted, error)
+            self._act(hosted, hosted.apply(delivered, self._now))
         return hosted is not None
 
-    def _strand(self, hosted: Hosted, why: CannotGoOn) -> None:
+    def _strand(self, hosted: Hosted, why: CannotRun) -> None:
         self._findings.stranded(hosted, why, self._endpoints(hosted.replica.group.spec.name))
 
     def _install(self, view: View) -> None:

@@ -5,13 +5,14 @@ one does, and so on: the eldest may be one that has no code for the version of t
 this by its monotonic clock, from when it last applied something: its wall clock may be wrong.
 """
 
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-from phalanx.model.clock import MILLISECOND, SECOND, wall_ms
+from phalanx.model.clock import MILLISECOND, SECOND, Stamp, wall_ms
 from phalanx.model.events import Barrier, Consumed, Delivered, Multicast, Request
 from phalanx.model.view import Address, GroupId, Name, View
 from phalanx.replication import entries
-from phalanx.replication.actions import Action
+from phalanx.replication.actions import Action, CannotGoOn, GivenUp
 from phalanx.replication.inflight import Waiter, entry_of
 from phalanx.replication.messages import CloseSession, Command, OpenSession, Query, SessionKeepAlive, Watch
 from phalanx.replication.replica import Replica
@@ -25,6 +26,7 @@ STAND_IN_NS = SECOND
 """For so long each host leaves a tick that is due to the one before it."""
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 Waiting: TypeAlias = list[tuple[Waiter, T]]
 """Requests of that kind, and who waits for them."""
@@ -63,15 +65,32 @@ class Hosted:
         self.payloads.append(entries.encode(entry_of(ticket, message)))
 
     def apply(self, delivered: Delivered, now: int) -> list[Action]:
-        """Give the replica a run of entries; what it asks for.  Raises `CannotGoOn`."""
+        """Give the replica a run of entries; what it asks for."""
         self.consumed += sum(map(len, delivered.payloads))
         self.applied_at = now
-        return self.replica.deliver(delivered) if not self.stranded else []
+        try:
+            return self.replica.deliver(delivered) if not self.stranded else []
+        except CannotGoOn as error:
+            return [GivenUp(error)]
 
     def install(self, view: View, now: int) -> list[Action]:
         """A view begins; what the replica asks for."""
         self.rollout.begin(now)
-        return self.replica.install(view) if not self.stranded else []
+        return self._asked(self.replica.install, view)
+
+    def caught_up(self) -> list[Action]:
+        """All that was ordered before the present view was applied; what the replica asks for."""
+        return self._asked(self.replica.caught_up)
+
+    def rescued(self, fence: Stamp) -> list[Action]:
+        """An operator has recovered the cluster; what the replica asks for."""
+        return self._asked(self.replica.rescued, fence)
+
+    def _asked(self, ask: Callable[P, list[Action]], *args: P.args, **kwargs: P.kwargs) -> list[Action]:
+        try:
+            return ask(*args, **kwargs) if not self.stranded else []
+        except CannotGoOn as error:
+            return [GivenUp(error)]
 
     @property
     def waiting(self) -> list["Waiting[Query | Watch]"]:

@@ -165,8 +165,7 @@ class Hosting:
         """At the end of a turn: the groups that have all that was ordered before the present view, since now."""
         done = [group for group in self.reading if group not in self.taking]
         self.reading = {group: None for group in self.reading if group in self.taking}
-        found = [self.groups[group] for group in done if group in self.groups]
-        return [hosted for hosted in found if not hosted.stranded]
+        return [self.groups[group] for group in done if group in self.groups]
 
     def exchange(self, delivery: Delivery, view: View | None, now: int, out: Outbox) -> bool:
         """A slice of a state is wanted, or has come.  False if the delivery is something else, or not of ours."""

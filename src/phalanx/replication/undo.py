@@ -17,10 +17,10 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from phalanx.model.replicated import Context
+from phalanx.replication.actions import CannotGoOn
 from phalanx.replication.objects import ObjectType, Operation, TickHook, UnencodableResult
 from phalanx.replication.outcome import text_of
 from phalanx.replication.state import HookError
-from phalanx.replication.versions import CannotGoOn
 
 T = TypeVar("T")
 

@@ -8,11 +8,8 @@ that began with; only what cannot be is refused by the spec already.
 from typing import Any
 
 from phalanx.model.view import GroupSpec
+from phalanx.replication.actions import CannotGoOn
 from phalanx.replication.objects import CONTRACTS, ObjectType
-
-
-class CannotGoOn(Exception):
-    """A replica here is of no use any more; the text says why."""
 
 
 class CannotRun(CannotGoOn):
