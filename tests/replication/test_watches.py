@@ -314,6 +314,14 @@ class Follower:
         self.out = self.machine.step(events, Instant(self.now, self.now))
         return self.out
 
+    def wait(self, ns: int) -> list[Any]:
+        """It is stepped when it asks for it; what it delivers meanwhile."""
+        end, told = self.now + ns, []
+        while self.now < end:
+            due = self.machine.deadline
+            told += self.step(passes_ns=(end if due is None else min(due, end)) - self.now).deliveries
+        return told
+
     def registration(self) -> Watch:
         (watch,) = (send.message for send in self.out.sends if isinstance(send.message, Watch))
         return watch
@@ -362,8 +370,17 @@ def test_a_program_that_was_away_for_long_has_not_lost_its_nodes() -> None:
     follower.step(passes_ns=60 * SECOND)
     follower.step(*[Took(1)] * WINDOW)
     assert follower.out.deliveries == []
-    follower.step(passes_ns=2 * SECOND)
-    assert follower.out.deliveries == [Ended(1, None, Reason.ELSEWHERE, "no node was heard for 2 s")]
+    assert follower.wait(2 * SECOND) == [Ended(1, None, Reason.ELSEWHERE, "no node was heard for 2 s")]
+
+
+def test_the_silence_of_nodes_while_the_program_itself_stood_still_is_its_own() -> None:
+    """Its process was stopped, or its event loop was busy: what has come meanwhile is read next."""
+    follower = Follower(patience_ns=2 * SECOND)
+    assert follower.wait(SECOND) == []
+    assert follower.step(passes_ns=60 * SECOND).deliveries == []
+    assert follower.wait(SECOND // 2) == []
+    [end] = follower.wait(2 * SECOND)
+    assert isinstance(end, Ended)
 
 
 def test_signs_of_life_give_their_credit_back_by_themselves() -> None:
@@ -379,9 +396,7 @@ def test_every_end_has_a_reason() -> None:
         follower = Follower()
         follower.step(Received("a:1", Declined(follower.watch.request, reason, "so")))
         ends += follower.out.deliveries
-    follower = Follower(patience_ns=2 * SECOND)
-    follower.step(passes_ns=2 * SECOND)
-    ends += follower.out.deliveries
+    ends += Follower(patience_ns=2 * SECOND).wait(2 * SECOND)
     assert ends == [
         Ended(1, None, Reason.LOST, "so"),
         Ended(1, None, Reason.OPERATION, "so"),

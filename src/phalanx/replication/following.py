@@ -25,6 +25,9 @@ from phalanx.replication.route import Route
 SILENCE_NS = 3 * PROGRESS_NS
 """After this an endpoint that has credit and says nothing is given up."""
 
+ABSENCE_NS = SECOND // 2
+"""A step that comes so much too late: it was this process that was stopped, or its loop busy, and the silence its own."""
+
 WINDOW = 4
 """Batches that a watch may have been sent and the program not taken."""
 
@@ -130,6 +133,8 @@ class Following:
         self._routes: dict[str, Route] = {}
         self._by_token: dict[int, _Followed] = {}
         self._by_request: dict[int, _Followed] = {}
+        self._due_at: int | None = None
+        """When the last step was told that something is due."""
 
     # --- the program ----------------------------------------------------------------------------------------------
 
@@ -233,6 +238,13 @@ class Following:
 
     def step(self, now: int, out: Output) -> None:
         """End what has waited too long, leave silent endpoints, register, and give credit."""
+        if self._due_at is not None and now - self._due_at >= ABSENCE_NS:
+            for followed in self._by_token.values():  # their nodes may have said much, had anybody listened
+                followed.heard_at = followed.progress_at = now
+        self._rules(now, out)
+        self._due_at = self.deadline
+
+    def _rules(self, now: int, out: Output) -> None:
         for followed in list(self._by_token.values()):
             follow = followed.follow
             if follow.patience_ns and followed.progress_at + follow.patience_ns <= now and not followed.held:
