@@ -248,7 +248,8 @@ def test_build_files_name_no_address() -> None:
 
 
 def test_every_dependency_is_pinned_and_nothing_else() -> None:
-    """constraints.txt is the whole closure of pyproject.toml, and is what is installed."""
+    """constraints.txt is the whole closure of pyproject.toml, and is what is installed: with Python 3.11, which needs more
+    than later ones do."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     needed = closure_of(
         project["project"]["dependencies"]
@@ -257,8 +258,8 @@ def test_every_dependency_is_pinned_and_nothing_else() -> None:
     )
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
-    assert pins.keys() == needed
-    assert pins == {name: importlib.metadata.version(name) for name in pins}
+    assert pins.keys() == needed if sys.version_info < (3, 12) else pins.keys() >= needed
+    assert {name: pins[name] for name in needed} == {name: importlib.metadata.version(name) for name in needed}
 
 
 # --- the measures can fail ----------------------------------------------------------------------------------------

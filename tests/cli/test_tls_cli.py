@@ -52,7 +52,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "lease list": ("lease", "list"),
     "lease grant": ("lease", "grant", "5"),
     "txn": ("txn", "--then", "put k x"),
-    "watch": ("watch", "k", "--after", "1", "-n", "1"),
+    "watch": ("watch", "k", "--after", "0", "-n", "1"),
     "status": ("status",),
     "lock": ("lock", "it", "--", "true"),
     "elect": ("elect", "it", "--", "true"),

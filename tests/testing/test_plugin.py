@@ -10,12 +10,13 @@ pytest_plugins = ["pytester"]
 
 ASYNC_TESTS = """
     import asyncio
+    import inspect
 
     import pytest
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(pyfuncitem):  # what plugins for asynchronous tests do
-        if asyncio.iscoroutinefunction(pyfuncitem.obj):
+        if inspect.iscoroutinefunction(pyfuncitem.obj):
             names = pyfuncitem._fixtureinfo.argnames
             asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
             return True
@@ -179,7 +180,8 @@ def test_who_does_not_use_it_does_not_notice_it(pytester: pytest.Pytester) -> No
 
         def test_nothing():
             assert not [name for name in sys.modules if name.split(".")[0] in ("phalanx", "msgspec", "uvloop")]
-            assert "asyncio" not in sys.modules and threading.active_count() == 1
+            assert "asyncio" not in sys.modules or sys.version_info >= (3, 14)  # pytest's debugger imports it there
+            assert threading.active_count() == 1
         """
     )
     run(pytester, "-W", "error", "-p", "no:anyio", "-p", "no:hypothesispytest").assert_outcomes(passed=1)
