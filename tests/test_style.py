@@ -248,8 +248,8 @@ def test_build_files_name_no_address() -> None:
 
 
 def test_every_dependency_is_pinned_and_nothing_else() -> None:
-    """constraints.txt is the whole closure of pyproject.toml, and is what is installed: with Python 3.11, which needs more
-    than later ones do."""
+    """constraints.txt is the whole closure of pyproject.toml, and is what is installed: with Python 3.11, which needs
+    more than later ones do."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     needed = closure_of(
         project["project"]["dependencies"]

@@ -15,6 +15,7 @@ from phalanx.replication.objects import Invocation, ObjectType, describe
 from phalanx.replication.outcome import Returned
 from phalanx.replication.replica import Replica
 from phalanx.replication.saving import version_in
+from phalanx.replication.slicing import TAKE_GAP_NS
 from phalanx.replication.standing import Standing
 from phalanx.replication.versions import CannotRun, fault_in
 from tests.replication.samples import A, B, C, results, run
@@ -217,6 +218,32 @@ def test_a_snapshot_at_any_time_says_what_it_is_of_and_leads_to_the_same_state()
         for each in group.ordered[place:]:
             second.deliver(each)
         assert states([second]) == states(group.replicas)
+
+
+def test_who_reads_of_several_upgrades_deals_with_one_in_a_turn() -> None:
+    """Nobody would hear of the node for as long as all conversions take: it would be put out, and begin again with as
+    many."""
+    group, session = line(V3)
+    group.order(add(session, 1, 5))
+    for since, kind in ((1, V2), (2, V3)):
+        group.order(upgrade(kind, since))
+        group.settle()
+    gateway = Gateway(A)
+    gateway.register("account", V3)
+    seen = []
+    for now in range(0, 9 * TAKE_GAP_NS, TAKE_GAP_NS):
+        gateway.stand(Standing.ACTS, frozenset(), now)
+        if not now:
+            gateway.deliver(Installed(view(9)))
+            gateway.deliver(Founded(7, group_of(V1).spec, replayed=True))
+            for each in group.ordered:
+                gateway.deliver(each)
+        gateway.flush(Output())
+        replica = gateway.replica("account")
+        assert replica is not None
+        seen.append(replica.kind.version)
+    assert seen[:3] == [2, 3, 3]
+    assert replica is not None and read(replica) == 5
 
 
 def test_former_code_does_not_go_on_where_the_group_went_over() -> None:

@@ -24,8 +24,8 @@ class Hooks:
 
     def __init__(self, group: str) -> None:
         self.told: Callable[[HookFailed], None] = _told_nobody
-        self.undoing: Callable[[int], None] = _of_no_account
-        """Is told what it costs to undo what raised: see `Undo.before`."""
+        self.costs: Callable[[int], None] = _of_no_account
+        """Is told what costs more than the size of its entry says, as so many bytes of entries: see `Undo.before`."""
         self._group = group
         self._failing: dict[str, str] = {}
         """Those that raise, and what."""

@@ -147,7 +147,7 @@ class Hosting:
         """A new replica takes the place of the one that there was, if any."""
         here = view.id if view is not None else -1
         replica = Replica(self.kinds[group.spec.name], group, self._me, self._limits, **self._audit, view=here)
-        replica.hooks.told, replica.hooks.undoing = self._failed, self.taking.spend
+        replica.hooks.told, replica.hooks.costs = self._failed, self.taking.spend
         hosted = self.groups[group.id] = Hosted(replica, now, self._quiet_ns)
         self._ids[group.spec.name] = group.id
         self.reading[group.id] = None

@@ -240,7 +240,7 @@ class Replica(Generic[T]):
         assert pending is not None
         upgrade, replayed = pending.upgrade, pending.upgrade.view != self.installed
         if fault is AGREED:
-            new = self._converted if self._converted is not None else agreed_on(self.newest, self._object, pending)
+            new = agreed_on(self.newest, self._object, pending, self._converted, self.hooks.costs)
             self.kind, self._object = self.newest.versions[upgrade.to], new
             self._undo = Undo(self.kind, new, self._saving_failed) if self.kind.undoes else None
         ended = Upgraded(upgrade.since, upgrade.to, replayed)
@@ -286,7 +286,7 @@ class Replica(Generic[T]):
             outcome = raised(unencodable)
         except (Exception, SystemExit) as error:  # sys.exit() would end every host, one after the other
             if self._undo is not None and not operation.atomic:
-                self._object = self._undo.before(self.hooks.undoing)
+                self._object = self._undo.before(self.hooks.costs)
             return raised(error)
         if self._undo is not None:
             self._undo.succeeded(operation, encoded, context, self._object)
@@ -313,7 +313,7 @@ class Replica(Generic[T]):
             raise
         except (Exception, SystemExit) as error:
             if self._undo is not None:
-                self._object = self._undo.before(self.hooks.undoing)
+                self._object = self._undo.before(self.hooks.costs)
             self.hooks.turn_failed(self.kind, hook, error, undone=self._undo is not None)
             return
         self.hooks.well(f"{hook.name}()")

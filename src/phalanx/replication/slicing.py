@@ -2,8 +2,8 @@
 
 A state is given and taken in slices, with entries and heartbeats in between (`replication.saving`).  What follows a state
 in the order of its group waits behind it, and so does what a log holds after a restart: it is dealt with in its order,
-as much in a turn as a slice is; a command that raises counts for what undoing it takes.  What fits into one turn is
-dealt with at once.
+as much in a turn as a slice is; a command that raises counts for what undoing it takes, and with a conversion to another
+version of the class the turn is over.  What fits into one turn is dealt with at once.
 """
 
 from collections import deque

@@ -70,11 +70,11 @@ class Undo(Generic[T]):
         if len(self._journal) >= JOURNAL_COMMANDS * scale or self._bytes >= JOURNAL_BYTES * scale:
             self._take(instance)
 
-    def before(self, undoing: Callable[[int], None]) -> T:
-        """A new instance with the state before the command that just raised.  `undoing`: is told what that costs, as so
+    def before(self, costs: Callable[[int], None]) -> T:
+        """A new instance with the state before the command that just raised.  `costs`: is told what that costs, as so
         many bytes of entries that are applied.  Raises `CannotUndo`."""
         saving = len(self._checkpoint) // STATE_PER_ENTRY
-        undoing(saving + self._bytes)
+        costs(saving + self._bytes)
         try:
             instance = self._kind.state.restore(self._checkpoint)
         except MemoryError:

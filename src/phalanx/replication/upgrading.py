@@ -12,7 +12,7 @@ it never meets a host of a later view, which may have former code.  No state is 
 agree, and none that a restart comes to by other code: it must have the digest that was agreed on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -27,6 +27,10 @@ from phalanx.replication.versions import CannotRun, fault_in
 
 TEXT_MAX = 1_000
 """Characters of what went wrong in a conversion: it is ordered."""
+
+A_TURN = 1 << 40
+"""What a conversion costs who reads of it, in bytes of entries: more than is meant for a turn.  It goes through the whole
+state, by the class's own code, and a log may hold one for each version that there has been."""
 
 AGREED = None
 """The end of an upgrade that takes place; else a text says why not."""
@@ -100,8 +104,12 @@ def convert(newest: ObjectType[Any], instance: Any, upgrade: Upgrade, position: 
     return new, Converted(position, digest)
 
 
-def agreed_on(newest: ObjectType[Any], instance: Any, pending: Pending) -> Any:
-    """The new state, for who reads of an upgrade that took place.  Raises `CannotRun` if it is not to be had here."""
+def agreed_on(newest: ObjectType[Any], instance: Any, pending: Pending, made: Any, costs: Callable[[int], None]) -> Any:
+    """The new state of an upgrade that took place: `made` here, or else, for who reads of it, made now, of which `costs`
+    is told.  Raises `CannotRun` if it is not to be had here."""
+    if made is not None:
+        return made
+    costs(A_TURN)
     version = pending.upgrade.to
     try:
         new, digest = _converted(newest, instance, pending.upgrade)
