@@ -84,3 +84,20 @@ def test_what_a_node_said_of_one_call_is_not_told_of_another() -> None:
             await store.within(0).get(b"k")
 
     among(1, work, objects={"KV": (phalanx.KV, 0)})
+
+
+def test_a_write_to_what_is_left_of_a_cluster_has_not_happened() -> None:
+    """One node of three cannot take it, and where nobody listens nobody has."""
+
+    async def work(cluster: Cluster) -> None:
+        store = cluster.client(WAIT_S).kv()
+        await store.put(b"k", b"0")
+        await cluster.kill("a")
+        await cluster.kill("b")
+        while cluster["c"].status.state != "fenced":
+            await asyncio.sleep(0)
+        for number in range(6):
+            with pytest.raises(phalanx.Unavailable, match=r"c#\d+ is cut off from a quorum"):
+                await store.put(b"k", b"%d" % number)
+
+    among(3, work, objects={"KV": (phalanx.KV, 0)})

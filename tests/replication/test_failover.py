@@ -5,7 +5,7 @@ from typing import Any
 
 from phalanx.model.clock import MILLISECOND, SECOND, Instant
 from phalanx.model.events import Excluded, Founded, Installed, Multicast, Request
-from phalanx.model.machine import LinkDown, Output, Received
+from phalanx.model.machine import LinkDown, LinkUp, Output, Received, Refused
 from phalanx.replication.calls import Call, Cancel, Completed, End, Read
 from phalanx.replication.client import OPENINGS_MAX, ClientMachine
 from phalanx.replication.gateway import Gateway
@@ -59,6 +59,43 @@ class Program:
 
     def answer(self, endpoint: str, message: Command | Query) -> None:
         self.step(Received(endpoint, Reply(message.request, Returned(b"\x01"), 1)))
+
+
+# --- nobody listens -----------------------------------------------------------------------------------------------
+
+
+def outcome_after(*events: Any) -> End:
+    """Of a command that was sent to `b:1` after `a:1` had declined it, and then this happened."""
+    program = Program("a:1", "b:1")
+    program.step(LinkUp("a:1"))
+    program.open()
+    program.step(*(event for event in events if isinstance(event, LinkUp)))
+    program.call(1)
+    ((_, command),) = program.take()
+    program.step(Received("a:1", Declined(command.request, Reason.ELSEWHERE, "a is cut off", ())))
+    ((endpoint, _),) = program.take()
+    assert endpoint == "b:1"
+    program.step(*(event for event in events if not isinstance(event, LinkUp)), ms=1)
+    while (sent := program.take()) and program.completed[-1].token != 1:
+        ((endpoint, again),) = sent
+        assert endpoint == "a:1"
+        program.step(Received("a:1", Declined(again.request, Reason.ELSEWHERE, "a is cut off", ())))
+    program.step(Cancel(1))
+    assert program.completed[-1].token == 1
+    return program.completed[-1].end
+
+
+def test_what_was_sent_where_nobody_listens_has_not_happened() -> None:
+    """One node is left of three, and takes no writes: nor can the others have taken any."""
+    assert outcome_after(Refused("b:1")) is End.NOT_HAPPENED
+
+
+def test_what_was_sent_on_a_link_that_broke_may_have_happened_though_nobody_listens_there_now() -> None:
+    assert outcome_after(LinkUp("b:1"), LinkDown("b:1"), Refused("b:1")) is End.UNKNOWN
+
+
+def test_what_waits_for_a_link_may_happen_yet() -> None:
+    assert outcome_after() is End.UNKNOWN
 
 
 # --- silence ------------------------------------------------------------------------------------------------------

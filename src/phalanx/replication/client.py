@@ -23,6 +23,7 @@ from phalanx.replication.allegiance import Allegiance
 from phalanx.replication.calls import Ask, Call, Cancel, CloseAll, Completed, End, Read
 from phalanx.replication.following import Follow, Following, Took, Unfollow
 from phalanx.replication.lane import Errand, Lane, Request, Work
+from phalanx.replication.links import Links
 from phalanx.replication.messages import (
     FINAL,
     Acknowledged,
@@ -59,8 +60,7 @@ class ClientMachine:
         self._works: dict[int, Work] = {}
         self._deadlines: list[tuple[int, int]] = []
         self._by_request: dict[int, Request] = {}
-        self._linked: set[Address] = set()
-        """Endpoints to which there is a link: of others the transport knows why not."""
+        self._linked = Links()
         self._request = 0
         self._now = 0
         self.allegiance = Allegiance(cluster)
@@ -130,16 +130,16 @@ class ClientMachine:
                 self._following.close(out)
                 self._close(out)
             case LinkUp(address):
-                self._linked.add(address)
+                self._linked.came(address)
             case LinkDown(address) | Refused(address):
-                self._linked.discard(address)
+                self._linked.went(address, self._request)
+                if kind is Refused:
+                    self._linked.refused(address, self._by_request)
                 for lane in self._lanes.values():
                     lane.said.pop(address, None)  # the transport knows better
                     if lane.route.current == address:
                         self._fail_over(lane, now)
                 self._following.lost(address, now)
-            case _:
-                pass
 
     def _listen(self, message: Any, now: int, out: Output) -> None:
         if isinstance(message, (Batch, Reply, Declined)) and self._following.hear(message, now, out):

@@ -25,7 +25,8 @@ class Transport(Protocol):
 
     A message sent to an address goes out on the one connection there is to it, which is dialled if there is none.
     Messages are lost while there is none (only the first ones wait for the first dial), when it breaks, and when its
-    peer does not read; machines resend.  What arrives, arrives unaltered and in the order of its connection.
+    peer does not read; machines resend.  When nobody listens, nothing that was sent before `Refused` arrives any more.
+    What arrives, arrives unaltered and in the order of its connection.
     """
 
     @property

@@ -211,6 +211,8 @@ class Dialler:
         """A dial came to nothing; `refused`: because nobody listens."""
         link.dial = link.pending = None
         if refused:
+            if link.queue:
+                link.queue, link.queued = [], 0  # it must not arrive after its sender was told
             for name in link.names:
                 self._tell(Refused(name))
         link.quiet = 0 if link.used else link.quiet + 1

@@ -145,7 +145,7 @@ class Network:
         return pipe
 
     def _refuse_stranger(self, node: Node, life: int, address: Address) -> None:
-        if node.machine is not None and node.life == life:
+        if node.machine is not None and node.life == life and address not in self._nodes:
             self._world.arrive(node, Refused(address))
 
     def _post(self, pipe: Pipe, received: Received) -> None:
