@@ -147,27 +147,6 @@ def test_a_killed_process_is_refused_and_its_successor_is_linked() -> None:
     on_loop(work)
 
 
-def test_what_was_sent_before_nobody_listened_does_not_arrive_when_somebody_does() -> None:
-    """Who sent it has been told that it is lost: a client takes such a call for one that has not happened."""
-
-    async def work() -> None:
-        async with node() as (a, ear_a):
-            b = await TcpTransport.listen(HOST, 0)
-            address = b.address
-            await b.close()
-            say(a, address, "early")
-            await ear_a.event(Refused(address))
-            successor, ear = await TcpTransport.listen(HOST, int(address.split(":")[1])), Ear()
-            successor.start(ear)
-            await ear_a.event(LinkUp(address))
-            say(a, address, "late")
-            await ear.event((a.address, "late"))
-            assert (a.address, "early") not in ear.heard
-            await successor.close()
-
-    on_loop(work)
-
-
 @pytest.mark.real
 def test_the_kernel_speaks_for_a_process_that_was_killed() -> None:
     async def work() -> None:
