@@ -351,3 +351,15 @@ def test_what_is_wrong_with_a_round_is_found(right: Round, plant: Callable[[Roun
     spoilt = copy.deepcopy(right)
     plant(spoilt)
     assert kind in {violation.kind for violation in judge(spoilt)}
+
+
+@pytest.mark.parametrize("error", ["OutcomeUnknown", "TimeoutError"])
+def test_a_deletion_may_be_that_of_a_call_whose_outcome_is_unknown(right: Round, error: str) -> None:
+    """Found by a short soak on a busy machine."""
+    deleted = copy.deepcopy(right)
+    delete_what_nobody_deleted(deleted)
+    key = deleted.log[-1].key
+    kinds = [violation.kind for violation in judge(deleted)]
+    deleted.calls.append(Call("c0", "delete_range", (key, None), deleted.calls[-1].invoked, error=error))
+    assert kinds.count("unknown") == 1
+    assert "unknown" not in [violation.kind for violation in judge(deleted)]

@@ -99,7 +99,7 @@ class Writes:
         for tag, places in self._found.items():
             if tag not in owners:
                 yield Violation("unknown", f"nobody wrote {places}")
-        deleters = [call for call in calls if call.outcome is not Outcome.FAIL and call.error == ""]
+        deleters = [call for call in calls if call.outcome is not Outcome.FAIL]
         for events in self._timeline.changes.values():
             for event in events:
                 leased = event.previous is not None and event.previous.lease
