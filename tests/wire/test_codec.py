@@ -51,8 +51,8 @@ def test_a_buffer_is_used_again_and_grows_if_need_be() -> None:
         (b"\x93\x01\x00\x91\x07", r"Expected `bytes`, got `int` - at `\$\[2\]\[0\]`"),
         (b"\x94\x01\x00\x90\xa2\xff\xff", "utf-8"),
         (b"\x93\x01\x00\x90trailing", "trailing"),
-        (b"\x92\x02" + b"\x91\x92\x02" * 100_000 + b"\x90", "recursion"),
-        (b"\x95\x01\x00\x90\xa0" + b"\x91" * 1_000_000, "truncated|recursion"),
+        (b"\x92\x02" + b"\x91\x92\x02" * 100_000 + b"\x90", "recursion|Stack overflow"),
+        (b"\x95\x01\x00\x90\xa0" + b"\x91" * 1_000_000, "truncated|recursion|Stack overflow"),
         (msgspec.msgpack.encode({"type": 1, "number": 1}), "Expected `array`, got `object`"),
     ],
 )
