@@ -1,5 +1,7 @@
 """An account whose class changes: the versions that nodes and clients of the tests have."""
 
+import time
+
 from phalanx.model.replicated import command, query, version
 
 
@@ -40,6 +42,19 @@ class Account:
     @query
     def read(self) -> int:
         return self.cents // 100
+
+
+@version(2, replaces=AccountV1)
+class Slow(AccountV1):
+    """It takes the state over in longer than nodes may be silent."""
+
+    def upgrade(self, former: AccountV1) -> None:
+        time.sleep(1.5)
+        self.units = former.units
+
+    @query
+    def size(self) -> int:
+        return abs(self.units)
 
 
 @version(2)

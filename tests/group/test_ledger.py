@@ -107,6 +107,27 @@ def test_what_cannot_be_shortened_now_is_tried_again_after_the_limit_of_batches(
     assert is_long(log)
 
 
+def test_a_log_that_is_to_be_shortened_is_long_until_a_round_that_began_afterwards_has_ended() -> None:
+    log = ledger()
+    log.shorten()
+    assert is_long(log)
+    log.begin_round()
+    log.in_round = False
+    assert is_long(log), "the round was given up"
+    log.begin_round()
+    log.shorten()
+    log.shortened()
+    assert is_long(log), "what it is for came after the round had begun"
+    log.begin_round()
+    log.shortened()
+    assert not is_long(log)
+    log.shorten()
+    log.begin_round()
+    log.postpone()
+    log.in_round = False
+    assert not is_long(log), "the application gives no snapshot"
+
+
 def test_only_last_full_hosts_report_what_they_have_of_a_suspended_group() -> None:
     """A former learner whose promise told of it was refused for ever, by itself as well (seed 12000766)."""
     spec = GroupSpec("g", Order.TOTAL, durable=True)

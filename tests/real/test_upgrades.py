@@ -6,7 +6,7 @@ from phalanx.api.client import Client
 from phalanx.errors import OutcomeUnknown
 from phalanx.testing.cluster import cluster
 from phalanx.testing.nodes import Nodes
-from tests.api.accounts import Account, AccountV1
+from tests.api.accounts import Account, AccountV1, Slow
 from tests.real.cluster import on_processes, real
 
 pytestmark = real
@@ -79,5 +79,27 @@ def test_a_durable_object_goes_over_to_a_new_class_under_load_and_no_answer_is_l
                 await nodes.start(name)
             await nodes.wait_until_full()
             assert await handle.call(Account.add_cents, 1) == total * 100 + 2, "its logs are from before and after"
+
+    on_processes(story())
+
+
+def test_a_node_that_is_restarted_after_a_long_conversion_does_not_do_it_again() -> None:
+    """It was silent for longer than `suspect_after` while it read its log, put out, and so on without end."""
+
+    async def story() -> None:
+        async with cluster(objects={"Account": AccountV1}, durable=True, real=True) as nodes, nodes.connect() as client:
+            await client.object(AccountV1, "Account").call(AccountV1.add, 7)
+            for name in nodes.names:
+                await nodes.restart(name, classes={"Account": Slow})
+                await nodes.wait_until_full()
+            handle = client.object(Slow, "Account")
+            while await versions(nodes) != {2}:
+                await asyncio.sleep(0.1)
+            assert await handle.call(Slow.add, 1) == 8
+            await asyncio.sleep(2.0)  # the logs are written anew
+            for name in nodes.names:
+                await nodes.restart(name)
+                await nodes.wait_until_full(timeout_s=20.0)
+            assert await handle.call(Slow.add, 1) == 9
 
     on_processes(story())

@@ -88,6 +88,8 @@ class Ledger:
         self._size = 0
         """Bytes of the log, about, as far as they are needed."""
         self._enough = limits.log
+        self._wished = self._answers = False
+        """New snapshots were asked for, and the round under way began after that."""
         """With so many it is long."""
         self._states: dict[GroupId, int] = {}
         """Bytes of each group's last snapshot that it holds."""
@@ -332,7 +334,11 @@ class Ledger:
         """What it holds besides the last snapshots is so much that it is worth while to write new ones and forget the
         rest.  That counts what former processes have written, and snapshots that are of no use any more: a node that is
         killed again and again, or fetches the state again and again, keeps its log as short as any other."""
-        return self._size >= self._enough and not self.in_round
+        return (self._size >= self._enough or self._wished) and not self.in_round
+
+    def shorten(self) -> None:
+        """To run what it holds again would take long, whatever its size: new snapshots are worth while now."""
+        self._wished, self._answers = True, False
 
     def is_worth_shortening(self, free: int) -> bool:
         """With so little room left on the disk it is: it has grown, and there is room for the snapshots."""
@@ -342,11 +348,13 @@ class Ledger:
     def begin_round(self) -> None:
         """Snapshots are on their way, so that what is before them can be forgotten."""
         self.in_round, self._round_at = True, self._size
+        self._answers = self._wished
         self._written.clear()
 
     def shortened(self) -> None:
         """It begins with the round now."""
         self.in_round = False
+        self._wished = self._wished and not self._answers
         self._size -= self._round_at
         self._states = dict(self._written)
         self._judge()
@@ -354,6 +362,7 @@ class Ledger:
     def postpone(self) -> None:
         """It cannot be shortened now: not before it has grown as much again."""
         self._enough = self._size + self._limits.log
+        self._wished = False
 
     def on_logged(self, count: int) -> list[Channel]:
         """So many records are durable.  Returns the channels whose batches are among them, one for each batch."""

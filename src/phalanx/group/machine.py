@@ -55,6 +55,7 @@ from phalanx.model.events import (
     Leave,
     Multicast,
     RestoreTaken,
+    Shorten,
     SnapshotTaken,
     Unhost,
 )
@@ -73,7 +74,7 @@ from phalanx.model.machine import (
 )
 from phalanx.model.view import Address, Member, Name, View
 
-_RareRequest = Host | Unhost | Leave | SnapshotTaken | RestoreTaken
+_RareRequest = Host | Unhost | Leave | SnapshotTaken | RestoreTaken | Shorten
 
 
 class GroupMachine(Patient):
@@ -306,6 +307,8 @@ class GroupMachine(Patient):
                 self._compaction.on_snapshot(request)
             case RestoreTaken():
                 self._transfer.on_restored(request)
+            case Shorten():
+                self._core.ledger.shorten()
             case Host():
                 self._membership.on_host(request)
             case Unhost():

@@ -63,6 +63,13 @@ class RestoreTaken(msgspec.Struct, frozen=True, gc=False):
     token: int
 
 
+class Shorten(msgspec.Struct, frozen=True, gc=False):
+    """What this node's log holds of the group would take long to run again: let it begin with the present state soon,
+    whatever its size."""
+
+    group: GroupId
+
+
 class Barrier(msgspec.Struct, frozen=True, gc=False):
     """Ask for a `BarrierReached` after which a local read is linearizable (DESIGN section 9)."""
 
@@ -70,7 +77,7 @@ class Barrier(msgspec.Struct, frozen=True, gc=False):
     token: int
 
 
-Request = Host | Unhost | Leave | Multicast | Consumed | SnapshotTaken | RestoreTaken | Barrier
+Request = Host | Unhost | Leave | Multicast | Consumed | SnapshotTaken | RestoreTaken | Shorten | Barrier
 
 # --- deliveries ---------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """What a node does about what its replicas find out: that they differ, or run another version of their class."""
 
-from phalanx.model.events import Unhost
+from phalanx.model.events import Shorten, Unhost
 from phalanx.model.view import Address, Member
 from phalanx.replication.actions import (
     Action,
@@ -50,6 +50,7 @@ class Findings:
                 hosted.rollout.heard(host, versions)
             case Upgraded(since, to, replayed):
                 hosted.rollout.upgraded(now)
+                self._leave_behind(hosted)
                 self._feeds.drop(hosted.replica.group.id, f"the group runs version {to} now", endpoints)
                 if replayed:
                     self._out.note("gateway.upgrade_replayed", name, since, to)
@@ -58,10 +59,17 @@ class Findings:
                     self._out.deliveries.append(ObjectUpgraded(name, since, to))
             case UpgradeVoid(to, fault, replayed):
                 self._out.note("gateway.upgrade_void", name, to, fault)
+                if fault:
+                    self._leave_behind(hosted)
                 if fault and not replayed:
                     self._out.note("gateway.upgrade_failed", name, to, fault)
                     hosted.rollout.failed(fault, now)
                     self._out.deliveries.append(UpgradeFailed(name, to, fault))
+
+    def _leave_behind(self, hosted: Hosted) -> None:
+        """A conversion: whoever reads the log from before would do it again, and be silent for as long as it takes."""
+        if hosted.replica.group.spec.durable:
+            self._out.requests.append(Shorten(hosted.replica.group.id))
 
     def _judged(self, hosted: Hosted, finding: Finding, endpoints: tuple[Address, ...]) -> None:
         spec, at = hosted.replica.group.spec, (finding.since, finding.position, finding.diverged)
