@@ -241,8 +241,10 @@ class Following:
         if self._due_at is not None and now - self._due_at >= ABSENCE_NS:
             for followed in self._by_token.values():  # their nodes may have said much, had anybody listened
                 followed.heard_at = followed.progress_at = now
-        self._rules(now, out)
-        self._due_at = self.deadline
+        self._due_at = None
+        if self._by_token:
+            self._rules(now, out)
+            self._due_at = self.deadline
 
     def _rules(self, now: int, out: Output) -> None:
         for followed in list(self._by_token.values()):
