@@ -140,6 +140,32 @@ def test_a_claimed_item_is_done_or_free_again() -> None:
     in_cluster(work, 1)
 
 
+def test_who_comes_too_late_for_an_item_tries_the_next_without_looking_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else many workers read the queue once for each item that another got."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        queue, other = recipes.Queue(store, b"it"), recipes.Queue(store, b"it")
+        for number in range(6):
+            await queue.put(b"%d" % number)
+        look, looks = queue._next, 0
+
+        async def late() -> list[tuple[bytes, txn.Versioned]]:
+            nonlocal looks
+            looks += 1
+            found = await look()
+            await other.get()
+            await other.get()
+            return found
+
+        monkeypatch.setattr(queue, "_next", late)
+        assert await queue.get() == b"2"
+        async with queue.claim() as claim:
+            assert claim.data == b"5"
+        assert looks == 2
+
+    in_cluster(work, 1)
+
+
 def test_tries_are_counted_whoever_claims_and_forgotten_with_the_item() -> None:
     """A block that raises, a lease that ends, and another item that is claimed once."""
 

@@ -106,16 +106,16 @@ class PriorityQueue:
         to its place, which holds the cancellation up for as long as that takes, but not beyond two seconds.
         """
         while True:
-            key, item = await self._next()
-            free = _free(key, item, self._claim_of(key))
-            taking = asyncio.ensure_future(self._store.transact(free, [Delete(key)]))
-            try:
-                taken = (await asyncio.shield(taking)).succeeded
-            except asyncio.CancelledError:
-                await to_its_end(self._put_back(taking, key, item.value))
-                raise
-            if taken:
-                return item.value
+            for key, item in await self._next():
+                free = _free(key, item, self._claim_of(key))
+                taking = asyncio.ensure_future(self._store.transact(free, [Delete(key)]))
+                try:
+                    taken = (await asyncio.shield(taking)).succeeded
+                except asyncio.CancelledError:
+                    await to_its_end(self._put_back(taking, key, item.value))
+                    raise
+                if taken:
+                    return item.value
 
     async def _put_back(self, taking: "asyncio.Future[Txn]", key: bytes, data: bytes) -> None:
         """What is being taken: nobody waits for it any more."""
@@ -136,17 +136,21 @@ class PriorityQueue:
         False), and `Fenced` if that is noticed at the end only.
         """
         async with self._store.lease(ttl_s, cancels=cancels) as lease:
-            while True:
-                key, item = await self._next()
-                claim = self._claim_of(key)
-                free = _free(key, item, claim)
-                done = await self._store.transact(free, [Put(claim, b"", lease.id), Put(key, item.value)])
+            claim = await self._claim_next(lease.id)
+            yield claim
+            over = [Delete(claim.key), Delete(self._claim_of(claim.key))]
+            if not (await self._store.transact([claim.compare], over)).succeeded:
+                raise Fenced(f"{claim.key!r} was claimed by another meanwhile")
+
+    async def _claim_next(self, lease: int) -> Claim:
+        while True:
+            for key, item in await self._next():
+                mark = self._claim_of(key)
+                free = _free(key, item, mark)
+                done = await self._store.transact(free, [Put(mark, b"", lease), Put(key, item.value)])
                 if done.succeeded:
-                    break
-            mine = Created(claim, "==", done.revision)
-            yield Claim(item.value, done.token, key, mine, tries=_version(done) - 1)
-            if not (await self._store.transact([mine], [Delete(key), Delete(claim)])).succeeded:
-                raise Fenced(f"{key!r} was claimed by another meanwhile")
+                    mine = Created(mark, "==", done.revision)
+                    return Claim(item.value, done.token, key, mine, tries=_version(done) - 1)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Items as they come, each removed when it is taken."""
@@ -160,17 +164,17 @@ class PriorityQueue:
     def _claim_of(self, item: bytes) -> bytes:
         return self._claims + item[len(self._items) :]
 
-    async def _next(self) -> tuple[bytes, Versioned]:
-        """The first item that nobody works on, as far as can be seen."""
+    async def _next(self) -> list[tuple[bytes, Versioned]]:
+        """The first items that nobody works on, as far as can be seen: whoever comes too late for one tries the next,
+        and need not look again."""
         while True:
             start, end = self._items, prefix_end(self._items)
             claims, at = await snapshot(self._store, self._claims)
             try:
                 while True:
                     page = await self._store.range(start, end, LOOKAHEAD, at=at)
-                    for key, item in page.items:
-                        if self._claim_of(key) not in claims:
-                            return key, item
+                    if free := [each for each in page.items if self._claim_of(each[0]) not in claims]:
+                        return free
                     if not page.more:
                         break
                     start = page.items[-1][0] + b"\0"
