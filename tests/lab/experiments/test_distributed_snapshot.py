@@ -103,7 +103,7 @@ def test_without_the_channels_work_is_done_too_soon(monkeypatch: pytest.MonkeyPa
     spec = GroupSpec("work", Order.FIFO)
 
     def found() -> list[str]:
-        polled = [detect(NAMES, spec, polls=True, seed=1)]
+        polled = [detect(NAMES, spec, polls=True, seed=2)]
         runs = [detect(NAMES, spec, polls=False, seed=seed) for seed in range(3)]
         return failing(distributed_snapshot.detection_claims({False: runs, True: polled}))
 
@@ -233,5 +233,5 @@ def test_a_poll_that_is_a_snapshot_says_it_in_time(monkeypatch: pytest.MonkeyPat
 def detections() -> list[str]:
     """The claims on the end of all work that do not hold now."""
     spec = GroupSpec("work", Order.FIFO)
-    runs = {polled: [detect(NAMES, spec, polls=polled, seed=1)] for polled in (False, True)}
+    runs = {polled: [detect(NAMES, spec, polls=polled, seed=2)] for polled in (False, True)}
     return failing(distributed_snapshot.detection_claims(runs))

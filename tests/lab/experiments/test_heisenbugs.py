@@ -61,7 +61,7 @@ def test_votes_end_in_every_way() -> None:
 def test_a_rolling_restart_that_does_not_wait_takes_two_away(monkeypatch: pytest.MonkeyPatch) -> None:
     found = observed("rolling", "by the clock, slow", "all at once")
     monkeypatch.setattr(Rolling, "_not_back", staticmethod(lambda *_: ""))
-    monkeypatch.setattr(rolling, "unsettled", lambda _: "")
+    monkeypatch.setattr(rolling, "unsettled", lambda *_: "")
     monkeypatch.setattr(rolling, "cannot_spare", lambda *_: "")
 
     def bold(self: Rolling, name: str, *_: Any) -> Any:
