@@ -49,7 +49,9 @@ class Slow(AccountV1):
     """It takes the state over in longer than nodes may be silent."""
 
     def upgrade(self, former: AccountV1) -> None:
-        time.sleep(1.5)
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            pass
         self.units = former.units
 
     @query

@@ -80,18 +80,16 @@ def serve(
     )
     _agree(data, diskless, durable, min_copies)
     try:
-        limits = Limits() if reserve_mib is None else Limits(reserve=_reserve(reserve_mib, data))
-        peers = _peers(peer or [])
         measures = _metrics() if metrics is not None else None
         joining = join(
             name,
             listen=listen,
             advertise=advertise,
             seeds=seed or [],
-            peers=peers,
+            peers=_peers(peer or []),
             bootstrap=bootstrap,
             data=data,
-            limits=limits,
+            limits=Limits() if reserve_mib is None else Limits(reserve=_reserve(reserve_mib, data)),
             timing=timing_of(suspect_after_ms, busy_poll_us),
             objects={"KV": Hosted(KV, lease_ms, durable, min_copies)},
             tls=tls_of(tls, (advertise or listen).rpartition(":")[0]),
