@@ -200,7 +200,8 @@ def test_who_lost_its_quorum_is_not_ready_and_suspects_the_others(pages: tuple[S
     first, _, alone = pages
     assert (alone["phalanx_ready",], first["phalanx_ready",]) == (0, 1)
     assert alone["phalanx_state", "member"] == 0
-    assert 0 in [alone["phalanx_peer_connected", peer] for peer in "ab"]
+    connected = [value for name, value in alone.items() if name[0] == "phalanx_peer_connected"]
+    assert 0 in connected, "of both, or of the one that was killed last, if there was a view without the other"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked for it")
