@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from phalanx.model.events import Delivered, Founded, Installed
+from phalanx.model.events import Delivered, Founded, Installed, Shorten
 from phalanx.model.machine import Output
 from phalanx.model.replicated import query, version, version_of
 from phalanx.replication import entries
@@ -157,6 +158,20 @@ def test_an_upgrade_that_another_one_held_is_void_with_it(rescued: bool) -> None
         assert read(replica) == 5
 
 
+def reading(kind: ObjectType[Any], group: Line, *, durable: bool = False) -> Gateway:
+    """A node with that code, which reads in its log what was ordered."""
+    spec = replace(group_of(V1).spec, durable=durable)
+    gateway = Gateway(A)
+    gateway.register("account", kind)
+    gateway.stand(Standing.ACTS, frozenset(), 0)
+    now = view(9)
+    gateway.deliver(Installed(replace(now, groups=tuple(replace(each, spec=spec) for each in now.groups))))
+    gateway.deliver(Founded(7, spec, replayed=True))
+    for each in group.ordered:
+        gateway.deliver(each)
+    return gateway
+
+
 @pytest.mark.parametrize("held", [1, 0], ids=["held", "not"])
 def test_what_was_held_when_a_view_ended_is_there_after_a_restart_of_all(held: int) -> None:
     """The others applied it when the view ended, and acknowledged it, though nothing was ordered since."""
@@ -165,13 +180,7 @@ def test_what_was_held_when_a_view_ended_is_there_after_a_restart_of_all(held: i
     if held:
         group.order(upgrade(V2))
     group.order(add(session, 2, 1))
-    gateway = Gateway(A)
-    gateway.register("account", V2)
-    gateway.stand(Standing.ACTS, frozenset(), 0)
-    gateway.deliver(Installed(view(9)))
-    gateway.deliver(Founded(7, group_of(V1).spec, replayed=True))
-    for each in group.ordered:
-        gateway.deliver(each)
+    gateway = reading(V2, group)
     gateway.flush(Output())
     replica = gateway.replica("account")
     assert replica is not None and not replica.is_upgrading
@@ -228,22 +237,31 @@ def test_who_reads_of_several_upgrades_deals_with_one_in_a_turn() -> None:
     for since, kind in ((1, V2), (2, V3)):
         group.order(upgrade(kind, since))
         group.settle()
-    gateway = Gateway(A)
-    gateway.register("account", V3)
+    gateway = reading(V3, group)
     seen = []
     for now in range(0, 9 * TAKE_GAP_NS, TAKE_GAP_NS):
         gateway.stand(Standing.ACTS, frozenset(), now)
-        if not now:
-            gateway.deliver(Installed(view(9)))
-            gateway.deliver(Founded(7, group_of(V1).spec, replayed=True))
-            for each in group.ordered:
-                gateway.deliver(each)
         gateway.flush(Output())
         replica = gateway.replica("account")
         assert replica is not None
         seen.append(replica.kind.version)
     assert seen[:3] == [2, 3, 3]
     assert replica is not None and read(replica) == 5
+
+
+def test_who_has_converted_wants_a_log_from_which_nobody_does_it_again() -> None:
+    """If there is one, and also if nothing came of it."""
+    group, _ = line()
+    group.order(upgrade(V2))
+    assert Shorten() not in reading(V2, group, durable=True).flush(Output()), "nothing is agreed on yet"
+    group.settle()
+    assert Shorten() in reading(V2, group, durable=True).flush(Output())
+    assert Shorten() not in reading(V2, group).flush(Output())
+    failing, session = line()
+    failing.order(add(session, 1, 13), upgrade(V2))
+    failing.settle()
+    assert failing.ends() != group.ends()
+    assert Shorten() in reading(V2, failing, durable=True).flush(Output())
 
 
 def test_former_code_does_not_go_on_where_the_group_went_over() -> None:

@@ -64,10 +64,8 @@ class RestoreTaken(msgspec.Struct, frozen=True, gc=False):
 
 
 class Shorten(msgspec.Struct, frozen=True, gc=False):
-    """What this node's log holds of the group would take long to run again: let it begin with the present state soon,
+    """What this node's log holds would take long to run again: let it begin with the present states of its groups soon,
     whatever its size."""
-
-    group: GroupId
 
 
 class Barrier(msgspec.Struct, frozen=True, gc=False):

@@ -69,7 +69,7 @@ class Findings:
     def _leave_behind(self, hosted: Hosted) -> None:
         """A conversion: whoever reads the log from before would do it again, and be silent for as long as it takes."""
         if hosted.replica.group.spec.durable:
-            self._out.requests.append(Shorten(hosted.replica.group.id))
+            self._out.requests.append(Shorten())
 
     def _judged(self, hosted: Hosted, finding: Finding, endpoints: tuple[Address, ...]) -> None:
         spec, at = hosted.replica.group.spec, (finding.since, finding.position, finding.diverged)

@@ -134,7 +134,7 @@ class Following:
         self._by_token: dict[int, _Followed] = {}
         self._by_request: dict[int, _Followed] = {}
         self._due_at: int | None = None
-        """When the last step was told that something is due."""
+        """When something is due; a step that comes much later was kept from it."""
 
     # --- the program ----------------------------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class Following:
         self._due_at = None
         if self._by_token:
             self._rules(now, out)
-            self._due_at = self.deadline
+            self._due_at = min(self._due(), default=None)
 
     def _rules(self, now: int, out: Output) -> None:
         for followed in list(self._by_token.values()):
@@ -268,8 +268,8 @@ class Following:
 
     @property
     def deadline(self) -> int | None:
-        """When something is due."""
-        return min(self._due(), default=None)
+        """When something is due, as of the last step."""
+        return self._due_at
 
     def _due(self) -> Iterator[int]:
         for followed in self._by_token.values():

@@ -68,10 +68,7 @@ class Hosted:
         """Give the replica a run of entries; what it asks for."""
         self.consumed += sum(map(len, delivered.payloads))
         self.applied_at = now
-        try:
-            return self.replica.deliver(delivered) if not self.stranded else []
-        except CannotGoOn as error:
-            return [GivenUp(error)]
+        return self._asked(self.replica.deliver, delivered)
 
     def install(self, view: View, now: int) -> list[Action]:
         """A view begins; what the replica asks for."""
@@ -87,6 +84,7 @@ class Hosted:
         return self._asked(self.replica.rescued, fence)
 
     def _asked(self, ask: Callable[P, list[Action]], *args: P.args, **kwargs: P.kwargs) -> list[Action]:
+        """Nothing, if the replica was given up; and it is, if it cannot go on."""
         try:
             return ask(*args, **kwargs) if not self.stranded else []
         except CannotGoOn as error:

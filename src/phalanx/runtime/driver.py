@@ -133,7 +133,7 @@ class Driver:
             self._stop()
             self._closing = self._loop.create_task(self._end())
         if self._closing is not None:
-            await _to_its_end(self._closing)
+            await _outlast(self._closing)
         await asyncio.shield(self.closed)
 
     async def _end(self) -> None:
@@ -380,8 +380,8 @@ class Driver:
             self._appends.close()
 
 
-async def _to_its_end(task: asyncio.Task[None]) -> None:
-    """Wait for the task, also if that is cancelled meanwhile, which is told afterwards."""
+async def _outlast(task: asyncio.Task[None]) -> None:
+    """Wait until the task has ended, also if that is cancelled meanwhile, which is told only then."""
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -11,10 +11,12 @@ from phalanx.services.store.values import Found, Get, Modified, Put, Txn, Versio
 
 def _number(key: bytes, item: Versioned | None) -> int:
     """What a key holds; 0 if it is absent.  Raises `Refused` if that is no number."""
+    if item is None:
+        return 0
     try:
-        return 0 if item is None else int(item.value)
+        return int(item.value)
     except ValueError:
-        raise Refused(f"{key!r} holds no number: {item.value[:20]!r}" if item else "") from None
+        raise Refused(f"{key!r} holds no number: {item.value[:20]!r}") from None
 
 
 async def add(store: Store, key: bytes, amount: int) -> tuple[int, int]:
