@@ -32,6 +32,7 @@ COMPILED = (
     "services/store/limits.py",
     "services/store/loading.py",
     "services/store/shards.py",
+    "services/store/telling.py",
     "services/store/txn.py",
     "node/node.py",
     "runtime/connection.py",

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from heapq import merge
 from typing import TYPE_CHECKING
 
+from phalanx.services.store.entries import Item, Record
 from phalanx.services.store.shards import Shards
-from phalanx.services.store.values import Event, Versioned
+from phalanx.services.store.telling import versioned
+from phalanx.services.store.values import Versioned
 
 if TYPE_CHECKING:
     from phalanx.services.store.index import Index
@@ -29,7 +31,7 @@ ITEM_BYTES = 128
 class Frozen:
     """See the module's text.  To be closed when it is needed no more."""
 
-    def __init__(self, index: "Index", live: Shards[Versioned], log: list[Event]) -> None:
+    def __init__(self, index: "Index", live: Shards[Item], log: list[Record]) -> None:
         self.revision = index.revision
         self.compacted = index.compacted
         self.loaded = index.loaded
@@ -37,10 +39,10 @@ class Frozen:
         self._log = log
         self._read: bytes | None = None
         """The last key that was read."""
-        self._before: Shards[Versioned | None] = Shards()
+        self._before: Shards[Item | None] = Shards()
         """Keys beyond it that have been changed since: what they were."""
 
-    def keep(self, key: bytes, was: Versioned | None) -> None:
+    def keep(self, key: bytes, was: Item | None) -> None:
         """The key is about to change."""
         if (self._read is None or key > self._read) and key not in self._before:
             self._before[key] = was
@@ -63,7 +65,7 @@ class Frozen:
             last = key
             item = before[key] if any_before and key in before else live[key]
             if item is not None:
-                items.append((key, item))
+                items.append((key, versioned(item)))
                 size -= len(key) + len(item.value) + ITEM_BYTES
                 if size <= 0:
                     break
@@ -77,9 +79,10 @@ class Frozen:
         """The retained changes, oldest first, in slices of about so many bytes."""
         changes: list[Change] = []
         room = size
-        for event in self._log:
-            changes.append((event.key, event.revision, event.index, event.time_ms, event.item is None, event.previous))
-            room -= len(event.key) + (len(event.previous.value) if event.previous is not None else 0) + ITEM_BYTES
+        for record in self._log:
+            was = versioned(record.previous) if record.previous is not None else None
+            changes.append((record.key, record.revision, record.index, record.time_ms, record.item is None, was))
+            room -= len(record.key) + (len(was.value) if was is not None else 0) + ITEM_BYTES
             if room <= 0:
                 yield changes
                 changes, room = [], size

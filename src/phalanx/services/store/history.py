@@ -1,4 +1,4 @@
-"""The retained changes: all of them in order, which watches read, and those of each key, which tell what it was.
+"""The retained changes, in order, and how to come from a key to those of it: see `entries`.
 
 What is forgotten cannot be asked for from then on; its memory is freed a few changes at a time, with every change that
 follows, since a hundred thousand at once would hold up all writes for a tenth of a second.  Nothing that is answered
@@ -14,8 +14,9 @@ from operator import attrgetter
 from msgspec.structs import replace
 
 from phalanx.services.store import limits
+from phalanx.services.store.entries import UNKNOWN, Item, Record
 from phalanx.services.store.shards import MARK_MAX, Shards
-from phalanx.services.store.values import Event, Versioned, position_of
+from phalanx.services.store.telling import mark_of_record, position_of
 
 TRIM = 4_096
 """Freed entries that the list of changes carries along before it is cut."""
@@ -29,7 +30,7 @@ SWEEP_EACH = 2
 _revision = attrgetter("revision")
 _time = attrgetter("time_ms")
 
-_FREED = Event(b"", 0, 0, 0, None, None)
+_FREED = Record(b"", 0, 0, 0, None, None, UNKNOWN)
 
 
 class History:
@@ -40,7 +41,9 @@ class History:
         """Keys and superseded values."""
         self.sum = 0
         """Of the marks of all changes."""
-        self._log: list[Event] = []
+        self.number = 0
+        """Of the change to come."""
+        self._log: list[Record] = []
         self._marks: list[int] = []
         """Of each, what it adds to the sum: that is asked for when it comes and when it goes."""
         self._weights: list[int] = []
@@ -49,68 +52,81 @@ class History:
         """So many at the beginning are forgotten ..."""
         self._freed = 0
         """... and so many of them are freed."""
-        self._of: Shards[Event | list[Event]] = Shards()
-        """By key, what is not freed.  A list only of several: the garbage collector counts and looks through lists, and
-        most keys change once."""
+        self._gone: Shards[int] = Shards()
+        """Keys that are absent: the numbers of their last changes, as far as these are not freed."""
 
-    def add(self, event: Event, key: bytes, mark: int, event_mark: int, weight: int) -> None:
-        """The next change, and of it: its key, the mark of that, what it adds to the sum, and the bytes of the key and of
-        the value that it supersedes."""
-        self._log.append(event)
-        self._marks.append(event_mark)
+    def add(self, record: Record, mark: int, weight: int) -> None:
+        """The change to come, what it adds to the sum, and the bytes of the key and of the value that it supersedes."""
+        self.number += 1
+        self._log.append(record)
+        self._marks.append(mark)
         self._weights.append(weight)
         self.bytes += weight
-        self.sum = (self.sum + event_mark) & MARK_MAX
-        changes = self._of.shard(mark)
-        known = changes.get(key)
-        if known is None:
-            self._of[key] = event
-        elif isinstance(known, list):
-            known.append(event)
-        else:
-            changes[key] = [known, event]
+        self.sum = (self.sum + mark) & MARK_MAX
         if self._freed < self._floor:
             self._sweep(SWEEP_EACH)
 
+    def leave(self, key: bytes) -> None:
+        """The change to come leaves the key absent."""
+        self._gone[key] = self.number
+
+    def come(self, key: bytes) -> int:
+        """The change to come makes the key, which is absent, present; the number of its last one."""
+        number = self._gone.get(key) if len(self._gone) else None
+        if number is None:
+            return UNKNOWN
+        del self._gone[key]
+        return number
+
     # --- reads ----------------------------------------------------------------------------------------------------
 
-    def of(self, key: bytes) -> list[Event]:
-        """The changes of a key, oldest first, some of which may be forgotten."""
-        known = self._of.get(key)
-        if isinstance(known, list):
-            return known.copy()
-        return [known] if known is not None else []
+    def of(self, key: bytes, present: Item | None) -> Iterator[Record]:
+        """The retained changes of a key, latest first.  `present`: what it is."""
+        number = self.last_of(key, present)
+        first = self.number - len(self._log)
+        while number >= first + self._floor:
+            record = self._log[number - first]
+            yield record
+            number = record.before
 
-    def last_of(self, key: bytes) -> Event | None:
-        """The last change of a key."""
-        known = self._of.get(key)
-        return known[-1] if isinstance(known, list) else known
+    def last_of(self, key: bytes, present: Item | None) -> int:
+        """The number of the last change of a key, which may be forgotten.  `present`: what it is."""
+        if present is not None:
+            return present.number
+        found = self._gone.get(key)
+        return UNKNOWN if found is None else found
 
-    def keys(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
-        """Keys that have changed, some of which only in what is forgotten, from `start` up to but without `end`."""
-        return self._of.keys(start, end)
+    def absent(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
+        """Keys that are absent, but were not before some change that is not freed, from `start` up to but without `end`
+        (None: to the last), in order."""
+        return self._gone.keys(start, end)
 
-    def at(self, key: bytes, revision: int, present: Versioned | None) -> Versioned | None:
+    def at(self, key: bytes, revision: int, present: Item | None) -> Item | None:
         """What the key was at a revision that is not forgotten.  `present`: what it is."""
-        known = self._of.get(key)
-        if known is None:
+        if present is not None and present.modified <= revision:
             return present
-        if not isinstance(known, list):
-            return known.item if known.revision <= revision else known.previous
-        after = bisect_right(known, revision, key=_revision)
-        return known[after - 1].item if after else known[0].previous
+        found = present
+        number = self.last_of(key, present)
+        first = self.number - len(self._log)
+        floor = first + self._floor
+        while number >= floor:
+            record = self._log[number - first]
+            if record.revision <= revision:
+                return record.item
+            found, number = record.previous, record.before
+        return found
 
     def revision_at(self, time_ms: int) -> int | None:
         """The last revision with changes that were not ordered after that time; None if all were."""
         at = bisect_right(self._log, time_ms, lo=self._floor, key=_time)
         return self._log[at - 1].revision if at > self._floor else None
 
-    def after(self, position: int) -> Iterator[Event]:
+    def after(self, position: int) -> Iterator[Record]:
         """The changes beyond that position of a watch, in order."""
         for n in range(bisect_left(self._log, position + 1, lo=self._floor, key=position_of), len(self._log)):
             yield self._log[n]
 
-    def copy(self) -> list[Event]:
+    def copy(self) -> list[Record]:
         """All of them, in order."""
         return self._log[self._floor :]
 
@@ -162,15 +178,13 @@ class History:
     def _sweep(self, most: int) -> None:
         """Free the oldest that are forgotten."""
         log = self._log
+        first = self.number - len(log)
         end = min(self._floor, self._freed + most)
         for n in range(self._freed, end):
-            key = log[n].key
+            record = log[n]
             log[n] = _FREED
-            known = self._of.get(key)
-            if isinstance(known, list) and len(known) > 1:
-                del known[0]
-            else:
-                del self._of[key]
+            if record.item is None and self._gone.get(record.key) == first + n:
+                del self._gone[record.key]
         self._freed = end
         if end > TRIM and 2 * end > len(log):
             del log[:end], self._marks[:end], self._weights[:end]
@@ -179,14 +193,10 @@ class History:
 
     # --- restoring ------------------------------------------------------------------------------------------------
 
-    def amend(self, key: bytes, item: Versioned | None, event_mark: int) -> None:
-        """What the last change of that key made of it has turned out, and what that adds to the sum."""
-        known = self._of[key]
-        event = replace(known[-1] if isinstance(known, list) else known, item=item)
-        at = bisect_left(self._log, position_of(event), lo=self._floor, key=position_of)
-        self.sum = (self.sum + event_mark - self._marks[at]) & MARK_MAX
-        self._log[at], self._marks[at] = event, event_mark
-        if isinstance(known, list):
-            known[-1] = event
-        else:
-            self._of[key] = event
+    def amend(self, number: int, item: Item | None) -> None:
+        """What the change of that number, which is retained, made of its key has turned out."""
+        at = number - (self.number - len(self._log))
+        record = self._log[at] = replace(self._log[at], item=item)
+        mark = mark_of_record(record)
+        self.sum = (self.sum + mark - self._marks[at]) & MARK_MAX
+        self._marks[at] = mark

@@ -1,9 +1,9 @@
 """The multi-version index: what every key is now, and every change since the last compaction.
 
-The present keys are in order; the history has the retained changes in the order of (revision, index), and by key: what a
-key was at a revision is the last of its changes up to it, or else what its first retained change says was before.  So a
-change costs O(log keys), a read of the present nothing more than a dictionary does, and a read of the past O(log changes
-of the key).
+The present keys are in order; the history has the retained changes in the order of (revision, index), and leads from
+what a key is to its changes, latest first: what it was at a revision is the last of them up to it, or else what its
+first retained change says was before.  So a change costs O(log keys), a read of the present nothing more than a
+dictionary does, and a read of the past as many steps as the key has changed since.
 
 Compaction up to C forgets the changes below revision C: states from C on can be read, and changes from C on be told.
 
@@ -18,22 +18,24 @@ from heapq import merge
 from typing import Final
 
 from msgspec.structs import astuple, replace
-from xxhash import xxh3_64_intdigest
 
 from phalanx.errors import Compacted, Refused
 from phalanx.services.store import limits
+from phalanx.services.store.entries import UNKNOWN, Item, Record
 from phalanx.services.store.frozen import Change, Frozen
 from phalanx.services.store.history import History
 from phalanx.services.store.shards import MARK_MAX, Shards, mark_of
+from phalanx.services.store.telling import event, mark_of_fields, mark_of_item, mark_of_record, versioned
 from phalanx.services.store.values import INDEX_BITS, Event, Feed, Range, Versioned, position_after, position_of
 
 _SUM_BYTES = 8
 
-_Fields = tuple[bytes, int, int, int, int]
+_Fields = tuple[bytes, int, int, int, int, int]
 
 # Final: ARCHITECTURE, decision 58.
 _fields_of: Final = astuple
-_hash: Final = xxh3_64_intdigest
+_new_item: Final = Item
+_new_record: Final = Record
 
 
 class Index:
@@ -48,7 +50,7 @@ class Index:
         """The revision of the backup that this began with: it can be read, but the changes that made it are not known."""
         self.bytes = 0
         """Present keys and values."""
-        self._live: Shards[Versioned] = Shards()
+        self._live: Shards[Item] = Shards()
         self._history = History()
         self._live_sum = 0
         self._index = -1
@@ -97,32 +99,35 @@ class Index:
     def put(self, key: bytes, value: bytes, lease: int) -> Versioned:
         """Set the key; what it has now."""
         mark = mark_of(key)
-        return self._put(key, mark, self._live.shard(mark).get(key), value, lease)
+        return versioned(self._put(key, mark, self._live.shard(mark).get(key), value, lease))
 
-    def _put(self, key: bytes, mark: int, found: Versioned | None, value: bytes, lease: int) -> Versioned:
+    def _put(self, key: bytes, mark: int, found: Item | None, value: bytes, lease: int) -> Item:
         revision = self._next()
         for frozen in self._frozen:
             frozen.keep(key, found)
+        history = self._history
         created, version, weight = revision, 1, len(key)
         if found is not None:
             fields: _Fields = _fields_of(found)
-            former, created, modified, version, under = fields
-            former_mark = _mark_of_fields(mark, former, created, modified, version, under)
+            former, created, modified, version, under, before = fields
+            former_mark = mark_of_fields(mark, former, created, modified, version, under)
             self._live_sum = (self._live_sum - former_mark) & MARK_MAX
             self.bytes -= len(former)
             weight += len(former)
             version += 1
-        item = Versioned(value, created, revision, version, lease)
+        else:
+            before = history.come(key)
+        item = _new_item(value, created, revision, version, lease, history.number)
         if found is None:
             self.bytes += len(key)
             self._live[key] = item
         else:
             self._live.shard(mark)[key] = item
         self.bytes += len(value)
-        item_mark = _mark_of_fields(mark, value, created, revision, version, lease)
+        item_mark = mark_of_fields(mark, value, created, revision, version, lease)
         self._live_sum = (self._live_sum + item_mark) & MARK_MAX
-        event = Event(key, revision, self._index, self._time_ms, item, found)
-        self._history.add(event, key, mark, item_mark, weight)
+        record = _new_record(key, revision, self._index, self._time_ms, item, found, before)
+        history.add(record, item_mark, weight)
         return item
 
     def remove(self, key: bytes) -> None:
@@ -134,9 +139,10 @@ class Index:
         del self._live[key]
         self.bytes -= len(key) + len(found.value)
         mark = mark_of(key)
-        self._live_sum = (self._live_sum - _item_mark(mark, found)) & MARK_MAX
-        event = Event(key, revision, self._index, self._time_ms, None, found)
-        self._history.add(event, key, mark, _event_mark(event), len(key) + len(found.value))
+        self._live_sum = (self._live_sum - mark_of_item(mark, found)) & MARK_MAX
+        self._history.leave(key)
+        record = Record(key, revision, self._index, self._time_ms, None, found, found.number)
+        self._history.add(record, mark_of_record(record), len(key) + len(found.value))
 
     def _next(self) -> int:
         if self._index < 0:
@@ -153,15 +159,20 @@ class Index:
 
     def get(self, key: bytes, at: int | None = None) -> Versioned | None:
         """What the key is, or was at a revision.  Raises `Compacted`, and `Refused` for a revision to come."""
-        if at is None:
-            return self._live.get(key)
-        self._check(at)
-        return self._history.at(key, at, self._live.get(key))
+        found = self._live.get(key)
+        if at is not None:
+            self._check(at)
+            found = self._history.at(key, at, found)
+        return versioned(found) if found is not None else None
+
+    def keys(self, start: bytes, end: bytes | None) -> Iterator[bytes]:
+        """The present keys from `start` up to but without `end` (None: to the last), in order."""
+        return self._live.keys(start, end)
 
     def items(self, start: bytes, end: bytes | None, at: int | None = None) -> Iterator[tuple[bytes, Versioned]]:
         """Keys from `start` up to but without `end` (None: to the last), in order.  Raises as `get`."""
         if at is None:
-            return self._live.items(start, end)
+            return self._items(start, end)
         self._check(at)
         return self._items_at(start, end, at)
 
@@ -179,31 +190,32 @@ class Index:
         return Range(items, False, revision)
 
     def count(self, start: bytes, end: bytes | None, at: int | None = None) -> int:
-        """How many keys there are.  Costs O(log keys), and of the past O(changed keys in the range).  Raises as `get`."""
+        """How many keys there are.  Costs O(log keys), and of the past O(changes since).  Raises as `get`."""
         if end is not None and end <= start:
             return 0
         present = self._live.before(end) - self._live.before(start)
         if at is None:
             return present
         self._check(at)
-        for key in self._history.keys(start, end):
-            now = self._live.get(key)
-            present += (self._history.at(key, at, now) is not None) - (now is not None)
+        for record in self._history.after(position_after(at)):
+            if record.key >= start and (end is None or record.key < end):
+                present += (record.previous is not None) - (record.item is not None)
         return present
 
     def history(self, key: bytes) -> list[Event]:
         """The retained changes of a key, oldest first."""
-        return [event for event in self._history.of(key) if event.revision >= self.compacted]
+        changes = [event(record, previous=True) for record in self._history.of(key, self._live.get(key))]
+        return changes[::-1]
 
     def latest(self, key: bytes, limit: int) -> list[Event]:
         """The last of them, oldest first: at most `limit`, and as many bytes as a range may have."""
         events: list[Event] = []
         size = 0
-        for event in reversed(self.history(key)):
-            size += sum(len(item.value) for item in (event.item, event.previous) if item is not None)
+        for record in self._history.of(key, self._live.get(key)):
+            size += sum(len(item.value) for item in (record.item, record.previous) if item is not None)
             if len(events) >= min(limit, limits.RANGE_ITEMS_MAX) or (events and size > limits.RANGE_BYTES_MAX):
                 break
-            events.append(event)
+            events.append(event(record, previous=True))
         return events[::-1]
 
     def revision_at(self, time_ms: int) -> int:
@@ -220,34 +232,44 @@ class Index:
         if at > self.revision:
             raise Refused(f"revision {at} is to come; the store is at {self.revision}")
 
+    def _items(self, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, Versioned]]:
+        for key, item in self._live.items(start, end):
+            yield key, versioned(item)
+
     def _items_at(self, start: bytes, end: bytes | None, at: int) -> Iterator[tuple[bytes, Versioned]]:
-        last = None
-        for key in merge(self._live.keys(start, end), self._history.keys(start, end)):
-            if key != last and (item := self._history.at(key, at, self._live.get(key))) is not None:
-                yield key, item
-            last = key
+        for key in merge(self._live.keys(start, end), self._history.absent(start, end)):
+            item = self._history.at(key, at, self._live.get(key))
+            if item is not None:
+                yield key, versioned(item)
 
     # --- the log --------------------------------------------------------------------------------------------------
 
-    def events_after(self, position: int) -> Iterator[Event]:
-        """Retained changes beyond that position of a watch.  Raises `Compacted`, when the first is taken, if some that
-        follow are forgotten."""
+    def events_after(self, position: int) -> list[Event]:
+        """Retained changes beyond that position of a watch.  Raises `Compacted` if some that follow are forgotten."""
+        return [event(record, previous=True) for record in self._after(position)]
+
+    def touched(self, position: int) -> set[bytes]:
+        """The keys of these.  Raises as they do."""
+        return {record.key for record in self._after(position)}
+
+    def _after(self, position: int) -> Iterator[Record]:
+        """Raises `Compacted`."""
         wanted = (position + 1) >> INDEX_BITS  # the first revision of which something is wanted
         if wanted < self.compacted or wanted <= self.loaded > 0:
             raise Compacted(wanted, max(self.compacted, self.loaded + 1))
-        yield from self._history.after(position)
+        return self._history.after(position)
 
     def feed(self, position: int, start: bytes, end: bytes | None, puts: bool, deletes: bool, previous: bool) -> Feed:
         """What `KV.watch` answers.  Raises `Compacted`."""
         events: list[Event] = []
         size = 0
         at = max(position, position_after(self.revision))
-        for event in self.events_after(position):
-            if event.key < start or (end is not None and event.key >= end):
+        for record in self._after(position):
+            if record.key < start or (end is not None and record.key >= end):
                 continue
-            if not (deletes if event.item is None else puts):
+            if not (deletes if record.item is None else puts):
                 continue
-            told = event if previous or event.previous is None else replace(event, previous=None)
+            told = event(record, previous=previous)
             size += len(told.key) + sum(len(item.value) for item in (told.item, told.previous) if item is not None)
             if len(events) >= limits.FEED_EVENTS_MAX or (events and size > limits.FEED_BYTES_MAX):
                 return Feed(events, position_of(events[-1]), True)
@@ -293,9 +315,10 @@ class Index:
         for key, item in items:
             for frozen in self._frozen:
                 frozen.keep(key, None)
-            live[key] = item
+            known = _item(item, UNKNOWN)
+            live[key] = known
             self.bytes += len(key) + len(item.value)
-            self._live_sum = (self._live_sum + _item_mark(mark_of(key), item)) & MARK_MAX
+            self._live_sum = (self._live_sum + mark_of_item(mark_of(key), known)) & MARK_MAX
 
     def moved(self, ahead: int, leases: dict[int, int]) -> "Index":
         """The same keys at revisions that are so much larger, with these leases in place of theirs, and without a
@@ -313,34 +336,21 @@ class Index:
     def restore_log(self, changes: list[Change]) -> None:
         """Retained changes, oldest first.  Each is taken for the last of its key until another comes, which says what
         the key was before."""
-        history = self._history
-        for key, revision, number, time_ms, deleted, previous in changes:
-            before = history.last_of(key)
-            if before is not None:
-                history.amend(key, previous, _event_mark(replace(before, item=previous)))
-            now = None if deleted else self._live.get(key)
-            event = Event(key, revision, number, time_ms, now, previous)
+        history, live = self._history, self._live
+        for key, revision, index, time_ms, deleted, previous in changes:
+            found, number = live.get(key), history.number
+            before = history.last_of(key, found)
+            was = _item(previous, before) if previous is not None else None
+            if before != UNKNOWN:
+                history.amend(before, was)
+            if found is not None:
+                live[key] = found = replace(found, number=number)
+            else:
+                history.leave(key)
+            record = Record(key, revision, index, time_ms, None if deleted else found, was, before)
             weight = len(key) + (len(previous.value) if previous is not None else 0)
-            history.add(event, key, mark_of(key), _event_mark(event), weight)
+            history.add(record, mark_of_record(record), weight)
 
 
-def _event_mark(event: Event) -> int:
-    """Revisions are unique, so they stand for the order of changes."""
-    if event.item is not None:
-        return _item_mark(mark_of(event.key), event.item)
-    found: int = _hash(event.key, event.revision)
-    return found & MARK_MAX
-
-
-def _item_mark(mark: int, item: Versioned) -> int:
-    fields: _Fields = _fields_of(item)
-    value, created, modified, version, lease = fields
-    return _mark_of_fields(mark, value, created, modified, version, lease)
-
-
-def _mark_of_fields(mark: int, value: bytes, created: int, modified: int, version: int, lease: int) -> int:
-    """Of a key with that mark and what it has: all of it, since any of it may diverge.  The numbers are weighed so that
-    nothing but chance makes two that differ alike, and their sum is a small integer to compiled code."""
-    numbers = modified * 1_000_003 + created * 536_870_909 + version * 65_537 + lease * 31
-    found: int = _hash(value, mark + numbers)
-    return found & MARK_MAX
+def _item(item: Versioned, number: int) -> Item:
+    return Item(item.value, item.created, item.modified, item.version, item.lease, number)

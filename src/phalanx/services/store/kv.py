@@ -316,12 +316,12 @@ class KV:
 
     def touched(self, position: int) -> set[bytes]:
         """See `model.replicated`.  Raises `Compacted`."""
-        return {event.key for event in self._index.events_after(position)}
+        return self._index.touched(position)
 
     def events_after(self, revision: int) -> list[Event]:
         """All changes that are remembered beyond that revision, in their order.  (Unbounded: not for callers from
         outside.)  Raises `Compacted`."""
-        return list(self._index.events_after(position_after(revision)))
+        return self._index.events_after(position_after(revision))
 
     # --- time -----------------------------------------------------------------------------------------------------
 

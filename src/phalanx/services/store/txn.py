@@ -106,7 +106,7 @@ def keys_to_delete(index: Index, operation: Delete | DeleteRange) -> list[bytes]
     count = index.count(start, end)
     if count > limits.DELETE_KEYS_MAX:
         raise TooLarge(f"{count} keys to delete at once; the limit is {limits.DELETE_KEYS_MAX}: do it in parts")
-    return [key for key, _ in index.items(start, end)]
+    return list(index.keys(start, end))
 
 
 def with_keys(index: Index, branch: Sequence[Operation]) -> list[_Plain]:
