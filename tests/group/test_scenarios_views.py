@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from phalanx.group.config import Limits
-from phalanx.group.messages import Accept, Accepted, Chunk, Commit, Decision, Prepare, Promise, Votes
+from phalanx.group.messages import Accept, Accepted, Chunk, Commit, Decision, Promise, Votes
 from tests.group.cluster import Cluster
 
 
@@ -112,37 +112,46 @@ def test_a_coordinator_may_die_after_any_single_step(change: Callable[[Cluster],
 
 
 def test_two_coordinators_that_duel_and_are_paused_agree_when_they_resume() -> None:
-    """SCENARIOS 12."""
+    """SCENARIOS 12: a resumes with enough promises for a ballot that b has outbid meanwhile, and b after it."""
     with Cluster("abcde") as cluster:
         cluster.until_members("abcde")
-        to_a = cluster.hold(Promise, target="a")
+        to_a, to_b = cluster.hold(Promise, target="a"), cluster.hold(Promise, target="b")
         cluster.crash("e", host=True)
-        cluster.until(lambda: bool(to_a.caught), "a ballot of a")
+        cluster.until(lambda: bool(to_a.caught), "promises to a")
         cluster.pause("a")
-        of_b = cluster.copy(Prepare, source="b")
-        cluster.until(lambda: bool(of_b.caught), "a ballot of b")
+        cluster.until(lambda: bool(to_b.caught), "promises to b")
         cluster.pause("b")
-        cluster.run(0.1)
+        older, newer = (rule.caught[0][1].message.body.ballot for rule in (to_a, to_b))
+        assert older < newer
+        assert {received.source for _, received in to_a.caught} >= {"b", "c", "d"}, "enough to go on with"
+        used = cluster.copy(Accept, source="a")
         cluster.let_go(to_a)
         cluster.resume("a")
         cluster.run(0.3)
+        assert used.caught[0][1].message.body.ballot == older
+        assert len(cluster.views()) == 1, "nobody accepts what is older than its promise"
+        cluster.let_go(to_b)
         cluster.resume("b")
         cluster.restart("e")
         cluster.converge("abcde")
         assert len(cluster.views()) <= 10, "no endless duel"
 
 
-@pytest.mark.parametrize("pause", [0.05, 0.3, 0.55, 0.7, 1.2])
-def test_a_coordinator_paused_in_its_view_change_is_outbid_and_gives_in(pause: float) -> None:
-    """SCENARIOS 12: whether the others had time to replace it or not."""
+@pytest.mark.parametrize(("pause", "outbid"), [(0.05, False), (0.3, False), (0.55, True), (0.7, True), (1.2, True)])
+def test_a_coordinator_paused_in_its_view_change_is_outbid_and_gives_in(pause: float, outbid: bool) -> None:
+    """SCENARIOS 12: if the others had time to replace it; else it goes on where it was."""
     with Cluster("abcde") as cluster:
         cluster.until_members("abcde")
-        asked = cluster.copy(Prepare, source="a")
+        promised = cluster.hold(Promise, target="a")
         cluster.crash("e")
-        cluster.until(lambda: bool(asked.caught), "a ballot of a")
+        cluster.until(lambda: bool(promised.caught), "promises to a")
         cluster.pause("a")
+        assert len(cluster.views()) == 1, "it is in the middle of it"
         cluster.run(pause)
+        cluster.let_go(promised)
         cluster.resume("a")
+        cluster.until(lambda: len(cluster.views()) > 1, "the next view")
+        assert "".join(m.name for m in cluster.views()[1].members) == ("bcd" if outbid else "abcd")
         cluster.restart("e")
         cluster.converge("abcde")
 
@@ -171,10 +180,14 @@ def test_a_joiner_that_dies_while_joining_is_removed_and_holds_nothing_up() -> N
     with Cluster("abc", limits=Limits(chunk=100)) as cluster:
         cluster.until_members("abc")
         cluster.send("a", *(f"{i}" * 200 for i in range(10)))
-        chunks = cluster.copy(Chunk, target="d")
+        chunks = cluster.hold(Chunk, target="d")
         cluster.join("d")
-        cluster.until(lambda: len(chunks.caught) > 3, "a transfer")
+        cluster.until(lambda: bool(chunks.caught), "a transfer")
+        cluster.world.arrive(*chunks.caught[0])
+        cluster.run(0.01)
+        assert len(chunks.caught) > 1 and cluster.deliveries("d") == [], "it has a part of the state"
         cluster.crash("d")
+        chunks.lift()
         cluster.send("b", "meanwhile")
         cluster.until_all_deliver("abc", "meanwhile", within=1.0)
         cluster.until(lambda: cluster.members("a") + cluster.learners("a") == "abc", "its removal")
