@@ -9,10 +9,11 @@ import pytest
 from phalanx.group.config import Limits
 from phalanx.group.messages import Accepted, Commit, Data, Envelope, Prepare, Promise, Row
 from phalanx.model.clock import SECOND, stamp_of, wall_ms
-from phalanx.model.events import Delivered, Excluded, Multicast
+from phalanx.model.events import Delivered, Excluded, Installed, Multicast
 from phalanx.model.machine import Received
 from phalanx.model.view import Name, Order
 from phalanx.sim.clocks import EPOCH_NS
+from phalanx.sim.node import Node
 from tests.group.cluster import Cluster, group_of
 
 ORDERS = list(Order)
@@ -97,15 +98,22 @@ def test_a_send_from_a_delivery_callback_never_waits(order: Order) -> None:
 def test_a_multicast_in_the_callback_of_a_new_view_belongs_to_that_view() -> None:
     """SCENARIOS 19."""
     with Cluster("abc") as cluster:
+        deliver = cluster.apps.deliver
+
+        def greet(node: Node, delivery: Any) -> Iterable[Any]:
+            yield from deliver(node, delivery)
+            if isinstance(delivery, Installed):
+                yield cluster.multicast(node.name, f"{node.name} in {delivery.view.id}")
+
+        cluster.world._deliver = greet
         cluster.until_members("abc")
         cluster.send("a", "trigger")
         cluster.crash("c")
         cluster.until_members("ab")
-        cluster.send("b", "in the new view")
-        cluster.until_all_deliver("ab", "trigger", "in the new view")
-        got = [d for d in cluster.log("a", Delivered) if b"in the new view" in d.payloads]
-        view = cluster.view("a")
-        assert view is not None and [d.view for d in got] == [view.id]
+        cluster.until_all_deliver("ab", "trigger", "a in 2", "b in 2")
+        for name in "ab":
+            views = {bytes(p).decode(): d.view for d in cluster.log(name, Delivered) for p in d.payloads}
+            assert (views["a in 1"], views["b in 1"], views["a in 2"], views["b in 2"]) == (1, 1, 2, 2)
 
 
 # --- 23, 24: a sender that dies ---------------------------------------------------------------------------------------
