@@ -27,6 +27,7 @@ from phalanx.replication.sessions import Fresh, Sessions, Verdict
 from phalanx.sim.clocks import EPOCH_NS
 from tests.group.cluster import Cluster, group_of
 from tests.group.rules import shown
+from tests.source import ROOT
 
 FIFO = group_of(Order.FIFO)
 CAUSAL = group_of(Order.CAUSAL)
@@ -289,3 +290,10 @@ def test_15_a_command_resent_after_its_session_expired_is_not_run_again() -> Non
 def test_each_counter_example_has_its_mutants() -> None:
     """DESIGN section 13 has 19, ARCHITECTURE decision 5 one more (0)."""
     assert {mutant.number for mutant in MUTANTS.values()} == set(range(20))
+
+
+def test_every_mutant_is_planted_by_a_test_that_sees_it() -> None:
+    """Those that ask for all mutants, or take one for an example, do not count."""
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path.name != "test_guidance.py"]
+    named = "".join(path.read_text(encoding="utf-8") for path in tests)
+    assert [name for name in MUTANTS if f'"{name}"' not in named] == []
