@@ -1,4 +1,4 @@
-"""Audits find replicas whose states differ, and what becomes of them and of the rest (SCENARIOS 37)."""
+"""Audits find replicas whose states differ, and what becomes of them and of the rest (SCENARIOS 35)."""
 
 import pytest
 
