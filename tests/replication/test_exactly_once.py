@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from phalanx.lab.mutants import planted
 from phalanx.model.clock import MILLISECOND, SECOND, Instant, stamp_of
 from phalanx.model.events import Barrier, BarrierReached, Delivered, Excluded, Founded, Installed, Multicast
 from phalanx.model.machine import LinkDown, Output, Received
@@ -215,4 +216,10 @@ def test_the_bus_notices_a_session_table_that_forgets(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Sessions, "begin", forgetful)
     monkeypatch.setattr(Sessions, "record", lambda *_: None)
     with pytest.raises(AssertionError):
+        test_every_call_happens_exactly_once_across_losses_and_exclusions(0)
+
+
+def test_the_bus_notices_a_session_that_remembers_its_highest_number_only() -> None:
+    """DESIGN 13, counter-example 15: what is lost and sent again comes after later commands."""
+    with planted("a session remembers its highest number only"), pytest.raises(AssertionError):
         test_every_call_happens_exactly_once_across_losses_and_exclusions(0)

@@ -4,6 +4,9 @@ import random
 from collections import Counter, deque
 from typing import Any
 
+import pytest
+
+from phalanx.lab.mutants import planted
 from phalanx.model.clock import MILLISECOND, SECOND, Instant, stamp_of
 from phalanx.model.events import Delivered, Founded, Installed, Multicast
 from phalanx.model.machine import LinkDown, Output, Received
@@ -167,3 +170,11 @@ def test_what_callers_are_told_is_what_happened_though_sessions_expire() -> None
         ends.update((each.end, each.reason or "") for each in weather(seed).completed)
     assert {end for end, _ in ends} == set(End)
     assert ends[End.UNKNOWN, "session expired"] > 10, "or it would show nothing"
+
+
+def test_the_storm_notices_a_table_that_opens_unknown_sessions() -> None:
+    """DESIGN 13, counter-example 15: a command that is sent again after its session has expired.  Few storms have one, so
+    the search begins where there is one."""
+    with planted("an unknown session is opened"), pytest.raises(AssertionError, match=r"it was run \d times"):
+        for seed in range(15, 115):
+            weather(seed)
