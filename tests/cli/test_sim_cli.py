@@ -23,12 +23,13 @@ from phalanx.sim.recording import Recording
 from phalanx.sim.run import Result, replay, run_seed
 from phalanx.sim.swarm import draw
 from phalanx.sim.workers import Factory, Here, Task, WorkersLost
-from tests.sim.toys import AskingScenario, GossipScenario, HastyStoreScenario
+from tests.sim.toys import AskingScenario, EndlessScenario, GossipScenario, HastyStoreScenario
 
 
 @pytest.fixture(autouse=True)
 def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, factory in (("gossip", GossipScenario), ("hasty", HastyStoreScenario), ("asking", AskingScenario)):
+    toys = {"gossip": GossipScenario, "hasty": HastyStoreScenario, "asking": AskingScenario, "endless": EndlessScenario}
+    for name, factory in toys.items():
         monkeypatch.setitem(sim_module.SCENARIOS, name, factory)
 
 
@@ -143,6 +144,22 @@ def test_a_campaign_tells_what_it_covered_and_what_it_never_reached() -> None:
     status, said, _ = run("--seeds", "2", "--jobs", "1", "--coverage")
     assert re.search(r"never: .*\bsuperseded \(succession\.py:\d+\)", said)
     assert re.search(r"^ +\d+ promise$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("scenario", "wrong"), [("hasty", "violations"), ("endless", "stuck")])
+def test_the_last_line_and_the_exit_status_say_what_went_wrong_and_each_failure_how_to_replay_it(
+    scenario: str, wrong: str
+) -> None:
+    status, said, _ = run("--scenario", scenario, "--seeds", "20", "--from", "5", "--jobs", "1")
+    *lines, last = said.splitlines()
+    told = re.fullmatch(r"seeds=20 violations=(\d+) stuck=(\d+)", last)
+    assert told is not None and status == 1
+    assert [name for name, count in zip(("violations", "stuck"), told.groups(), strict=True) if count != "0"] == [wrong]
+    seed = next(line for line in lines if "--replay" in line).split()[-1]
+    assert 5 <= int(seed) < 25
+    status, said, _ = run("--scenario", scenario, "--replay", seed)
+    ends = {"violations": "seeds=1 violations=1 stuck=0", "stuck": "seeds=1 violations=0 stuck=1"}
+    assert (status, said.splitlines()[-1]) == (1, ends[wrong])
 
 
 def test_where_no_notes_are_known_only_features_are_told() -> None:

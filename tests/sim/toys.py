@@ -132,6 +132,13 @@ class GossipScenario(Scenario):
         return tuple(word.encode().decode() for word in message)
 
 
+class EndlessScenario(GossipScenario):
+    """Nothing is wrong, and it does not come to an end."""
+
+    def finished(self) -> bool:
+        return False
+
+
 # --- a store: what was acknowledged is on the disk -------------------------------------------------------------------
 
 
