@@ -73,6 +73,20 @@ def test_any_flipped_byte_leaves_the_newest_record(tmp_path: Path, count: int) -
         assert loaded(path, path.read_bytes()) == (expected, False), "the damage has been mended"
 
 
+@pytest.mark.parametrize("place", range(4))
+def test_a_record_that_a_disk_has_put_in_anothers_place_is_damage_and_costs_nothing(tmp_path: Path, place: int) -> None:
+    """SCENARIOS 6: a misdirected write, of what is sound where it belongs."""
+    path = tmp_path / "votes"
+    whole = written(path, [b"older", b"newer"])
+    for source in range(4):
+        data = bytearray(whole)
+        at, of = place * SLOT_BYTES_MIN, source * SLOT_BYTES_MIN
+        data[at : at + SLOT_BYTES_MIN] = whole[of : of + SLOT_BYTES_MIN]
+        stray = bytes(data) != whole
+        assert loaded(path, bytes(data)) == (b"newer", stray)
+        assert loaded(path, path.read_bytes()) == (b"newer", False), "the damage has been mended"
+
+
 @SHARED_DIRECTORY
 @given(st.integers(0, 5), st.integers(0, 4 * SLOT_BYTES_MIN - 1))
 def test_a_file_cut_short_gives_the_newest_record_or_a_clear_error(tmp_path: Path, count: int, length: int) -> None:

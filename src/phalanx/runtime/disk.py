@@ -12,7 +12,8 @@ A promise that is forgotten is a broken promise, so the file takes three kinds o
              slot 0    slot 1    slot 0'   slot 1'        each a frame: sequence, size of a slot, record
 
 Slots have a fixed size, a power of two, and never move; when a record outgrows them the file is replaced whole.
-What a crashed process had written but not fsynced is still in the page cache: `load` fsyncs before it believes it.
+What a crashed process had written, or renamed, but not fsynced is still in the page cache: `load` fsyncs before it
+believes it.
 Compare Pillai et al., "All File Systems Are Not Created Equal" (2014); Alagappan et al., "Protocol-Aware Recovery"
 (2018).
 """
@@ -27,7 +28,7 @@ from typing import Any, NamedTuple
 
 from phalanx.errors import DamagedVoteFile, DataDirectoryInUse
 from phalanx.runtime.contract import Stored
-from phalanx.runtime.files import make_directory
+from phalanx.runtime.files import make_directory, sync_directory
 from phalanx.runtime.space import NoRoom, undone_if_refused
 from phalanx.wire.codec import Codec
 from phalanx.wire.frame import BODY_BYTES_MAX, HEADER_SIZE, Kind, encode_frame, scan
@@ -102,7 +103,8 @@ class VoteFile:
         except FileNotFoundError:
             self._replace(0, b"")
             return None
-        os.fsync(self._file)  # what we are about to read may be in the page cache only
+        os.fsync(self._file)  # what we are about to read may be in the page cache only,
+        sync_directory(self.path.parent)  # and so may be that it has this name: a replacement may not have come further
         data = self.path.read_bytes()
         newest = self._newest(data)
         self._size, self._sequence = newest.size, newest.sequence
@@ -167,11 +169,7 @@ class VoteFile:
         try:
             os.fsync(file)
             fresh.replace(self.path)
-            directory = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            sync_directory(self.path.parent)
         except OSError:
             os.close(file)
             raise

@@ -48,9 +48,9 @@ class PosixFiles:
         """`make` False: FileNotFoundError if it is missing, for those who only look."""
         self.directory = directory
         self._open: dict[str, int] = {}
-        if make and not directory.is_dir():
+        if make:
             make_directory(directory)
-            _sync_directory(directory.parent)
+            sync_directory(directory.parent)  # also if a life before this one made it: it may not have come to that
         elif not directory.is_dir():
             raise FileNotFoundError(f"there is no directory {directory}")
 
@@ -85,7 +85,7 @@ class PosixFiles:
         _fdatasync(self.descriptor(name))  # it syncs the length, too
 
     def sync_directory(self) -> None:
-        _sync_directory(self.directory)
+        sync_directory(self.directory)
 
     def remove(self, name: str) -> None:
         if name in self._open:
@@ -98,14 +98,19 @@ class PosixFiles:
 
 
 def make_directory(directory: Path) -> None:
-    """Make it, and those above it, unless it is there.  Raises NotADirectoryError if it is a file, and OSError."""
+    """Make it, and those above it, unless it is there; what was made is durable.  Raises NotADirectoryError if it is a
+    file, and OSError."""
+    made = [each for each in (directory, *directory.parents) if not each.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise NotADirectoryError(errno.ENOTDIR, "it is a file, and must be a directory", str(directory)) from None
+    for each in made:
+        sync_directory(each.parent)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """What was created, removed and renamed in it is durable."""
     file = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(file)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from phalanx.errors import ConfigurationError
+from phalanx.runtime.files import sync_directory
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,11 +53,7 @@ class PartFile:
         self._file.close()
         self._refuse_to_overwrite()
         self._part.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(self._path.parent)
 
     def abandon(self) -> None:
         """It is not wanted: leave nothing behind.  A full disk is no reason to fail here."""
