@@ -209,6 +209,24 @@ def test_observers_see_every_leader_and_its_end() -> None:
     in_cluster(work, 1)
 
 
+def test_observers_are_told_of_changes_only() -> None:
+    """Not of those who wait for their turn, nor of their leaving."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        async with recipes.observe(store, b"it") as leaders, recipes.lead(store, b"it", b"a"):
+            seen = [await anext(leaders)]
+            while seen[-1] is None:
+                seen.append(await anext(leaders))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1), recipes.lead(store, b"it", b"b"):
+                    raise AssertionError("two lead")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await anext(leaders)
+
+    in_cluster(work, 1)
+
+
 def test_a_barrier_holds_others_while_it_is_up() -> None:
     async def work(_: Cluster, store: Store) -> None:
         await recipes.pass_barrier(store, b"it")
@@ -241,6 +259,27 @@ def test_a_double_barrier_begins_and_ends_together_round_after_round() -> None:
             of_round = [what for what, n in log if n == round_]
             assert sorted(of_round[:6]) == ["in"] * 3 + ["work"] * 3 and of_round[6:] == ["out"] * 3
         assert await store.count(b"it/", b"it0") == 0
+
+    in_cluster(work, 1)
+
+
+def test_nobody_leaves_a_double_barrier_before_all_have() -> None:
+    async def work(_: Cluster, store: Store) -> None:
+        left = asyncio.Event()
+
+        async def quick() -> None:
+            async with recipes.double_barrier(store, b"it", 2):
+                pass
+            left.set()
+
+        task = asyncio.create_task(quick())
+        async with recipes.double_barrier(store, b"it", 2):
+            while await store.count(b"it/in/", b"it/in0") == 2:
+                pass
+            for _ in range(20):  # the other one has left its block, and has had the time to end
+                await store.count()
+            assert not left.is_set()
+        await task
 
     in_cluster(work, 1)
 

@@ -148,6 +148,22 @@ def test_a_machine_reads_its_log_again_once_all_of_it_is_durable() -> None:
     on_loop(work)
 
 
+def test_a_log_that_cannot_be_read_again_stops_the_driver() -> None:
+    """SCENARIOS 8: a machine that is not given its log would wait for ever."""
+
+    async def work() -> None:
+        machine, _, log, driver = begun(MemoryDisk())
+        await turns(machine, 1)
+        log.unreadable = OSError(5, "Input/output error")
+        driver.submit("read")
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(OSError, match="Input/output"):
+                await driver.closed
+        assert log.is_closed
+
+    on_loop(work)
+
+
 def test_closing_waits_for_what_is_on_its_way_to_the_log() -> None:
     async def work() -> None:
         disk = ManualDisk()

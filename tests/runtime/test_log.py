@@ -272,6 +272,27 @@ def test_a_damaged_log_is_set_aside_and_its_successor_says_so(tmp_path: Path) ->
     assert journal.lost, "for good"
 
 
+def test_a_log_that_cannot_be_read_is_not_taken_for_a_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SCENARIOS 8: it is all there when the disk answers again, and would count for nothing had it been set aside."""
+    log, _ = opened(PosixFiles(tmp_path / "log"))
+    log.append([TEXT.encode(Text("kept"))])
+    log.close()
+
+    def fails(_: PosixFiles, __: str) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PosixFiles, "read", fails)
+        with pytest.raises(OSError, match="Input/output"):
+            open_log(tmp_path / "log", TEXT)
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+    disk, journal = open_log(tmp_path / "log", TEXT)
+    assert (list(journal.records), journal.lost) == ([Text("kept")], False)
+    disk.close()
+
+
 def test_a_log_that_is_gone_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     """The vote file says that there was one: what it held is not known, which is not the same as nothing."""
     disk, journal = open_log(tmp_path / "log", TEXT, expected=True)

@@ -73,6 +73,7 @@ class ManualLog:
         self.under_way: list[tuple[list[Any], int | None, Stored]] = []
         self.records: list[Any] = []
         self.reads = 0
+        self.unreadable: OSError | None = None
         self.looks: list[Looked] = []
         self.parted: list[int] = []
         """How many records it had been given when it was told to part."""
@@ -87,7 +88,7 @@ class ManualLog:
 
     def read(self, done: Callable[[Journal | None, BaseException | None], None]) -> None:
         self.reads += 1
-        done(Journal(tuple(self.records)), None)
+        done(None if self.unreadable else Journal(tuple(self.records)), self.unreadable)
 
     def look(self, done: Looked) -> None:
         self.looks.append(done)
