@@ -4,6 +4,8 @@ import fcntl
 import os
 import struct
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,12 +54,14 @@ class FileSystem:
         """What was synced stays, and nothing else will come to be: every later read, write and fsync fails with EIO."""
         self._control(_SHUTDOWN, _WITHOUT_FLUSH)
 
-    def freeze(self) -> None:
-        """Writes and fsyncs do not return before it is thawed."""
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Writes and fsyncs do not return before the block is over; nor can a process be killed that waits for one."""
         self._control(_FREEZE, 0)
-
-    def thaw(self) -> None:
-        self._control(_THAW, 0)
+        try:
+            yield
+        finally:
+            self._control(_THAW, 0)
 
     def _control(self, request: int, argument: int) -> None:
         root = os.open(self.directory, os.O_RDONLY)
