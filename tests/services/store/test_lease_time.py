@@ -14,6 +14,9 @@ def test_a_leap_from_one_view_to_the_next_ends_no_lease() -> None:
     store = KV()
     lease = store.grant(1_000, context=at(10_000)).id
     store.tick(at(10_200))
+    store.tick(at(14_300, between_ms=4_000))
+    found = store.lease(lease)
+    assert found is not None and found.remaining_ms == 700, "and not half a second less"
     left = store.keep_alive(lease, context=at(14_300, between_ms=4_000))
     assert left is not None and left.remaining_ms == 1_000
     store.tick(at(14_700, between_ms=4_000))
