@@ -1,5 +1,6 @@
 """What was done and its reply was lost, and what two do at one instant (SCENARIOS 30, 32)."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 
 from phalanx.api import recipes
-from phalanx.api.local import Cluster
+from phalanx.api.hosted import Hosted
+from phalanx.api.local import Cluster, local
 from phalanx.api.recipes import Held
 from phalanx.api.store import Store
 from phalanx.errors import OutcomeUnknown, Unavailable
@@ -15,8 +17,10 @@ from phalanx.model.clock import Instant
 from phalanx.model.machine import Output, Received
 from phalanx.replication.client import ClientMachine
 from phalanx.replication.messages import Reply
+from phalanx.runtime.loop import run
 from phalanx.services.store import values as txn
-from tests.api.cluster import in_cluster
+from phalanx.services.store.kv import KV
+from tests.api.cluster import PATIENCE_S, TIMING, in_cluster
 
 Maker = Callable[[Store], AbstractAsyncContextManager[Held]]
 
@@ -157,3 +161,28 @@ def test_settings_of_many_pages_are_those_of_one_instant(monkeypatch: pytest.Mon
         assert pages > 2
 
     in_cluster(work, 1)
+
+
+def test_a_retry_after_a_total_restart_happens_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SCENARIOS 30: it was done, nobody was told, all nodes lost what they had in memory, and it is sent again."""
+    losing = Losing(monkeypatch)
+
+    async def story() -> None:
+        objects = {"KV": Hosted(KV, durable=True)}
+        async with asyncio.timeout(PATIENCE_S), local(3, objects=objects, timing=TIMING) as cluster:
+            store = cluster.client(timeout_s=PATIENCE_S).kv()
+            await store.transact(then=[txn.Append(b"jobs/", b"first")])
+            losing.begin(0, 1 << 30)
+            retried = asyncio.create_task(store.transact(then=[txn.Append(b"jobs/", b"second")]))
+            while not losing.lost:
+                await asyncio.sleep(0)
+            for process in list(cluster.processes):
+                await cluster.kill(process.name)
+            losing.begin(0, 0)
+            assert not retried.done()
+            for name in "abc":
+                cluster.start(name)
+            assert (await retried).succeeded
+            assert [item.value async for _, item in store.items(prefix=b"jobs/")] == [b"first", b"second"]
+
+    run(story())
