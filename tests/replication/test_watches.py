@@ -213,6 +213,22 @@ def test_a_client_that_never_reads_costs_no_more_than_its_credit(monkeypatch: py
     assert [event.revision for batch in told for event in events(batch)] == list(range(1, 21))
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "later"])
+def test_no_client_may_ask_for_more_batches_than_the_limit(at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SCENARIOS 40: its node would hold all that it does not read."""
+    monkeypatch.setattr(limits, "FEED_EVENTS_MAX", 1)
+    shop = Shop()
+    watch = shop.watch(b"", None, credit=1 << 40 if at_once else 1)
+    if not at_once:
+        shop.turn()
+        shop.say(WatchMore, watch, 1 << 40)
+    for _ in range(2 * CREDIT_MAX):
+        shop.put(b"a")
+    told = shop.turn()
+    assert len(told) == CREDIT_MAX
+    assert shop.turn(60 * SECOND) == []
+
+
 def test_a_watch_that_is_compacted_below_its_position_ends_with_the_reason() -> None:
     """SCENARIOS 33."""
     shop = Shop()
