@@ -230,6 +230,26 @@ class Global:
         return self.count
 
 
+READ: dict[str, int] = {}
+
+
+class Remembering:
+    """Wrong: a query that answers from what is kept outside of the state.  All replicas of a process share it."""
+
+    stock: dict[str, int]
+
+    def __init__(self) -> None:
+        self.stock = {}
+
+    @command
+    def put(self, name: str, count: int) -> None:
+        self.stock[name] = count
+
+    @query
+    def get(self, name: str) -> int:
+        return READ.setdefault(name, self.stock.get(name, 0))
+
+
 @dataclass
 class Page:
     text: str

@@ -64,6 +64,7 @@ def test_a_tick_that_raises_is_judged_as_replicas_run_it() -> None:
         (subjects.Tags, {"nondeterminism"}),
         (subjects.Shared, {"nondeterminism", "divergence"}),
         (subjects.Global, {"divergence"}),
+        (subjects.Remembering, {"nondeterminism"}),
         (subjects.Forgetful, {"snapshot", "divergence"}),
         (subjects.Cached, {"query"}),
         (subjects.Hasty, {"atomic"}),

@@ -4,7 +4,7 @@ A class that replaces another one is run from a state of that one as well, which
 
 Alone, so without any cluster: twice in this process; from a saved and restored state before each command, as a replica
 that has just been given its state runs it; and in processes with other hash seeds, where sets are iterated in another
-order.  One run is also watched for calls that no replica may make (`impure`).
+order, and with other sequences before this one.  One run is also watched for calls that no replica may make (`impure`).
 """
 
 import os
@@ -170,13 +170,16 @@ def _unconvertible(kind: ObjectType[Any], sequences: Sequence[Sequence[Step]]) -
 
 
 def elsewhere(kind: ObjectType[Any], sequences: Sequence[Sequence[Step]]) -> Suspicion | None:
-    """Run the sequences in processes with other hash seeds.  Raises `NotElsewhere` if the class cannot be found there."""
-    runs = [_made_elsewhere(kind.cls, sequences, hash_seed) for hash_seed in HASH_SEEDS]
-    for steps, first, second in zip(sequences, *runs, strict=True):
+    """Run the sequences in processes with other hash seeds, one of which runs the last of them first: so what is kept
+    outside of the instance is another thing there.  Raises `NotElsewhere` if the class cannot be found there."""
+    forwards = _made_elsewhere(kind.cls, sequences, HASH_SEEDS[0])
+    backwards = _made_elsewhere(kind.cls, sequences[::-1], HASH_SEEDS[1])[::-1]
+    for steps, first, second in zip(sequences, forwards, backwards, strict=True):
         names = [f"PYTHONHASHSEED={seed}" for seed in HASH_SEEDS]
         if (story := _difference(kind, steps, first, second, names[0], names[1])) is not None:
-            how = "the same commands, run in processes with different hash seeds, differ"
-            return Suspicion("nondeterminism", f"{how} (is a set iterated somewhere?)\n{story}")
+            how = "the same commands, run in processes with different hash seeds, after different others, differ"
+            why = "is a set iterated somewhere, or something kept outside of the object?"
+            return Suspicion("nondeterminism", f"{how} ({why})\n{story}")
     return None
 
 
