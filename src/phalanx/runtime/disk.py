@@ -79,7 +79,8 @@ class VoteFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage: tuple[str, ...] = ()
-        """What `load` found broken and has mended."""
+        """What `load` found broken and has mended, or where there was no room for that, has left to the next records,
+        which go over it."""
         self._file = -1
         self._size = SLOT_BYTES_MIN
         self._sequence = 0
@@ -109,8 +110,17 @@ class VoteFile:
         newest = self._newest(data)
         self._size, self._sequence = newest.size, newest.sequence
         if self.damage:
-            self._replace(newest.sequence + 1 if newest.sequence else 0, newest.record)
+            self._mend(newest, len(data))
         return newest.record if newest.sequence else None
+
+    def _mend(self, newest: _Copy, size: int) -> None:
+        """Write all anew.  That takes room; where there is none, a file in which records have their places does as it is:
+        the next record does not go where this one is."""
+        try:
+            self._replace(newest.sequence + 1 if newest.sequence else 0, newest.record)
+        except NoRoom:
+            if size < 4 * newest.size:
+                raise
 
     def _newest(self, data: bytes) -> _Copy:
         offsets = {place * size for size in _SLOT_SIZES for place in range(4) if place * size < len(data)}
@@ -134,8 +144,9 @@ class VoteFile:
     def store(self, record: bytes) -> None:
         """Replace the record; it is durable on return.  Blocks for one fsync, so call it off the loop.
 
-        Raises TooLarge and NoRoom, with nothing done, and OSError; after such an error what is on the disk is unknown
-        (Rebello et al., "Can Applications Recover from fsync Failures?", 2020), so every later call fails too.
+        Raises TooLarge and NoRoom, after which the last record is as it was, and OSError; after such an error what is on
+        the disk is unknown (Rebello et al., "Can Applications Recover from fsync Failures?", 2020), so every later call
+        fails too.
         """
         if self._failure is not None:
             raise OSError(f"{self.path} failed before") from self._failure
@@ -145,8 +156,9 @@ class VoteFile:
             if len(frame) > self._size:
                 self._replace(sequence, record)
             else:
-                for place in _places(sequence, self._size):
-                    _write_all(self._file, frame, place)
+                with undone_if_refused(self.path.name, self._skip):
+                    for place in _places(sequence, self._size):
+                        _write_all(self._file, frame, place)
                 _fdatasync(self._file)
         except NoRoom:
             raise
@@ -154,6 +166,11 @@ class VoteFile:
             self._failure = error
             raise
         self._sequence = sequence
+
+    def _skip(self) -> None:
+        """A record was refused, by a file system that never writes in place.  Any part of it may be in its slot, where
+        the last one is not; the next goes there too, under a number of its own, so the two cannot be confused."""
+        self._sequence += 2
 
     def _replace(self, sequence: int, record: bytes) -> None:
         """Write the whole file anew, with slots that are large enough, and put it in the old one's place."""

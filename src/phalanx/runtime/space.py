@@ -30,7 +30,7 @@ REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class NoRoom(OSError):
-    """There is no room for it on the disk.  Nothing was written, and what was there before is as it was."""
+    """There is no room for it on the disk.  It does not count as written, and what was there before is as it was."""
 
 
 @contextmanager
