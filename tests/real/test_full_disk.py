@@ -101,6 +101,32 @@ def fill(directory: Path, but: int) -> Path:
     return filler
 
 
+def test_a_node_with_a_torn_log_starts_on_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
+    """SCENARIOS 5, 8: it lost power while its disk ran full.  It votes, and is a host again when space is freed."""
+
+    async def story() -> None:
+        async with Processes(options=("--durable",), directory=tmp_path) as nodes:
+            await one_status(nodes, 3)
+            async with connect(*nodes.addresses.values(), timeout_s=PATIENCE_S) as client:
+                store = client.kv()
+                await store.put(b"before", b"known to all")
+                await nodes.kill("b")
+                segment = max((small_disk / "log").iterdir())
+                segment.write_bytes(segment.read_bytes()[:-1])
+                fill(small_disk, but=0)
+                await nodes.start("b")
+                status = await until(nodes, "b", lambda status: status.disk == "full")
+                assert (small_disk / "log" / segment.name).exists()
+                assert len(list((small_disk / "log").iterdir())) == 1
+                await store.put(b"after", VALUE)
+                (small_disk / "filler").unlink()
+                status = await until(nodes, "b", lambda status: "b" in hosts(status))
+                assert status.disk == "ample"
+                assert await stale(nodes, "b", b"after") == VALUE
+
+    on_processes(story())
+
+
 def test_a_node_that_runs_short_of_room_steps_back_with_a_reserve_left(tmp_path: Path, small_disk: Path) -> None:
     """SCENARIOS 8: it keeps its vote, answers stale reads, and is a host again when the space is freed."""
 

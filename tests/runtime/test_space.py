@@ -5,19 +5,19 @@ import errno
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from phalanx.model.machine import Logged, Room, Space
 from phalanx.runtime import driver as driver_module
 from phalanx.runtime import logdisk
-from phalanx.runtime.disk import SLOT_BYTES_MIN, MemoryDisk, VoteFile
+from phalanx.runtime.disk import MemoryDisk
 from phalanx.runtime.driver import Driver
 from phalanx.runtime.files import PosixFiles
 from phalanx.runtime.log import Log
 from phalanx.runtime.logdisk import MemoryLog, open_log
 from phalanx.runtime.space import Left, NoRoom, SpaceWatch
+from tests.runtime.logs import FIRST, SECOND, contents
 from tests.runtime.power import PowerFiles
 from tests.runtime.test_driver import Outbox, turns
 from tests.runtime.test_driver_log import appender
@@ -102,6 +102,57 @@ def test_what_was_acknowledged_survives_power_cuts_on_a_disk_without_room() -> N
             assert list(found.records)[: len(expected)] == expected
 
 
+def torn() -> SmallFiles:
+    """A log whose last write was cut off in the middle, on a disk that is full."""
+    files = SmallFiles(10_000)
+    log = Log(files)
+    log.recover()
+    log.append([b"first"])
+    log.append([b"second" + bytes(300)])
+    del files.files[FIRST][-100:]
+    files.room = sum(map(len, files.files.values()))
+    return files
+
+
+def test_a_torn_log_is_read_without_room_and_goes_on_when_there_is() -> None:
+    """SCENARIOS 5, 8.  However many lives begin on the full disk, each finds the same, and changes nothing."""
+    files = torn()
+    before = contents(files)
+    for _ in range(2):
+        log = Log(files)
+        for found in (log.recover(), log.reread()):
+            assert (list(found.records), found.cuts, found.lost) == ([b"first"], (1,), False)
+            assert found.torn
+        with pytest.raises(NoRoom):
+            log.append([b"third"])
+        assert contents(files) == before
+        assert not log.write([b"third"]), "what is torn is not written behind"
+    files.room = 10_000
+    log.append([b"third"])
+    log.append([b"fourth"])
+    assert files.names() == [FIRST, SECOND]
+    found = Log(PowerFiles(contents(files))).recover()
+    assert (list(found.records), found.cuts, found.torn) == ([b"first", b"third", b"fourth"], (1,), "")
+
+
+def test_a_log_in_place_of_a_lost_one_says_so_without_room_too() -> None:
+    files = SmallFiles(0)
+    log = Log(files, lost=True)
+    for found in (log.recover(), log.reread()):
+        assert (list(found.records), found.lost) == ([], True)
+    with pytest.raises(NoRoom):
+        log.append([b"first"])
+    files.room = 10_000
+    log.append([b"first"])
+    assert Log(PowerFiles(contents(files))).recover().lost
+
+
+def test_a_new_node_begins_no_log_without_room() -> None:
+    """With votes and without a log, its next life would be one whose log was lost."""
+    with pytest.raises(NoRoom):
+        Log(SmallFiles(0)).recover()
+
+
 def test_an_fsync_that_finds_no_room_ends_the_log() -> None:
     """Rebello et al. 2020: nobody knows what is on the disk then."""
 
@@ -149,27 +200,6 @@ def test_a_log_tells_what_its_disk_has_left_and_one_in_memory_has_no_disk(tmp_pa
 
 
 # --- the votes
-
-
-def test_votes_that_have_outgrown_their_file_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = VoteFile(tmp_path / "votes")
-    file.load()
-    file.store(b"first")
-    large = bytes(2 * SLOT_BYTES_MIN)
-
-    def refuse(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("phalanx.runtime.disk._write_all", refuse)
-        with pytest.raises(NoRoom):
-            file.store(large)
-    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".new"] == []
-    file.store(large)
-    file.close()
-    again = VoteFile(tmp_path / "votes")
-    assert again.load() == large
-    again.close()
 
 
 def test_a_driver_stores_votes_again_when_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:

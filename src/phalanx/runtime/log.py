@@ -101,12 +101,18 @@ class Log:
         """Of each segment before the newest, the bytes that count."""
         self._sequence = 0
         self._end = 0
+        self._unbegun: int | None = None
+        """The mark of a segment that is to be begun before anything is written, for there was no room when the log was
+        recovered; None: there is none."""
         self._failure: BaseException | None = None
         self._unsynced = 0, 0
         """Of what was written and is not synced, the bytes and the records."""
 
     def recover(self) -> Recovery:
-        """All records, oldest first.  Raises DamagedLog, having changed nothing, and OSError."""
+        """All records, oldest first.  Raises DamagedLog, having changed nothing, and OSError.
+
+        Behind a torn tail, or in place of a lost log, a new segment is begun; where there is no room for that, with the
+        first append: until then nothing is written, so the next life finds what this one has found."""
         for name in self.files.names():
             if name.endswith(SUFFIX):
                 self.files.sync(name)
@@ -124,12 +130,18 @@ class Log:
             self.next, self._sequence, self._end = last.next, last.sequence, last.end
         self._lost = found.lost or (self._lost and not segments)
         if found.torn or not segments:
-            self._begin_segment(CUT if found.torn else 0)
+            mark = CUT if found.torn else 0
+            try:
+                self._begin_segment(mark)
+            except NoRoom:
+                if not mark and not self._lost:
+                    raise  # nothing would say that it was begun, and the next life take it for lost
+                self._unbegun = mark
         return found._replace(lost=self._lost)
 
     def reread(self) -> Recovery:
         """All records, while the log is in use.  Raises DamagedLog, and OSError."""
-        return _recovery(self.files, read_segments(self.files))
+        return _recovery(self.files, read_segments(self.files))._replace(lost=self._lost)
 
     def append(self, records: Sequence[bytes]) -> None:
         """They are durable on return, in this order after all before.  Raises TooLarge and NoRoom, with nothing done, and
@@ -140,7 +152,8 @@ class Log:
     def _append(self, records: Sequence[bytes]) -> None:
         asked = self._parts
         if self._is_due(asked):
-            self._begin_segment(0)
+            self._begin_segment(self._unbegun or 0)
+            self._unbegun = None
         self._parted = asked
         self._write(records)
         self.files.sync(self.newest)
@@ -159,6 +172,8 @@ class Log:
 
     def _is_due(self, asked: int) -> bool:
         """A new segment is, if it was asked for so many times."""
+        if self._unbegun is not None:
+            return True
         begun = self.next > self._firsts[self._sequence]
         return self._end >= self._segment_bytes or (asked > self._parted and begun)
 
