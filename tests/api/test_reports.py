@@ -194,6 +194,27 @@ def test_clocks_that_are_wrong_are_told_of_in_words(caplog: pytest.LogCaptureFix
     ]
 
 
+def test_what_a_group_went_on_without_is_warned_of_if_it_may_have_been_acknowledged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    notes = [
+        Note("log.left_out", ("KV", 7, 3, False)),
+        Note("log.left_out", ("KV", 7, 4, True)),
+        Note("log.replaced", ("KV", 7, 5)),
+    ]
+    with caplog.at_level(logging.INFO, "phalanx"):
+        reports.Reports("a", str, str).notes(notes, None)
+    ordinary, left_out, replaced = caplog.records
+    assert (ordinary.levelno, left_out.levelno, replaced.levelno) == (logging.INFO, logging.WARNING, logging.WARNING)
+    assert ordinary.getMessage() == (
+        "a: 3 batches of group KV, of view 7, are in the log here, and the group went on without them: "
+        "nobody had delivered them"
+    )
+    assert "a: 4 batches of group KV, of view 7, are in the log here" in left_out.getMessage()
+    assert "may have been acknowledged" in left_out.getMessage()
+    assert "all batches of view 7 that are in the log here, 5 in number, is not known" in replaced.getMessage()
+
+
 def test_changes_of_a_view_are_told_in_words() -> None:
     a, b, c, d, again = (Member(name, f"{name}:1", life) for name, life in (*((n, 1) for n in "abcd"), ("b", 2)))
     log, old, new = (

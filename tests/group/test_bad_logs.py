@@ -3,6 +3,8 @@
 import msgspec
 
 from phalanx.group.config import Limits
+from phalanx.group.messages import Data
+from phalanx.model.machine import Note
 from phalanx.model.view import GroupSpec
 from tests.group.cluster import Cluster
 from tests.group.durables import D, cluster_of, cut_log, drop_batches, power_cut, sent, suspended
@@ -40,6 +42,93 @@ def test_most_of_the_hosts_may_go_on_even_if_all_their_logs_were_torn() -> None:
         cluster.restart(*"ab")
         cluster.until_members("ab")
         assert cluster.deliveries("b") == ["m"]
+
+
+class Noted:
+    """What nodes of a cluster note."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._notes: list[Note] = []
+        cluster.world.stepped = lambda _, output: self._notes.extend(output.notes)
+
+    def of(self, what: str) -> list[tuple[object, ...]]:
+        """The details of these notes."""
+        return [note.detail for note in self._notes if note.what == what]
+
+
+def failed_with_more_in_one_log(cluster: Cluster, payloads: int = 3) -> int:
+    """All hosts have failed, and all but c's logs are torn, which are without what c sent last.  In which view."""
+    cluster.until_members("abc")
+    sent(cluster, "a", "m")
+    cluster.drop(Data, source="c")
+    for number in range(payloads):
+        cluster.send("c", f"c's {number}")
+        cluster.run(0.01)
+    power_cut(cluster, "abc")
+    for name in "ab":
+        cut_log(cluster, name, 0)
+    cluster.world.links.rules.clear()
+    return cluster.views()[-1].id
+
+
+def test_one_whose_log_the_group_went_on_without_says_what_it_drops() -> None:
+    """Two torn logs of three suffice, and the whole one comes too late: what only it has may have been acknowledged."""
+    with Cluster("abc", D) as cluster:
+        noted = Noted(cluster)
+        view = failed_with_more_in_one_log(cluster)
+        cluster.restart(*"ab")
+        cluster.until_members("ab")
+        sent(cluster, "b", "n")
+        assert noted.of("log.left_out") == []
+        cluster.restart("c")
+        cluster.converge("abc")
+        assert noted.of("log.left_out") == [("g", view, 3, True)]
+        cluster.crash("c")
+        cluster.restart("c")
+        cluster.converge("abc")
+        assert len(noted.of("log.left_out")) == 1, "it is told once"
+
+
+def test_one_whose_whole_log_is_there_drops_nothing() -> None:
+    with Cluster("abc", D) as cluster:
+        noted = Noted(cluster)
+        failed_with_more_in_one_log(cluster)
+        cluster.restart(*"ac")
+        cluster.until_members("ac")
+        cluster.restart("b")
+        cluster.converge("abc")
+        assert noted.of("log.left_out") == []
+        assert {"m", "c's 0", "c's 2"} <= set(cluster.deliveries("b"))
+
+
+def test_what_one_drops_that_others_outlived_was_delivered_by_nobody() -> None:
+    with Cluster("abc", D) as cluster:
+        noted = Noted(cluster)
+        cluster.until_members("abc")
+        sent(cluster, "a", "m")
+        lost = cluster.drop(Data, source="c")
+        cluster.send("c", "c's")
+        cluster.run(0.02)
+        view = cluster.views()[-1].id
+        power_cut(cluster, "c")
+        cluster.until_members("ab")
+        lost.lift()
+        cluster.restart("c")
+        cluster.converge("abc")
+        assert noted.of("log.left_out") == [("g", view, 1, False)]
+
+
+def test_one_that_is_sent_the_whole_state_says_that_it_cannot_tell_what_it_drops() -> None:
+    with Cluster("abc", D, limits=Limits(retained=100)) as cluster:
+        noted = Noted(cluster)
+        view = failed_with_more_in_one_log(cluster)
+        cluster.restart(*"ab")
+        cluster.until_members("ab")
+        sent(cluster, "b", *(f"{number}{'.' * 100}" for number in range(5)))
+        cluster.restart("c")
+        cluster.converge("abc")
+        assert noted.of("log.left_out") == []
+        assert noted.of("log.replaced") == [("g", view, 4)]
 
 
 def test_with_fewer_hosts_than_copies_a_torn_log_suffices_for_nothing_was_sent() -> None:

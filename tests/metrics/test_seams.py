@@ -229,6 +229,12 @@ def test_a_view_change_lasts_from_the_first_promise_to_the_next_view() -> None:
     assert (happened.exclusions, sum(happened.pauses.counts)) == (1, 1)
 
 
+def test_batches_that_a_group_went_on_without_are_counted_if_they_may_have_been_acknowledged() -> None:
+    happened = Happened(OfGroups())  # type: ignore[arg-type]  # all of a node that it looks at
+    happened.noted([Note("log.left_out", ("g", 7, 3, False)), Note("log.left_out", ("g", 8, 4, True))], 1)
+    assert happened.left_out == {"g": 4}
+
+
 # --- the kernel ---------------------------------------------------------------------------------------------------
 
 

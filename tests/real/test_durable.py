@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -145,5 +146,39 @@ def test_a_store_whose_hosts_are_away_is_suspended_and_comes_back_with_one_of_th
                 found = await client.kv().get(b"key")
                 assert found is not None
                 assert found.value == b"value"
+
+    on_processes(story())
+
+
+def tear(directory: Path, size: int) -> None:
+    """So many bytes at the end of the log are lost, a few more or less, in the middle of a record."""
+    segment = max((directory / "log").iterdir())
+    data = segment.read_bytes()
+    segment.write_bytes(data[:-size])
+    while verify(directory) != 1:
+        size += 1
+        segment.write_bytes(data[:-size])
+
+
+def test_a_node_that_comes_after_two_with_torn_logs_says_what_they_went_on_without() -> None:
+    """SCENARIOS 5, beyond what is covered: the torn logs suffice, and the whole one comes too late."""
+
+    async def story() -> None:
+        async with Processes(options=DURABLE) as nodes:
+            await one_status(nodes, 3)
+            async with connect(*nodes.addresses.values(), timeout_s=PATIENCE_S) as client:
+                for number in range(20):
+                    await client.kv().put(b"%d" % number, bytes(200))
+            await kill_all_at_once(nodes)
+            for name in "ab":
+                tear(nodes.directory / name, 1_000)
+                await nodes.start(name)
+            await one_status(nodes, 2)
+            await nodes.start("c")
+            await one_status(nodes, 3)
+            said = "".join(nodes.log_path(name).read_text() for name in nodes.names)
+            found = re.findall(r"WARNING phalanx (\w): (\d+) batches of group KV, .* went on without them", said)
+            assert [name for name, _ in found] == ["c"]
+            assert int(found[0][1]) >= 4
 
     on_processes(story())

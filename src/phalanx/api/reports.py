@@ -41,6 +41,13 @@ _CLOCKS = {
 }
 """What is said of notes about clocks, whose detail is milliseconds."""
 
+_DOUBTFUL = (
+    "No host of that view is known to have lived on; if all had failed, and the ends of the others' logs had been cut "
+    "off, these batches may have been acknowledged. They stay in the log here until it is shortened: to keep them, stop "
+    "this node and copy its data directory"
+)
+"""Of batches that are only in this node's log, or may be."""
+
 AGAIN_S = 60.0
 """How often what goes on is told again: often enough to be found at the end of a log, and no more."""
 
@@ -66,12 +73,23 @@ class Reports:
             if note.what in _CLOCKS:
                 level, text = _CLOCKS[note.what]
                 log.log(level, text, self._name, *(ms / 1000 for ms in note.detail))
+            elif note.what == "log.left_out":
+                self._left_out(*note.detail)
+            elif note.what == "log.replaced":
+                text = "%s: the state of group %s comes from others. Whether it has all batches of view %d that are in"
+                log.warning(f"{text} the log here, %d in number, is not known. {_DOUBTFUL}", self._name, *note.detail)
             if listener is not None:
                 try:
                     listener(note)
                 except Exception:
                     log.exception("%s: on_notes failed, and the node goes on", self._name)
         return any(note.what == "suspects" for note in notes)
+
+    def _left_out(self, group: str, view: int, count: int, doubtful: bool) -> None:
+        """Batches of that view are in the log here, and the group went on without them."""
+        text = "%s: %d batches of group %s, of view %d, are in the log here, and the group went on without them"
+        text += f". {_DOUBTFUL}" if doubtful else ": nobody had delivered them"
+        log.log(logging.WARNING if doubtful else logging.INFO, text, self._name, count, group, view)
 
     # --- in no view
 

@@ -18,7 +18,7 @@ from phalanx.group.channel import Channel, size_of
 from phalanx.group.config import Limits
 from phalanx.group.contents import Suffix
 from phalanx.group.messages import Base, Ceiling, Chunk, Cut, Data, Decision, Holding, Progress, Record, Turned
-from phalanx.group.recovered import Recovered
+from phalanx.group.recovered import LeftOut, Recovered
 from phalanx.group.seat import Seat, Tag
 from phalanx.model.clock import COUNTER_BITS, NEVER, Stamp
 from phalanx.model.machine import Journal, Output
@@ -61,6 +61,8 @@ class Ledger:
         self.former: dict[GroupId, Recovered] = {}
         """The same of groups that went on elsewhere, or without us: no vote counts it, but where we learn the group again
         it is the beginning, and only what came since must be sent."""
+        self.left_out: list[LeftOut] = []
+        """What the log has and decided cuts have not, since it was read."""
         self.decision: Decision | None = None
         """The last one in the log: it made the view that was installed here last."""
         self.ceiling: Stamp = NEVER
@@ -117,6 +119,7 @@ class Ledger:
             place += 1
         if place in cuts:
             self._doubt()
+        self.left_out.clear()
 
     def _doubt(self) -> None:
         self._parts.clear()
@@ -202,7 +205,8 @@ class Ledger:
             if group.spec.durable and self._me in group.everyone and group.id not in self.groups:
                 others = _learners(new, group)
                 hosts = _hosts(new, group)
-                self.groups[group.id] = Recovered(self._me, new.id, group, hosts, self._limits, others, new.fence)
+                at = new.id, group, hosts, self._limits, others, new.fence, self.left_out
+                self.groups[group.id] = Recovered(self._me, *at)
         known = {group.id for group in (*new.groups, *(suspended.group for suspended in new.suspended))}
         self.former = {group_id: former for group_id, former in self.former.items() if group_id in known}
         self._doubted = False
@@ -226,7 +230,7 @@ class Ledger:
             founded = suspended.view == group.id >> 16 and self._would_mention(suspended.view)
             if founded and former is not None and former.incarnation >= self.first > 0:
                 fresh = self.groups[group.id] = Recovered(
-                    self._me, suspended.view, group, suspended.members, self._limits, fence=fence
+                    self._me, suspended.view, group, suspended.members, self._limits, (), fence, self.left_out
                 )
                 fresh.whole = not self._doubted
         elif former is None:

@@ -9,6 +9,7 @@ for it is the result of decided cuts; of what the log holds beyond it, only what
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from phalanx.group.channel import Channel
 from phalanx.group.config import Limits
@@ -18,6 +19,16 @@ from phalanx.group.seat import Seat, Tag
 from phalanx.model.clock import NEVER, Stamp
 from phalanx.model.events import Founded, Rescued
 from phalanx.model.view import Group, Member, Name
+
+
+class LeftOut(NamedTuple):
+    """Batches that a log has and the cut that ended their view has not."""
+
+    group: Group
+    view: int
+    hosts: Sequence[Member]
+    """In that view."""
+    batches: int
 
 
 class Recovered:
@@ -32,9 +43,12 @@ class Recovered:
         limits: Limits,
         others: Sequence[Member] = (),
         fence: Stamp = NEVER,
+        left_out: list[LeftOut] | None = None,
     ) -> None:
-        """`members`: the hosts in that view; `others`: its learners; `fence`: the view's."""
+        """`members`: the hosts in that view; `others`: its learners; `fence`: the view's; `left_out`: takes what is
+        dropped."""
         self.whole = True
+        self._left_out = left_out if left_out is not None else []
         founded = me in group.hosts and group.id >> 16 == view
         self.seat = Seat(group.id, group.spec, limits, synced=founded)
         self.seat.replay = [Founded(group.id, group.spec, replayed=True, fence=fence)] if founded else []
@@ -58,6 +72,8 @@ class Recovered:
         """Its view ended with that cut.  False: part of it is not in the log, and the state with it."""
         if len(upto) != len(self.members) or not self.channel.holds(upto) or self.channel.beyond(upto):
             return False
+        if beyond := sum(max(0, have - cut) for have, cut in zip(self.channel.arrived, upto, strict=True)):
+            self._left_out.append(LeftOut(self.group, self.view, self.members, beyond))
         for data in self.channel.rest(upto):
             assert self.seat.replay is not None
             self.seat.deliver(self.view, self.members[data.author], data, self.seat.replay)

@@ -9,6 +9,7 @@ from phalanx.group.channel import Channel
 from phalanx.group.core import REMEMBERED, Core
 from phalanx.group.flush import Flush
 from phalanx.group.ledger import concerns_logs, cut_of
+from phalanx.group.leftout import note_left_out
 from phalanx.group.lineage import fence_at
 from phalanx.group.messages import Decision, Turned
 from phalanx.group.reads import Reads
@@ -133,6 +134,7 @@ class Succession:
         if ledger.kept and concerns_logs(old, value.view):
             ledger.append(self.core.out, Turned(value))
             ledger.turn(value)
+            note_left_out(self.core)
 
     def _remember(self, value: Decision) -> None:
         past = self.core.past

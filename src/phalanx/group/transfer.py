@@ -20,6 +20,7 @@ from phalanx.group.channel import Channel
 from phalanx.group.contents import Suffix
 from phalanx.group.core import Core
 from phalanx.group.ledger import cut_of
+from phalanx.group.leftout import note_left_out, replaced
 from phalanx.group.messages import Base, Chunk, Fetch
 from phalanx.group.seat import Seat, Tag
 from phalanx.model.events import RestoreTaken, SnapshotTaken, SnapshotUnwanted, SnapshotWanted
@@ -362,9 +363,10 @@ class Transfer:
         if isinstance(content, Suffix):
             assert former is not None
             core.note("transfer.suffix", group, len(fetching.blob))
+            note_left_out(core)
             seat.resume(former, tag, view.everyone, core.out.deliveries)
         else:
-            core.ledger.former.pop(group, None)
+            replaced(core, group)
             seat.restore(content, tag, view.everyone, core.out.deliveries)
         del self._fetching[group]
         core.row_due = True

@@ -63,6 +63,7 @@ FAMILIES = (
     Family("phalanx_group_delivered_bytes", C, "Bytes of these.", ("group",)),
     Family("phalanx_group_transfers", C, "States fetched from others, and given to others.", ("group", "direction")),
     Family("phalanx_group_fetched_bytes", C, "Bytes of the states fetched.", ("group",)),
+    Family("phalanx_group_left_out_batches", C, "In the log here, left out after all hosts had failed.", ("group",)),
     Family("phalanx_object_position", G, "How many entries the state here has taken up.", ("group",)),
     Family("phalanx_object_sessions", G, "Sessions of clients.", ("group",)),
     Family("phalanx_object_version", G, "Version of the class that the group runs.", ("group",)),

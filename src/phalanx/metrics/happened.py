@@ -33,6 +33,8 @@ class Happened:
         self.bytes: Counter[str] = Counter()
         self.transfers: Counter[tuple[str, str]] = Counter()
         self.fetched: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        """Batches, of durable groups, if they may have been acknowledged."""
         self._node = node
         self._view: View | None = None
         self._paused_at: int | None = None
@@ -61,6 +63,9 @@ class Happened:
                 case "transfer.done":
                     group, _, size = note.detail
                     self._transferred(group, "fetched", size)
+                case "log.left_out":
+                    name, _, count, doubtful = note.detail
+                    self.left_out[name] += count * doubtful
                 case "snapshot.wanted" | "suffix.given":
                     self._transferred(note.detail[0], "given", 0)
 
@@ -98,11 +103,12 @@ class Happened:
         self._view, self._paused_at, self._suspects = view, None, frozenset()
         groups = view.groups if view is not None else ()
         self._names = {group.id: group.spec.name for group in groups}
+        self.left_out.update({group.spec.name: 0 for group in groups if group.spec.durable})
         channels = {group.spec.name: self._node.group.channel(group.id) for group in groups}
         self._channels = {name: channel for name, channel in channels.items() if channel is not None}
         peers, names = {m.name for m in view.everyone} if view is not None else set(), set(self._names.values())
         _forget(self.suspicions, lambda name: name in peers)
-        for counts in (self.messages, self.bytes, self.fetched, self._sent, self._delivered):
+        for counts in (self.messages, self.bytes, self.fetched, self.left_out, self._sent, self._delivered):
             _forget(counts, lambda name: name in names)
         _forget(self.transfers, lambda key: key[0] in names)
 

@@ -185,6 +185,7 @@ class Watched:
             ("phalanx_group_delivered_messages", happened.messages),
             ("phalanx_group_delivered_bytes", happened.bytes),
             ("phalanx_group_fetched_bytes", happened.fetched),
+            ("phalanx_group_left_out_batches", happened.left_out),
         ):
             for label, count in counts.items():
                 page.add(measure, count, label)
