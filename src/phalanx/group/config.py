@@ -29,7 +29,8 @@ class Timing(msgspec.Struct, frozen=True):
     """What is not acknowledged or answered is sent again."""
     penalty: int = 1 * SECOND
     """How long a demoted member waits for its promotion; doubled with each recurrence, four times as long if that comes
-    soon after a promotion, up to 32 times."""
+    soon after a promotion, up to 32 times.  A process that was put out again and again waits as long, doubled each time,
+    before it asks to be let in."""
     busy_poll: int = 200 * MICROSECOND
     """How long a node looks for news before it lets its core sleep, when news have been coming that fast and nobody else
     needs the core: latency for processor time (runtime/polling.py).  0: never."""

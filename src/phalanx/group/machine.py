@@ -78,11 +78,18 @@ _RareRequest = Host | Unhost | Leave | SnapshotTaken | RestoreTaken | Shorten
 
 
 class GroupMachine(Patient):
-    """See the module's text.  `journal`: the node's log as it was found, if it keeps one.  Raises ValueError for a
-    configuration that cannot be meant, and ClusterSuperseded if the votes say so."""
+    """See the module's text.  `journal`: the node's log as it was found, if it keeps one.  `asks_at`: when it may ask to
+    be let in, should it be in no view.  Raises ValueError for a configuration that cannot be meant, and
+    ClusterSuperseded if the votes say so."""
 
     def __init__(
-        self, config: Config, votes: Votes | None, rng: random.Random, now: Instant, journal: Journal | None = None
+        self,
+        config: Config,
+        votes: Votes | None,
+        rng: random.Random,
+        now: Instant,
+        journal: Journal | None = None,
+        asks_at: int = 0,
     ) -> None:
         if config.peers and (config.name, config.address) not in config.peers:
             raise ValueError(f"{config.name} at {config.address} is not among the founding peers {config.peers}")
@@ -100,7 +107,7 @@ class GroupMachine(Patient):
         self._lag = Lag(core)
         self._clocks = Clocks(core)
         self._patience = Patience(core)
-        self._membership = Membership(core)
+        self._membership = Membership(core, asks_at)
         self._reads = Reads(core, self._multicast, self._membership.is_leaving)
         self._acceptor = Acceptor(core, self._membership.wish, self._reads.may_accept_at)
         self._coordinator = Coordinator(core, self._membership, lambda: core.rng.getrandbits(56) | 1)
@@ -147,7 +154,7 @@ class GroupMachine(Patient):
     @property
     def waiting(self) -> Waiting:
         """What it waits for, if it cannot act."""
-        return waiting(self._core, self._membership.refused, self._membership.leaving)
+        return waiting(self._core, self._membership)
 
     @property
     def suspects(self) -> frozenset[Name]:

@@ -22,8 +22,10 @@ from phalanx.model.view import Address, GroupId, GroupSpec, Member, Name, View
 class Membership:
     """The part of a node that asks to be in, and, as coordinator, weighs what is asked."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, asks_at: int = 0) -> None:
+        """`asks_at`: not before that does it ask to be let in."""
         self.core = core
+        self.asks_at = asks_at
         self._hosts: dict[str, GroupSpec] = {spec.name: spec for spec in core.config.hosts}
         self._unhosts: set[str] = set()
         self.leaving = False
@@ -32,7 +34,7 @@ class Membership:
         self._takes_back = False
         """What we have wished for, and do not wish any more, is to be said once, though we lack nothing."""
         self._granted_in: View | None = None
-        self._wish_at = core.now.mono
+        self._wish_at = max(core.now.mono, asks_at)
         self._wish_pause = core.timing.resend_after
         self._probation = Probation(core.timing)
         self.refused = ""
@@ -80,7 +82,7 @@ class Membership:
 
     def _soon(self) -> None:
         self._granted_in = None
-        self._wish_at = self.core.now.mono
+        self._wish_at = max(self.core.now.mono, self.asks_at if self.core.view is None else 0)
         self._wish_pause = self.core.timing.resend_after
 
     def on_wish(self, source: Address, wish: Wish) -> None:

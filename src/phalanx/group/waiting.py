@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from phalanx.group.birth import seeds
 from phalanx.group.core import Core
+from phalanx.group.membership import Membership
 from phalanx.model.clock import SECOND
 from phalanx.model.view import Address, Member, Name, View
 
@@ -19,14 +20,20 @@ class Waiting(NamedTuple):
     """Where it asks to be let in."""
 
 
-def waiting(core: Core, refused: str, leaving: bool) -> Waiting:
-    """What this node waits for now.  `refused`: why it was not let in, if it was told."""
+def waiting(core: Core, membership: Membership) -> Waiting:
+    """What this node waits for now."""
     if core.excluded:
-        return Waiting("has left" if leaving else "was put out, and returns as a new incarnation")
+        return Waiting("has left" if membership.leaving else "was put out, and returns as a new incarnation")
     view = core.view
     if view is None:
         asks = seeds(core)
-        answer = refused or f"no answer for {(core.now.mono - core.started) // SECOND} s"
+        if membership.asks_at > core.now.mono:
+            wait = -((core.started - membership.asks_at) // SECOND)
+            why = "was put out again and again soon after it had been let in"
+            return Waiting(f"{why}, and waits {wait} s before it asks anew at {', '.join(asks)}", (), asks)
+        answer = (
+            membership.refused or f"no answer for {(core.now.mono - max(core.started, membership.asks_at)) // SECOND} s"
+        )
         return Waiting(f"asks to be let in at {', '.join(asks)}: {answer}", (), asks)
     missing = [m for m in view.members if core.detector.is_cut_off(m.name, core.now.mono)]
     names = tuple(m.name for m in missing)

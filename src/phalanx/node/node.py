@@ -6,7 +6,8 @@ something for others (receipts, say), that leaves first: what was delivered is *
 that nobody waits while commands are executed that were delivered with it.
 
 A process that is excluded returns by itself as a new incarnation, with nothing of the old one but its votes; the
-application is told by `Excluded` first.  One that left stays out.
+application is told by `Excluded` first.  One that is excluded again and again waits before it asks (group/backoff.py).
+One that left stays out.
 """
 
 import random
@@ -19,10 +20,11 @@ from phalanx.calls.machine import GroupCalls
 from phalanx.calls.messages import Letter
 from phalanx.calls.procedures import ServiceType
 from phalanx.calls.requests import CallTroupe, CancelCall, Executed
+from phalanx.group.backoff import Backoff, is_wanted
 from phalanx.group.config import Config
 from phalanx.group.machine import GroupMachine
 from phalanx.group.messages import Envelope, Votes
-from phalanx.model.clock import Instant
+from phalanx.model.clock import MILLISECOND, Instant
 from phalanx.model.events import Consumed, Delivered, Excluded, Host, HostRefused, Installed, Leave, Multicast, Unhost
 from phalanx.model.machine import Drop, Journal, LinkDown, Logged, Output, Patient, Received, Room, Send, Space
 from phalanx.model.view import Address, GroupSpec, View
@@ -81,6 +83,9 @@ class Node(Patient):
         """... and those before the present one."""
         self._rereading = False
         self._leaving = False
+        self._backoff = Backoff(config.timing)
+        self._asks_at = 0
+        """Before that a new group machine does not ask to be let in."""
         self._turn = now
         """The time of the present turn."""
         self._room = Room(Space.AMPLE, 0)
@@ -90,7 +95,7 @@ class Node(Patient):
 
     def _begin(self, now: Instant) -> None:
         config = msgspec.structs.replace(self._config, hosts=tuple(self._specs.values()))
-        self.group = GroupMachine(config, self._votes, self._rng, now, self._journal)
+        self.group = GroupMachine(config, self._votes, self._rng, now, self._journal, self._asks_at)
         self._journal = None
         slice_bytes, quiet_ns = min(SLICE_BYTES, config.limits.chunk), QUIET_SILENCES * config.timing.suspect_after
         limits = GATEWAY_LIMITS._replace(slice_bytes=slice_bytes, quiet_ns=quiet_ns)
@@ -327,10 +332,21 @@ class Node(Patient):
                     self._asks.append(delivery)
                     continue
                 if isinstance(delivery, Installed):
+                    self._backoff.is_in(self._turn.mono)
                     self._ask_as_it_is(delivery.view)
                 others.append(delivery)
                 if isinstance(delivery, Excluded):
-                    out.note("node.excluded", delivery.reason)
+                    self._put_out(delivery, out)
+
+    def _put_out(self, excluded: Excluded, out: Output) -> None:
+        out.note("node.excluded", excluded.reason)
+        if excluded.left:
+            return
+        now = self._turn.mono
+        until = self._backoff.put_out(now)
+        self._asks_at = now if is_wanted(excluded.view, self.group.me.name, self._specs) else until
+        if self._asks_at > now:
+            out.note("node.waits", (self._asks_at - now) // MILLISECOND)
 
 
 def _are_messages(deliveries: list[Any]) -> bool:
