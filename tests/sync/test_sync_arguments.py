@@ -34,7 +34,7 @@ def test_what_was_held_is_held_no_more_after_its_block(store: sync.Store) -> Non
 
 ANYTHING: Any = 5
 
-MADE_BY_RECIPES = {aio.Held, aio.Membership, aio.Share}
+MADE_BY_RECIPES = {aio.Held, aio.Holding, aio.Membership, aio.Share}
 
 
 @pytest.mark.parametrize(

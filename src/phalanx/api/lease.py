@@ -49,6 +49,8 @@ class Lease:
         self._tasks: list[asyncio.Task[None]] = []
         self._begun = False
         self.id = 0
+        self.given_up: bool | None = None
+        """At the end of the block the store gave it up (True), or had done so before (False); None: that is not known."""
 
     def __repr__(self) -> str:
         if not self.id:
@@ -104,9 +106,12 @@ class Lease:
         finally:
             try:
                 if self._guard.error is None:
-                    await to_its_end(self._revoke(self.id))
+                    await to_its_end(self._give_up())
             finally:
                 await asyncio.wait(self._tasks)
+
+    async def _give_up(self) -> None:
+        self.given_up = await self._revoke(self.id)
 
     async def _give_back(self, granting: "asyncio.Future[LeaseInfo]") -> None:
         """What is being granted: nobody waits for it any more."""
@@ -116,12 +121,13 @@ class Lease:
         except (PhalanxError, TimeoutError):
             pass  # it ends by itself
 
-    async def _revoke(self, lease: int) -> None:
-        """Politely: else it ends by itself.  Also if the block was cancelled, but not for long then."""
+    async def _revoke(self, lease: int) -> bool | None:
+        """Politely: else it ends by itself.  Also if the block was cancelled, but not for long then.  Whether it was
+        there; None: nobody knows."""
         try:
-            await self._store.within(self._politely_s).revoke(lease)
+            return await self._store.within(self._politely_s).revoke(lease)
         except PhalanxError:
-            pass  # it is no longer kept alive
+            return None  # it is no longer kept alive
 
     @property
     def _politely_s(self) -> float:

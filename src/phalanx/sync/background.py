@@ -142,7 +142,7 @@ class Block(Generic[A, B]):
         if self._running is not None:
             raise RuntimeError("this block has begun already: make a new one")
         self._leave = asyncio.Event()
-        self._failed = False
+        self._failed: BaseException | None = None
         begun: concurrent.futures.Future[A] = concurrent.futures.Future()
         self._running = running = self._background.submit(self._run(begun))
         try:
@@ -161,19 +161,20 @@ class Block(Generic[A, B]):
             limit.reschedule(None)
             begun.set_result(value)
             await self._leave.wait()
-            if self._failed:
-                raise _BodyFailed
+            if self._failed is not None:
+                raise self._failed
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> bool | None:
         if self._running is None:
             raise RuntimeError("this block has not begun: use it by `with`")
         if self._background.forked:
-            return  # what is held is held by the parent
+            return None  # what is held is held by the parent
         if isinstance(self._value, Bridged):
             self._value.over = True
-        self._failed = kind is not None
+        if kind is not None:
+            self._failed = self._left_with(error if error is not None else kind())
         self._background.soon(self._leave.set)
         try:
             self._background.wait(self._running)
@@ -182,6 +183,12 @@ class Block(Generic[A, B]):
         except PhalanxError:
             if error is None or isinstance(error, Exception):  # an interrupt is not to be hidden by what it led to
                 raise
+        return None
+
+    def _left_with(self, error: BaseException) -> BaseException:
+        """What the asynchronous block is left with, where this one is left with that."""
+        del error
+        return _BodyFailed()
 
 
 def calls(

@@ -17,6 +17,8 @@ from phalanx.api.recipes import Claim
 from phalanx.services.store.values import Append, Compare
 from phalanx.sync.background import Background, Block, Bridged, calls, iterated
 from phalanx.sync.store import Lease, Store, check
+from phalanx.sync.terms import Holding as Holding
+from phalanx.sync.terms import Term as Term
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -98,6 +100,19 @@ def _holds(
     return hold
 
 
+def _keeps(
+    make: Callable[Concatenate[aio_store.Store, P], aio.Holding[A]], wrap: Callable[[Background, A], B]
+) -> Callable[Concatenate[Store, P], Holding[A, B]]:
+    """As `_holds`, for one that can be held by terms."""
+
+    @functools.wraps(make)
+    def hold(store: Store, /, *args: P.args, **kwargs: P.kwargs) -> Holding[A, B]:
+        background, wrapped = _store_of(store).background, store.wrapped
+        return Holding(background, lambda: make(wrapped, *args, **kwargs), lambda value: wrap(background, value))
+
+    return hold
+
+
 def _shares(background: Background, shares: AsyncIterator[dict[bytes, aio.Held]]) -> Iterator[dict[bytes, Held]]:
     for owned in iterated(background, shares):
         yield {item: Held(background, held) for item, held in owned.items()}
@@ -108,17 +123,17 @@ def _itself(background: Background, claim: Claim) -> Claim:
     return claim
 
 
-lock = _holds(aio.lock, Held)
-read_lock = _holds(aio.read_lock, Held)
-write_lock = _holds(aio.write_lock, Held)
-semaphore = _holds(aio.semaphore, Held)
-lead = _holds(aio.lead, Held)
+lock = _keeps(aio.lock, Held)
+read_lock = _keeps(aio.read_lock, Held)
+write_lock = _keeps(aio.write_lock, Held)
+semaphore = _keeps(aio.semaphore, Held)
+lead = _keeps(aio.lead, Held)
 barrier = _holds(aio.barrier, Held)
 double_barrier = _holds(aio.double_barrier, Held)
-membership = _holds(aio.membership, Membership)
+membership = _keeps(aio.membership, Membership)
 observe = _holds(aio.observe, iterated)
 watch_members = _holds(aio.watch_members, iterated)
-partition = _holds(aio.partition, _shares)
+partition = _keeps(aio.partition, _shares)
 
 
 def pass_barrier(store: Store, name: bytes) -> None:

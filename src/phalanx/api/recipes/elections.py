@@ -1,13 +1,14 @@
 """Leader election: one of many leads, all can see who."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
 from phalanx.api.lease import TTL_S
 from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import Held, Line, following, in_order, states
 from phalanx.api.recipes.locks import first
+from phalanx.api.recipes.terms import Holding
 from phalanx.api.store import Store
 
 
@@ -21,18 +22,15 @@ class Leader(NamedTuple):
 
 
 @takes_bytes
-@asynccontextmanager
-async def lead(
-    store: Store, name: bytes, data: bytes = b"", *, ttl_s: float = TTL_S, cancels: bool = True
-) -> AsyncIterator[Held]:
+def lead(store: Store, name: bytes, data: bytes = b"", *, ttl_s: float = TTL_S, cancels: bool = True) -> Holding[Held]:
     """Stand for election and wait to be elected; lead while the block runs, and resign at its end.
 
     data: what observers see, such as an address.  At most one leads at any time, as far as it writes through
     `Held.transact` or what it writes to looks at its token.  Losing the leadership cancels the block (`LeaseLost`)
-    unless `cancels` is False.  `ttl_s`: how long it takes at most to notice that a leader has died.
+    unless `cancels` is False; by `terms` one stands again then.  `ttl_s`: how long it takes at most to notice that a
+    leader has died.
     """
-    async with Line(store, name, first).hold(ttl_s, data, cancels) as held:
-        yield held
+    return Line(store, name, first).hold(ttl_s, data, cancels)
 
 
 @takes_bytes

@@ -13,6 +13,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import NamedTuple, TypeVar
 
 from phalanx.api.lease import Lease
+from phalanx.api.recipes.terms import Holding
 from phalanx.api.store import Store
 from phalanx.errors import Compacted, Fenced, LeaseLost
 from phalanx.services.store.values import (
@@ -164,13 +165,16 @@ class Line:
             await gone(self._store, blocked or self.prefix, revision, prefix=not blocked)
 
     @asynccontextmanager
-    async def hold(self, ttl_s: float, data: bytes, cancels: bool, kind: bytes = b"") -> AsyncIterator[Held]:
-        """Wait for a turn, and have it while the block runs."""
-        async with self._store.lease(ttl_s, cancels=cancels) as lease:
-            held = await self.enter(lease, data, kind)
-            lease.stands_with(held.key, held.created)
-            await self.turn(held)
-            yield held
+    async def place(self, lease: Lease, data: bytes, kind: bytes = b"") -> AsyncIterator[Held]:
+        """Wait for a turn under that lease, and have it while the block runs."""
+        held = await self.enter(lease, data, kind)
+        lease.stands_with(held.key, held.created)
+        await self.turn(held)
+        yield held
+
+    def hold(self, ttl_s: float, data: bytes, cancels: bool, kind: bytes = b"") -> Holding[Held]:
+        """A turn, for one block or for many."""
+        return Holding(self._store, ttl_s, cancels, lambda lease: self.place(lease, data, kind))
 
 
 def in_order(items: dict[bytes, Versioned]) -> list[Entry]:

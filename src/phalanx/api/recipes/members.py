@@ -8,6 +8,7 @@ from phalanx.api.arguments import bytes_of
 from phalanx.api.lease import TTL_S, Lease
 from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import Held, following, snapshot, states
+from phalanx.api.recipes.terms import Holding
 from phalanx.api.store import Store
 from phalanx.errors import Refused
 from phalanx.services.store.values import Delete, Exists, Operation, Put, Versioned, Written
@@ -30,17 +31,20 @@ class Membership(Held):
 
 
 @takes_bytes
-@asynccontextmanager
-async def membership(
+def membership(
     store: Store, name: bytes, me: bytes, data: bytes = b"", *, ttl_s: float = TTL_S, cancels: bool = True
-) -> AsyncIterator[Membership]:
-    """Be a member of the group of that name, under the name `me`, while the block runs.
+) -> Holding[Membership]:
+    """Be a member of the group of that name, under the name `me`, while the block runs; by `terms` again after a loss.
 
     data: what others see, such as an address.  Raises `Refused` if there is a member `me`: one that died is gone
     after its `ttl_s`.
     """
-    async with store.lease(ttl_s, cancels=cancels) as lease:
+
+    @asynccontextmanager
+    async def hold(lease: Lease) -> AsyncIterator[Membership]:
         yield await join(store, lease, name, me, data)
+
+    return Holding(store, ttl_s, cancels, hold)
 
 
 async def join(store: Store, lease: Lease, name: bytes, me: bytes, data: bytes) -> Membership:

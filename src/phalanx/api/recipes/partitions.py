@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from phalanx.api.arguments import bytes_of
-from phalanx.api.lease import TTL_S
+from phalanx.api.lease import TTL_S, Lease
 from phalanx.api.recipes.bytewise import takes_bytes
 from phalanx.api.recipes.line import Held, following, states
 from phalanx.api.recipes.members import Membership, join
+from phalanx.api.recipes.terms import Holding
 from phalanx.api.store import Store
 from phalanx.errors import ConfigurationError
 from phalanx.services.store.values import Delete, Exists, Put, Versioned, Written
@@ -87,11 +88,10 @@ class Share:
 
 
 @takes_bytes
-@asynccontextmanager
-async def partition(
+def partition(
     store: Store, name: bytes, me: bytes, items: Iterable[bytes], *, ttl_s: float = TTL_S, cancels: bool = True
-) -> AsyncIterator[AsyncIterator[dict[bytes, Held]]]:
-    """Take a share of the items, under the name `me`, while the block runs.
+) -> Holding[AsyncIterator[dict[bytes, Held]]]:
+    """Take a share of the items, under the name `me`, while the block runs; by `terms` again after a loss.
 
         async with recipes.partition(store, b"shards", b"worker-1", shards) as shares:
             async for owned in shares:      # by item, each with its `token`
@@ -104,7 +104,11 @@ async def partition(
     wanted = sorted({bytes_of(item, "an item of a partition") for item in items})
     if len(wanted) > ITEMS_MAX:
         raise ConfigurationError(f"{len(wanted)} items; a partition has up to {ITEMS_MAX}")
-    async with store.lease(ttl_s, cancels=cancels) as lease:
+
+    @asynccontextmanager
+    async def hold(lease: Lease) -> AsyncIterator[AsyncIterator[dict[bytes, Held]]]:
         place = await join(store, lease, name + b"/members", me, b"")
         async with following(Share(store, name, place, me, wanted).changes()) as shares:
             yield shares
+
+    return Holding(store, ttl_s, cancels, hold)
