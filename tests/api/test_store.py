@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from phalanx import txn
+from phalanx.api.arguments import EPOCH
 from phalanx.api.guard import Guard
 from phalanx.api.local import Cluster
-from phalanx.api.store import EPOCH, Store
+from phalanx.api.store import Store
 from phalanx.errors import (
     Closed,
     Compacted,

@@ -227,6 +227,11 @@ def test_queues_counters_and_ids(store: sync.Store) -> None:
     urgent.put(b"later", 5)
     urgent.put(b"now", 1)
     assert [urgent.get(), urgent.get()] == [b"now", b"later"]
+    queue.put(b"later", delay_s=0.05)
+    with queue.claim() as claim:
+        queue.retry(claim, delay_s=0.05)
+    with queue.claim() as claim:
+        assert (claim.data, claim.tries) == (b"later", 2)
     ids = recipes.UniqueIds(store, b"ids", block=10)
     assert [next(ids), next(ids)] == [1, 2]
 

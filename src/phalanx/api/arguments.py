@@ -3,6 +3,7 @@ without end."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from math import inf, isfinite
 from numbers import Real
 from os import PathLike
@@ -15,6 +16,8 @@ from phalanx.group.ranges import SPEC_TEXT_MAX, is_name
 from phalanx.model.view import Address, Name
 from phalanx.runtime.connection import is_address
 from phalanx.runtime.transport import is_everywhere
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 SECONDS_MAX = 1e9
 """Thirty years.  What is much longer has no place in the integers of a message, nor in the timers of an event loop."""
@@ -45,6 +48,19 @@ def seconds_of(duration: Any, what: str, least: float = -SECONDS_MAX) -> float:
     if not least <= seconds <= SECONDS_MAX:
         raise ConfigurationError(f"{what} is from {max(least, 0):g} to {SECONDS_MAX:g} seconds, not {seconds:g}")
     return seconds
+
+
+def milliseconds_of(moment: Any, what: str) -> int:
+    """Of that time, since the epoch.  Raises `TypeError` for what is no datetime, and `ConfigurationError` for one that
+    has no time zone, or is before the epoch."""
+    if not isinstance(moment, datetime):
+        raise TypeError(f"{what} is a datetime, not {type(moment).__name__}")
+    if moment.tzinfo is None:
+        raise ConfigurationError(f"{moment} could be any of two dozen instants: give it a time zone")
+    milliseconds = (moment - EPOCH) // timedelta(milliseconds=1)
+    if milliseconds < 0:
+        raise ConfigurationError(f"{moment} is before any store")
+    return milliseconds
 
 
 def flag_of(flag: Any, what: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from phalanx.api.arguments import bytes_of, number_of, seconds_of
+from phalanx.api.arguments import bytes_of, milliseconds_of, number_of, seconds_of
 from phalanx.api.lease import TTL_S, Lease
 from phalanx.api.watch import Watch
 from phalanx.errors import ConfigurationError, Refused
@@ -37,9 +37,6 @@ class Leased(Protocol):
     @property
     def id(self) -> int:
         """The store's name for it; 0 until it is granted."""
-
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Store:
@@ -265,12 +262,7 @@ def _milliseconds(at: datetime | timedelta) -> int:
         moment = datetime.now(UTC) - at if isinstance(at, timedelta) else at
     except OverflowError:
         raise ConfigurationError(f"no calendar has the time {at} ago") from None
-    if moment.tzinfo is None:
-        raise ConfigurationError(f"{moment} could be any of two dozen instants: give it a time zone")
-    milliseconds = (moment - EPOCH) // timedelta(milliseconds=1)
-    if milliseconds < 0:
-        raise ConfigurationError(f"{moment} is before any store")
-    return milliseconds
+    return milliseconds_of(moment, "a time")
 
 
 def _id(lease: "Leased | int") -> int:

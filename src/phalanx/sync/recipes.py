@@ -8,6 +8,7 @@ end of the block (unless it was begun with `cancels=False`).
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
 from phalanx.api import recipes as aio
@@ -148,12 +149,15 @@ class PriorityQueue(Bridged[aio.PriorityQueue]):
         super().__init__(_store_of(store).background, aio.PriorityQueue(store.wrapped, name))
 
     put = calls(aio.PriorityQueue.put)
+    retry = calls(aio.PriorityQueue.retry)
     get = calls(aio.PriorityQueue.get)
     count = calls(aio.PriorityQueue.count)
 
-    def item(self, data: bytes, priority: int = 0) -> Append:
+    def item(
+        self, data: bytes, priority: int = 0, *, delay_s: float = 0.0, not_before: datetime | None = None
+    ) -> Append:
         """The operation that adds an item: as `recipes.PriorityQueue.item`."""
-        return self.wrapped.item(data, priority)
+        return self.wrapped.item(data, priority, delay_s=delay_s, not_before=not_before)
 
     def claim(self, *, ttl_s: float = TTL_S, cancels: bool = True) -> Block[Claim, Claim]:
         """Work on the next item while the block runs: as `recipes.PriorityQueue.claim`."""
