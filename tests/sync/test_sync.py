@@ -153,8 +153,10 @@ def test_a_watch_is_an_iterator_with_an_end(store: sync.Store) -> None:
             changes.next(0.001)
         store.put(b"w/2", b"x")
         assert next(changes).key == b"w/2", "a wait that was given up has lost nothing"
+        store.transact(then=[phalanx.txn.Put(key, b"") for key in (b"w/3", b"elsewhere", b"w/4")])
+        assert [event.key for event in next(changes.revisions())] == [b"w/3", b"w/4"]
         changes.close()
-        assert list(changes) == []
+        assert list(changes) == [] == list(changes.revisions())
 
 
 def test_a_watch_can_be_closed_by_another_thread(store: sync.Store) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -13,11 +13,26 @@ from phalanx.replication.objects import Operation
 from phalanx.services.store.values import Event, Feed, revision_of
 
 
+class _Revisions:
+    """Of a watch.  It keeps nothing, so whoever gives up waiting may go on, with this one or another."""
+
+    def __init__(self, watch: "Watch") -> None:
+        self._watch = watch
+
+    def __aiter__(self) -> "_Revisions":
+        return self
+
+    async def __anext__(self) -> tuple[Event, ...]:
+        return await self._watch._whole()
+
+
 class Watch:
     """The changes of a range of keys, in the order of the store's revisions: none lost, none doubled.
 
         async with store.watch(b"config/", prefix=True) as changes:
             async for event in changes: ...
+
+    `revisions` gives all changes of one transaction together.
 
     Use it as a context manager, so that it ends when the block does.  It goes on at another node when its own is
     lost, and goes no faster than it is read: what is not read waits in the store's history.  It never just stops.
@@ -36,6 +51,8 @@ class Watch:
         self._operation = operation
         self._begin = begin
         self._batches: deque[deque[Event]] = deque()
+        self._gathered: deque[Event] = deque()
+        """Of one revision, before all that is in the batches."""
         self._error: PhalanxError | None = None
         self._closed = False
         self._begun = False
@@ -70,25 +87,41 @@ class Watch:
 
     async def __anext__(self) -> Event:
         self._look()
-        while not self._batches:
-            if self._error is not None:
-                await self._raise(self._error)
-            if self._closed:
-                raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
-        batch = self._batches[0]
-        event = batch.popleft()
-        if not batch:
-            self._batches.popleft()
-            self._submit(Took(self._token))
+        while not self.pending:
+            await self._more()
+        event = self._gathered.popleft() if self._gathered else self._pop()
         self._mark()
         return event
+
+    def revisions(self) -> AsyncIterator[tuple[Event, ...]]:
+        """The same changes, but all of one revision that concern the watch together, in their order: never a part of a
+        transaction, however large it is, and whatever nodes fail meanwhile.
+
+            async for events in changes.revisions():
+                mirror.apply(events)        # which shows the keys only as they were at some revision
+
+        Who gives up waiting for the next loses nothing, and may go on with these, with others, or change by change.
+        Raises as the watch does; a revision of which a part had not come by then is not told.
+        """
+        return _Revisions(self)
+
+    async def _whole(self) -> tuple[Event, ...]:
+        self._look()
+        gathered = self._gathered
+        while True:
+            while self._batches and (not gathered or self._batches[0][0].revision == gathered[0].revision):
+                gathered.append(self._pop())
+            if gathered and (self._batches or self._told >= gathered[0].revision):
+                self._gathered = deque()
+                self._mark()
+                return tuple(gathered)
+            self._mark()
+            await self._more()
 
     @property
     def pending(self) -> bool:
         """Whether a change has been received that was not read yet."""
-        return bool(self._batches)
+        return bool(self._batches or self._gathered)
 
     async def begun(self) -> int:
         """Wait until the watch has begun; the revision after which it did, or further.  Raises what ends it."""
@@ -100,6 +133,24 @@ class Watch:
             await self._news.wait()
         return self.revision
 
+    async def _more(self) -> None:
+        """Wait for more than has been received.  Raises what ends the watch, and StopAsyncIteration if it was closed."""
+        if self._error is not None:
+            await self._raise(self._error)
+        if self._closed:
+            raise StopAsyncIteration
+        self._news.clear()
+        await self._news.wait()
+
+    def _pop(self) -> Event:
+        """The next change of the batches."""
+        batch = self._batches[0]
+        event = batch.popleft()
+        if not batch:
+            self._batches.popleft()
+            self._submit(Took(self._token))
+        return event
+
     async def _raise(self, error: PhalanxError) -> NoReturn:
         """After a turn of the loop: whoever tries again and again must not hold up what is to end him."""
         await asyncio.sleep(0)
@@ -107,7 +158,8 @@ class Watch:
 
     def _mark(self) -> None:
         """How far it was read: an event that was not may be followed by others of its revision, or come after some."""
-        self.revision = self._batches[0][0].revision - 1 if self._batches else self._told
+        unread = self._gathered or (self._batches[0] if self._batches else ())
+        self.revision = unread[0].revision - 1 if unread else self._told
 
     def _look(self) -> None:
         if not self._begun:

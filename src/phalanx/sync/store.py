@@ -116,6 +116,8 @@ class Watch(Bridged[aio_watch.Watch]):
         except StopAsyncIteration:
             raise StopIteration from None
 
+    revisions = iterates(aio_watch.Watch.revisions)
+
     def next(self, timeout_s: float) -> Event:
         """The next change.  Raises TimeoutError if there is none within so many seconds (none is lost by that), what ends
         the watch, and StopIteration if it was closed."""

@@ -97,12 +97,13 @@ async def states(store: Store, prefix: bytes) -> AsyncIterator[dict[bytes, Versi
             items, revision = await snapshot(store, prefix)
             yield dict(items)
             async with store.watch(prefix, prefix=True, after=revision) as changes:
-                async for event in changes:
-                    if event.item is None:
-                        items.pop(event.key, None)
-                    else:
-                        items[event.key] = event.item
-                    if changes.revision >= event.revision and not changes.pending:  # else more of it is to come
+                async for events in changes.revisions():
+                    for event in events:
+                        if event.item is None:
+                            items.pop(event.key, None)
+                        else:
+                            items[event.key] = event.item
+                    if not changes.pending:
                         yield dict(items)
         except Compacted:
             continue  # too slow for the history: begin with what there is
