@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from phalanx import txn
 from phalanx.api import recipes
+from phalanx.api.client import Client
 from phalanx.api.local import Cluster
 from phalanx.api.recipes import Held, Holding, terms
 from phalanx.api.store import Store
 from phalanx.errors import Closed, Fenced, LeaseLost, Refused, Unavailable
 from tests.api.cluster import in_cluster
 from tests.api.test_cancelled import STEPS, ends, no_leases, steps, until
+from tests.api.test_recovery import all_gone, in_a_durable_cluster, recover, without_c
 
 Maker = Callable[[Store], Holding[Any]]
 
@@ -261,6 +264,42 @@ def test_an_outage_is_waited_out_after_a_loss_and_told_before() -> None:
         assert count == 2
 
     in_cluster(work, 1)
+
+
+def test_a_ghost_of_before_is_outlived_and_another_of_that_name_is_told() -> None:
+    """In a cluster that was recovered the former entry goes with a lease that nobody can revoke."""
+
+    async def work(_: Cluster, store: Store) -> None:
+        count = 0
+        with pytest.raises(Refused, match="has a member"):
+            async for term in recipes.membership(store, b"it", b"me", ttl_s=1.0).terms():
+                async with term as place:
+                    count += 1
+                    orphan = await store.grant(1.0)
+                    await store.transact(then=[txn.Delete(place.key)])
+                    await store.put(place.key, b"of before", lease=orphan if count == 1 else 0)
+                    await asyncio.Event().wait()
+        assert count == 2
+
+    in_cluster(work, 1)
+
+
+def test_who_was_registered_is_registered_again_in_a_cluster_that_was_recovered() -> None:
+    """Its operator had it go on with what one node knew: the former entry runs out there."""
+
+    async def story(cluster: Cluster, client: Client) -> None:
+        places: list[Held] = []
+        async for term in recipes.membership(client.kv(), b"it", b"me", ttl_s=2.0).terms():
+            async with term as place:
+                places.append(place)
+                if len(places) == 1:
+                    await without_c(cluster)
+                    await all_gone(cluster)
+                    await recover(cluster)
+                    await asyncio.Event().wait()
+        assert places[0].token < places[1].token and places[0].created < places[1].created
+
+    in_a_durable_cluster(story)
 
 
 def test_a_client_that_is_closed_tries_no_more() -> None:

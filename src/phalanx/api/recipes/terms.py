@@ -23,6 +23,7 @@ from phalanx.errors import (
     Fenced,
     LeaseLost,
     OutcomeUnknown,
+    Refused,
     StateLost,
     StorageFull,
     Unavailable,
@@ -32,6 +33,10 @@ T = TypeVar("T")
 
 AGAIN_S = 0.5
 """How long one waits who could not take his place again, before he tries once more."""
+
+GHOST_TTLS = 2
+"""For so many lengths of the lease one is refused after a loss before that is told: a cluster that its operator recovered
+lets every lease run out, also that of the term before, which nobody can revoke any more."""
 
 _OUTAGES = (Unavailable, OutcomeUnknown, StorageFull, ClusterRecovered, StateLost)
 """What passes: whoever had a place, and lost it, tries on."""
@@ -89,6 +94,11 @@ class Holding(AbstractAsyncContextManager[T]):
         """Where it is held."""
         return self._store
 
+    @property
+    def ttl_s(self) -> float:
+        """Of its leases."""
+        return self._ttl_s
+
     def lease(self) -> Lease:
         """A new one, for one block."""
         return self._store.lease(self._ttl_s, cancels=self._cancels)
@@ -109,6 +119,7 @@ class Term(AbstractAsyncContextManager[T], Generic[T]):
     def __init__(self, holding: Holding[T], former: Lease | None, after: BaseException | None) -> None:
         self._holding = holding
         self._begun = False
+        self._refused_at: float | None = None
         self._block: AbstractAsyncContextManager[T]
         self.after = after
         self.lease = former
@@ -123,7 +134,8 @@ class Term(AbstractAsyncContextManager[T], Generic[T]):
         return f"<phalanx.recipes.Term {how}>"
 
     async def __aenter__(self) -> T:
-        """Wait until it is had.  Raises as the recipe; but after a loss an outage is waited out."""
+        """Wait until it is had.  Raises as the recipe; but after a loss outages, and for a while `Refused`, are waited
+        out."""
         if self._begun:
             raise RuntimeError("this term has begun already: the iteration gives the next one")
         self._begun = True
@@ -136,10 +148,19 @@ class Term(AbstractAsyncContextManager[T], Generic[T]):
                 except _OUTAGES as error:
                     if self.after is None or isinstance(error, Closed):
                         raise
+                except Refused:
+                    if self.after is None or not self._may_be_own_ghost():
+                        raise
                 await asyncio.sleep(AGAIN_S)
         except BaseException as error:
             self._end(error)
             raise
+
+    def _may_be_own_ghost(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if self._refused_at is None:
+            self._refused_at = now
+        return now < self._refused_at + GHOST_TTLS * self._holding.ttl_s
 
     async def _take(self) -> T:
         former = self.lease
