@@ -128,6 +128,11 @@ def test_the_command_asks_the_nodes_and_refuses_a_cluster_of_one() -> None:
         status, text = shell("--endpoint", address, "--cluster", "c0ffee")
         assert status == 1 and "not of c0ffee" in text
         assert shell("--endpoint", address, "--cluster", "mine")[0] == 2, "no id"
+        status, text = shell("--endpoint", address, "--name", "b")
+        assert (status, text.splitlines()) == (
+            1,
+            ["stopped: no member or learner has the name b: there are a; restarted so far: nobody"],
+        )
 
 
 def test_nodes_of_two_clusters_that_have_one_name_are_told_apart() -> None:

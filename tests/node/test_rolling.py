@@ -80,6 +80,39 @@ def test_those_who_are_named_in_that_order() -> None:
     assert cluster.step(rolling) == Done()
 
 
+def test_a_name_that_nobody_knows_is_not_waited_for() -> None:
+    """A mistyped one was, for the whole patience, as one who is no full member."""
+    cluster = Cluster()
+    assert cluster.step(Rolling(["b", "d", "e"])) == Stop("no member or learner has the name d, e: there are a, b, c")
+    cluster.change("a", learners=(Member("d", "d", 1),))
+    assert isinstance(cluster.step(Rolling(["d"])), Wait)
+
+
+def test_one_who_is_away_or_may_be_the_one_who_does_not_answer_is_waited_for() -> None:
+    cluster = Cluster()
+    cluster.change("a", departed=("d",))
+    assert cluster.step(Rolling(["d"])) == Wait("d cannot be spared: it is no full member")
+    statuses, now = cluster.statuses, Instant(0, 0)
+    assert isinstance(Rolling(["e"]).step(statuses, now, {"e.example:1": "nobody listens there"}), Wait)
+    assert isinstance(Rolling(["e"]).step({"c": None}, now), Wait), "nobody answers, so nobody knows who there is"
+    for status in statuses:
+        cluster.change(status, view=-1, members=())
+    assert isinstance(cluster.step(Rolling(["e"])), Wait), "nor who is in no view yet"
+
+
+def test_one_who_was_known_stays_so_while_it_is_restarted() -> None:
+    cluster, rolling = Cluster(), Rolling(["c"])
+    assert cluster.step(rolling) == Restart("c")
+    back = cluster.statuses.pop("c")
+    for name in ("a", "b"):
+        cluster.change(name, members=(Member("a", "a", 1), Member("b", "b", 1)))
+    assert isinstance(cluster.step(rolling), Wait), "and no former version says who has departed"
+    cluster.statuses["c"] = back
+    cluster.change_all(members=(Member("a", "a", 1), Member("b", "b", 1), Member("c", "c", 2)))
+    cluster.restarted("c")
+    assert cluster.step(rolling) == Done()
+
+
 def test_a_pause_staggers_them() -> None:
     cluster, rolling = Cluster(), Rolling(patience_ns=SECOND, pause_ns=10 * SECOND)
     assert cluster.step(rolling) == Restart("c")

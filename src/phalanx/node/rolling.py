@@ -7,7 +7,8 @@ A process that has run for long may have gathered what nobody will ever find: le
 and restarts them.  A member is restarted when every member answers, all agree on a view without learners, suspicions or
 suspended groups, and view and groups would survive its failure.  It is back when it is a full member in a later life and
 hosts, with their state, all groups that it had hosted.  Whatever is otherwise is waited for, up to a patience; then
-nothing is restarted any more, so a version that does not start costs one member.
+nothing is restarted any more, so a version that does not start costs one member.  A name that nobody knows is not waited
+for: no node that returns will have it.
 
 Source: Huang, Kintala, Kolettis and Fulton, "Software Rejuvenation" (FTCS 1995); Gray, "Why Do Computers Stop and What
 Can Be Done About It?" (1985) for Heisenbugs.
@@ -75,6 +76,8 @@ class Rolling:
     ) -> None:
         self._cluster = cluster
         self._names = list(names) or None
+        self._unheard = dict.fromkeys(names)
+        """Those of them that no node has known yet."""
         self._patience_ns = patience_ns
         self._pause_ns = pause_ns
         self._since: int | None = None
@@ -92,9 +95,9 @@ class Rolling:
             return self._end
         if self._since is None:
             self._since = now.mono
-        stranger = self._stranger(statuses)
-        if stranger:
-            self._end = Stop(stranger)
+        wrong = self._stranger(statuses) or self._unknown(statuses, reasons)
+        if wrong:
+            self._end = Stop(wrong)
             return self._end
         if self._under_way is not None:
             name = self._under_way[0]
@@ -138,6 +141,16 @@ class Rolling:
             if status.cluster != self._cluster:
                 return f"{name} is of cluster {status.cluster}, not of {self._cluster}"
         return ""
+
+    def _unknown(self, statuses: Statuses, reasons: Reasons) -> str:
+        """Names to restart that no node has; empty if there are none, or one that does not answer may have it."""
+        answers = [status for status in statuses.values() if status is not None and status.view >= 0]
+        there = set(statuses).union(m.name for s in answers for m in (*s.members, *s.learners))
+        away = {name for s in answers for name in (*s.departed, *s.missing)}
+        self._unheard = {name: None for name in self._unheard if name not in there | away}
+        if not self._unheard or not answers or reasons.keys() - there:
+            return ""
+        return f"no member or learner has the name {', '.join(self._unheard)}: there are {', '.join(sorted(there))}"
 
     def _restart(self, name: Name, statuses: Statuses, now: Instant) -> Restart:
         status = statuses[name]

@@ -86,6 +86,8 @@ class Status(msgspec.Struct, frozen=True):
     time_ahead_ms: int = 0
     """How far the groups' time is ahead of what the members' clocks allow: because these were ahead and were put back, or
     for a few seconds after a restart of all.  It goes at half the rate until they have caught up."""
+    departed: tuple[Name, ...] = ()
+    """Who was in the cluster and is not in its view now: the last 256 of them."""
 
 
 OfVersions: TypeAlias = Callable[[Group], tuple[int, dict[Name, int], str]]
@@ -139,4 +141,5 @@ def status_of(group: GroupMachine, slow: dict[str, int], of_versions: OfVersions
         tuple(f"{cluster:x}" for cluster in view.lineage),
         group.clock_error // MILLISECOND,
         group.time_lead // MILLISECOND,
+        tuple(name for name, _ in view.departed),
     )
