@@ -126,8 +126,8 @@ class Process:
 
     @property
     def refusals(self) -> Mapping[str, int]:
-        """How many connections came to nothing for want of TLS or of the right certificate, since the beginning, by
-        kind: `certificate.expired`, `handshake.late`, `alert.authority`, ... (docs/operations.md has them all)."""
+        """How many connections came to nothing for want of TLS, of the right certificate, or of a node, since the
+        beginning, by kind: `certificate.expired`, `handshake.late`, `alert.authority`, ... (docs/tls.md has them all)."""
         return dict(self._refusals())
 
     @property

@@ -4,7 +4,8 @@
        | -- Hello(own address or "") ---------> |   client if "", else the peer that listens there
        | <-------- Hello(its own address) ----- |   from here on both send messages
 
-Anything else than a Hello first, and any WireError later, ends the connection, with one line in the log.
+Anything else than a Hello first, and any WireError later, ends the connection, with one line in the log; with one for
+all dials of an address (`runtime.refusals`), which go on.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import msgspec
 from phalanx.model.view import Address
 from phalanx.runtime.contract import Receiver
 from phalanx.runtime.drops import DropLog
-from phalanx.runtime.refusals import CLEAR_ALERT, TLS_UNWANTED, Refusal, begins_tls
+from phalanx.runtime.refusals import CLEAR_ALERT, SILENT, TLS_UNWANTED, Refusal, begins_tls, foreign
 from phalanx.wire.codec import Codec
 from phalanx.wire.errors import WireError
 from phalanx.wire.frame import BODY_BYTES_MAX, FrameDecoder, Kind, encode_frame
@@ -136,7 +137,7 @@ class Connection(asyncio.Protocol):
         if not self.dialled:
             self.peer_name = str(transport.get_extra_info("peername"))
         self._transport.set_write_buffer_limits(high=ABOVE_ANY_WATER_MARK)  # `flush` looks at the backlog itself
-        self._handshake_timer = loop.call_later(HANDSHAKE_S_MAX, self.drop, "no handshake in time")
+        self._handshake_timer = loop.call_later(HANDSHAKE_S_MAX, self._late)
         self._owner.made(self)
 
     def data_received(self, data: bytes) -> None:
@@ -150,12 +151,14 @@ class Connection(asyncio.Protocol):
                 else:
                     self._greeting(kind, body)
         except WireError as error:
-            if self.ready or not begins_tls(data):
-                self.drop(str(error))
-            else:
+            if not self.ready and begins_tls(data):
                 if not self.dialled:
                     self._transport.write(CLEAR_ALERT)
                 self._owner.refused(self, TLS_UNWANTED)
+            elif self.dialled and not self.ready:  # it will be dialled again, and say the same again
+                self._owner.refused(self, foreign(error))
+            else:
+                self.drop(str(error))
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - part of asyncio's interface
         if not self.closed and not self.ready and begins_tls(self._decoder.beginning):
@@ -237,6 +240,12 @@ class Connection(asyncio.Protocol):
         if hello.address and not is_address(hello.address):
             raise WireError(f"it says that it listens at {hello.address[:ADDRESS_CHARS_MAX]!r}")
         self._owner.greeted(self, hello)
+
+    def _late(self) -> None:
+        if self.dialled:
+            self._owner.refused(self, SILENT)
+        else:
+            self.drop("no handshake in time")
 
     def _end(self) -> None:
         if not self.closed:

@@ -32,6 +32,8 @@ REDIALS_QUIET_MAX = 60
 
 
 NOBODY = "nobody listens there"
+MUTE = "it takes connections, and has not said yet who it is"
+ENDS = "it ends connections without a word"
 
 
 class Link:
@@ -257,7 +259,10 @@ class Dialler:
     def faults(self) -> dict[Address, str]:
         """Why addresses cannot be reached, as far as the last dials tell."""
         there_is_none = (link for link in self.links.values() if link.connection is None)
-        return {link.address: link.fault or "it has not answered yet" for link in there_is_none}
+        return {
+            link.address: (MUTE if link.pending is not None else link.fault) or "it has not answered yet"
+            for link in there_is_none
+        }
 
     # --- names
 

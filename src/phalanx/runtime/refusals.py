@@ -1,7 +1,8 @@
-"""Who was not talked to for want of TLS or of the right certificate, at either end: counted, and told of once.
+"""Who was not talked to for want of TLS or of the right certificate, at either end, and what was dialled and is no node:
+counted, and told of once.
 
-A process with a wrong certificate goes on dialling, for it may be renewed; so each end counts every refusal, and writes a
-line in the log when one is new, and every ten minutes while it goes on.
+A process with a wrong certificate goes on dialling, for it may be renewed, and so does one with a wrong address; so each
+end counts every refusal, and writes a line in the log when one is new, and every ten minutes while it goes on.
 """
 
 import errno
@@ -44,6 +45,8 @@ LONG = Refusal("handshake.long", "its TLS handshake is too long")
 TLS_UNWANTED = Refusal("handshake.tls", "it speaks TLS, and this side was started without")
 ENDED = Refusal("handshake.ended", "it ended the connection in the TLS handshake")
 UNANSWERED = Refusal("handshake.ended", "it ended the connection without an answer to the TLS handshake")
+
+SILENT = Refusal("handshake.silent", "it takes connections, and does not say in time who it is")
 
 CLEAR_ALERT: Final = bytes.fromhex("15 0303 0002 02 0a")
 """What a side without TLS says to a hello: unexpected_message (RFC 8446, section 6.2).  Nobody with TLS does."""
@@ -113,6 +116,11 @@ def refusal_of(error: Exception) -> Refusal:
     if isinstance(error, OSError) and error.errno not in (None, errno.ECONNRESET, errno.EPIPE):
         return Refusal(ENDED.kind, f"the connection broke in the TLS handshake: {plain(error)}")
     return ENDED
+
+
+def foreign(error: Exception) -> Refusal:
+    """Who was dialled answers with something else than a greeting of this version."""
+    return Refusal("handshake.foreign", f"it does not talk as this side does: {error}")
 
 
 def alert_of(error: ssl.SSLError) -> Refusal:

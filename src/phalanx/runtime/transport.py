@@ -27,7 +27,7 @@ from phalanx.runtime.connection import Connection, Hello, is_address, split_addr
 from phalanx.runtime.contract import LinkEvent, Receiver
 from phalanx.runtime.credentials import Credentials, fault_of_member
 from phalanx.runtime.descriptors import room_for_clients
-from phalanx.runtime.dialling import PEERS_MAX, Dialler, Link
+from phalanx.runtime.dialling import ENDS, NOBODY, PEERS_MAX, Dialler, Link
 from phalanx.runtime.drops import DropLog
 from phalanx.runtime.handshakes import Arrivals
 from phalanx.runtime.refusals import TLS_UNWANTED, Refusal, Refusals
@@ -305,6 +305,7 @@ class TcpTransport:
         if link is not None and link.connection is connection:
             self._down(link, connection)
         elif link is not None and link.pending is connection:
+            link.fault = NOBODY if connection.to_itself else ENDS
             self._dialler.failed(link, refused=connection.to_itself)
 
     # --- handshakes ---------------------------------------------------------------------------------------------------
