@@ -66,7 +66,7 @@ def test_a_damaged_backup_is_told_so(tmp_path: Path) -> None:
         (["kv", "get"], "Missing argument"),
         (["kv", "get", "k", "--no-such-option"], "No such option"),
         (["kv", "get", "k", "--timeout", "soon"], "--timeout"),
-        (["kv", "get", "k", "-e", "nowhere"], "'nowhere' is no HOST:PORT"),
+        (["kv", "get", "k", "-e", "nowhere"], "'nowhere' is no address"),
         (["kv", "frob"], "No such command"),
         (["elect", "e"], "give a command, or --observe"),
     ],

@@ -125,7 +125,7 @@ def test_leases(shell: Shell) -> None:
 def test_an_endpoint_that_is_no_address_is_a_mistake_of_the_command_line(words: list[str]) -> None:
     done = CliRunner().invoke(command_line(), words)
     assert done.exit_code == 2
-    assert "'localhost' is no HOST:PORT" in done.output
+    assert "'localhost' is no address: it has no port" in done.output
 
 
 def test_tables_are_cut_nowhere(shell: Shell, address: str) -> None:

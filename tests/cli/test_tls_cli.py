@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from phalanx.api.tls import TLS
 from phalanx.cli.main import command_line
-from tests.certificates import DAY, HOST, Authority
+from tests.certificates import CLIENT, DAY, HOST, SERVER, Authority
 from tests.cli.node import a_node
 from tests.cli.test_sim_cli import is_told
 
@@ -31,6 +31,16 @@ def address(authority: Authority) -> Iterator[str]:
         status, _, error = shell("kv", "put", "k", "v", "--tls", *words(authority.client()), "--endpoint", found)
         assert status == 0, error
         yield found
+
+
+def test_a_node_at_an_ipv6_address_shows_a_certificate_that_names_it(authority: Authority) -> None:
+    """It was looked for in the certificate with its brackets, in vain."""
+    tls = authority.issue("six", ["::1"], usages=[SERVER, CLIENT])
+    line = ("serve", "--name", "a", "--diskless", "--listen", "[::1]:0", "--tls", *words(tls))
+    status, _, error = shell(*line)
+    assert (status, error) == (2, "phalanx: say how to begin: seeds to join, peers to found with, or bootstrap\n")
+    status, _, error = shell(*line, "--advertise", "[::2]:1")
+    assert status == 2 and is_told("does not name ::2", error)
 
 
 def shell(*line: str, env: dict[str, str] | None = None) -> tuple[int, str, str]:

@@ -14,7 +14,7 @@ from phalanx.errors import ConfigurationError
 from phalanx.group.config import Limits, Timing
 from phalanx.group.ranges import SPEC_TEXT_MAX, is_name
 from phalanx.model.view import Address, Name
-from phalanx.runtime.connection import is_address
+from phalanx.runtime.addresses import split_address
 from phalanx.runtime.transport import is_everywhere
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -140,11 +140,17 @@ def node_name(name: Any) -> Name:
 
 def address_of(address: Any) -> Address:
     """The address, if it can be dialled.  Raises `ConfigurationError` if not, and `TypeError` if it is no text."""
+    _split(address)
+    return str(address)
+
+
+def _split(address: Any, least_port: int = 1) -> tuple[str, int]:
     if not isinstance(address, str):
         raise TypeError(f"an address is a str like 'host:port', not {type(address).__name__}")
-    if not is_address(address):
-        raise ConfigurationError(f"{address!r} is no address; one looks like host:port or [::1]:port")
-    return address
+    try:
+        return split_address(address, least_port)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def cluster_of(cluster: Any) -> int:
@@ -182,7 +188,7 @@ def peers_of(given: Iterable[Any]) -> tuple[tuple[Name, Address], ...]:
 
 def dialled_at(advertise: Any) -> tuple[str, int]:
     """Host and port that others are to dial.  Raises as `address_of`, and for one that stands for all interfaces."""
-    host, port = place_of(address_of(advertise))
+    host, port = _split(advertise)
     if is_everywhere(host):
         raise ConfigurationError(
             f"nobody can dial {advertise}: advertise an address of this machine, or one that leads to it"
@@ -192,12 +198,12 @@ def dialled_at(advertise: Any) -> tuple[str, int]:
 
 def place_of(listen: Any) -> tuple[str, int]:
     """Host and port to listen at; port 0 is any free one.  Raises as `address_of`."""
-    host, colon, port = listen.rpartition(":") if isinstance(listen, str) else ("", "", "")
-    if port == "0":
-        address_of(f"{host}{colon}1")
-    else:
-        address_of(listen)
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return _split(listen, 0)
+
+
+def host_of(listen: Any, advertise: Any) -> str:
+    """The host by which others know a node, which its certificate has to name.  Raises as `address_of`."""
+    return (place_of(listen) if advertise is None else dialled_at(advertise))[0]
 
 
 def look_at_loop(loop: asyncio.AbstractEventLoop, what: str) -> None:

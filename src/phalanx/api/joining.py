@@ -8,9 +8,9 @@ from pathlib import Path
 from phalanx.api.arguments import (
     addresses_of,
     check_settings,
-    dialled_at,
     directory_of,
     flag_of,
+    host_of,
     node_name,
     peers_of,
     place_of,
@@ -76,7 +76,7 @@ async def join(
     `DataDirectoryInUse` and `DamagedVoteFile`; `Refused` if one of the objects is another one in the cluster: of another
     version of the class, or with other settings.
     """
-    host, _ = place_of(listen) if advertise is None else dialled_at(advertise)
+    host = host_of(listen, advertise)
     node_name(name)
     seeds, peers = addresses_of(seeds, "seeds"), peers_of(peers)
     if flag_of(bootstrap, "bootstrap") and peers:

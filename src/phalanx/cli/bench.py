@@ -22,14 +22,13 @@ from rich.table import Table
 from phalanx.api.arguments import cluster_of
 from phalanx.api.client import Client, connect
 from phalanx.api.tls import TLS
-from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Files, Tls, tls_of
+from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Files, Tls, addresses, tls_of
 from phalanx.cli.complaints import FAILED, complain
 from phalanx.errors import PhalanxError
 from phalanx.lab.loadgen import worker
 from phalanx.lab.loadgen.histogram import Histogram
 from phalanx.lab.loadgen.load import CONNECT_S_MAX, PUTS, Plan, Result
 from phalanx.replication.session import WINDOW
-from phalanx.runtime.connection import is_address
 from phalanx.runtime.loop import run
 from phalanx.services.store.limits import DELETE_KEYS_MAX, TXN_BYTES_MAX, TXN_OPERATIONS_MAX, VALUE_BYTES_MAX
 from phalanx.services.store.values import Put
@@ -98,10 +97,7 @@ def bench(
     remembers these writes until it forgets them, and older ones sooner. Exit status 3 if nothing could be measured, 130
     after Ctrl-C.
     """
-    found = [word for words in endpoints for word in words.split(",") if word]
-    for word in found:
-        if not is_address(word):
-            raise typer.BadParameter(f"{word!r} is no HOST:PORT", param_hint="--endpoints")
+    found = addresses([word for words in endpoints for word in words.split(",") if word])
     clients = clients or min(outstanding, 2 * len(found))
     if not clients <= min(outstanding, CLIENTS_MAX):
         raise typer.BadParameter(f"{clients} of them need as many operations, and are at most {CLIENTS_MAX}")

@@ -13,25 +13,24 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from phalanx.api.arguments import SECONDS_MAX, cluster_of
+from phalanx.api.arguments import SECONDS_MAX, addresses_of, cluster_of
 from phalanx.api.client import Client, connect
 from phalanx.api.store import Store
 from phalanx.api.tls import TLS
 from phalanx.cli.complaints import INTERRUPTED, NOT_DONE, REFUSED, UNKNOWN, complain, takes_json
 from phalanx.errors import ConfigurationError, NotHappened, OutcomeUnknown, PhalanxError
 from phalanx.replication.calls import End
-from phalanx.runtime.connection import is_address
 from phalanx.runtime.loop import run
 from phalanx.services.store.values import Versioned
 
 T = TypeVar("T")
 
 
-def _addresses(words: list[str]) -> list[str]:
-    for word in words:
-        if not is_address(word):
-            raise typer.BadParameter(f"{word!r} is no HOST:PORT")
-    return words
+def addresses(words: list[str]) -> list[str]:
+    try:
+        return list(addresses_of(words, "endpoints"))
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 Endpoints = Annotated[
@@ -41,7 +40,7 @@ Endpoints = Annotated[
         "-e",
         envvar="PHALANX_ENDPOINTS",
         help="HOST:PORT of a node; may be repeated.",
-        callback=_addresses,
+        callback=addresses,
     ),
 ]
 Timeout = Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from phalanx.api.arguments import host_of
 from phalanx.api.hosted import Hosted
 from phalanx.api.joining import join
 from phalanx.api.process import Process
@@ -92,7 +93,7 @@ def serve(
             limits=Limits() if reserve_mib is None else Limits(reserve=_reserve(reserve_mib, data)),
             timing=timing_of(suspect_after_ms, busy_poll_us),
             objects={"KV": Hosted(KV, lease_ms, durable, min_copies)},
-            tls=tls_of(tls, (advertise or listen).rpartition(":")[0]),
+            tls=tls_of(tls, host_of(listen, advertise)),
             metrics=measures,
         )
         raise_limit()

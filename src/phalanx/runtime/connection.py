@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from phalanx.model.view import Address
+from phalanx.runtime.addresses import ADDRESS_CHARS_MAX, is_address
 from phalanx.runtime.contract import Receiver
 from phalanx.runtime.drops import DropLog
 from phalanx.runtime.refusals import CLEAR_ALERT, SILENT, TLS_UNWANTED, Refusal, begins_tls, foreign
@@ -29,9 +30,6 @@ HANDSHAKE_S_MAX = 5.0
 
 HELLO_BYTES_MAX = 1024
 """Largest first frame of a stranger."""
-
-ADDRESS_CHARS_MAX = 300
-"""A domain name of 253 characters and a port, with room."""
 
 _MESSAGE: Final = 2  # Kind.MESSAGE: an enumeration's member is slow to compare with
 
@@ -259,28 +257,3 @@ class Connection(asyncio.Protocol):
         if self._handshake_timer is not None:
             self._handshake_timer.cancel()
             self._handshake_timer = None
-
-
-def is_address(text: str) -> bool:
-    """Whether the text can be a listening address, "host:port" or "[IPv6 address]:port"."""
-    host, colon, port = text.rpartition(":")
-    return bool(
-        colon
-        and host
-        and host.startswith("[") == host.endswith("]")
-        and len(text) <= ADDRESS_CHARS_MAX
-        and not text.startswith("~")
-        and text.isascii()
-        and text.isprintable()
-        and " " not in text
-        and port.isdecimal()
-        and 0 < int(port) < 65536
-    )
-
-
-def split_address(address: Address) -> tuple[str, int]:
-    """Host and port.  Raises ValueError if it is no address."""
-    if not is_address(address):
-        raise ValueError(f"{address!r} is no address; one looks like host:port or [::1]:port")
-    host, _, port = address.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)

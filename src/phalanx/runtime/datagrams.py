@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from phalanx.errors import ConfigurationError
 from phalanx.model.view import Address
+from phalanx.runtime.addresses import split_address
 from phalanx.runtime.contract import Receiver
 from phalanx.wire.errors import WireError
 from phalanx.wire.frame import HEADER_SIZE, Kind, encode_frame, read_frame
@@ -142,10 +143,10 @@ class MulticastTransport:
 
 
 def _group(address: Address) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
     try:
-        if not ipaddress.IPv4Address(host).is_multicast or not 0 < int(port) < 1 << 16:
+        host, port = split_address(address)
+        if not ipaddress.IPv4Address(host).is_multicast:
             raise ValueError
     except ValueError:
         raise ConfigurationError(f"{address!r} is no IPv4 multicast address; one looks like 239.192.0.1:7700") from None
-    return host, int(port)
+    return host, port

@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from phalanx.model.machine import Refused
 from phalanx.model.view import Address
-from phalanx.runtime.connection import HANDSHAKE_S_MAX, Connection, is_address, split_address
+from phalanx.runtime.addresses import is_address, split_address
+from phalanx.runtime.connection import HANDSHAKE_S_MAX, Connection
 from phalanx.runtime.credentials import Credentials
 from phalanx.runtime.handshakes import dial
 from phalanx.runtime.refusals import Refusal, Refusals, plain

@@ -9,7 +9,8 @@ import itertools
 from collections.abc import Callable
 
 from phalanx.model.view import Address
-from phalanx.runtime.connection import Connection, split_address
+from phalanx.runtime.addresses import split_address
+from phalanx.runtime.connection import Connection
 from phalanx.runtime.credentials import Credentials
 from phalanx.runtime.refusals import CROWDED, Refusal
 from phalanx.runtime.tls import Above, Layer

@@ -23,7 +23,8 @@ from collections.abc import Mapping, Sequence
 from phalanx.errors import ConfigurationError
 from phalanx.model.machine import LinkDown, LinkUp
 from phalanx.model.view import Address
-from phalanx.runtime.connection import Connection, Hello, is_address, split_address
+from phalanx.runtime.addresses import split_address
+from phalanx.runtime.connection import Connection, Hello
 from phalanx.runtime.contract import LinkEvent, Receiver
 from phalanx.runtime.credentials import Credentials, fault_of_member
 from phalanx.runtime.descriptors import room_for_clients
@@ -119,8 +120,11 @@ class TcpTransport:
 
         Raises OSError if the port is taken, ConfigurationError if others could not dial the address.
         """
-        if advertise is not None and not is_address(advertise):
-            raise ConfigurationError(f"{advertise!r} is no address; one looks like host:port or [::1]:port")
+        if advertise is not None:
+            try:
+                split_address(advertise)
+            except ValueError as error:
+                raise ConfigurationError(str(error)) from None
         infos = await asyncio.get_running_loop().getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )

@@ -32,7 +32,8 @@ from phalanx.replication.messages import (
 )
 from phalanx.replication.objects import describe
 from phalanx.replication.outcome import Raised
-from phalanx.runtime.connection import HELLO, PROTOCOL_VERSION, Hello, split_address
+from phalanx.runtime.addresses import split_address
+from phalanx.runtime.connection import HELLO, PROTOCOL_VERSION, Hello
 from phalanx.runtime.credentials import Credentials
 from phalanx.runtime.handshakes import dial
 from phalanx.services.store.kv import KV
