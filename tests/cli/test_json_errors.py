@@ -84,6 +84,13 @@ def test_a_command_line_that_makes_no_sense_is_told_so_as_well(
     assert says in told["error"]
 
 
+def test_it_does_not_matter_where_in_the_line_it_stands_nor_what_is_wrong_before_it() -> None:
+    for line in (["kv", "get", "--json"], ["kv", "--json", "get", "k"], ["kv", "get", "--frob", "k", "--json"]):
+        status, out, error = shell(*line)
+        assert (status, out) == (2, "") and json.loads(error)["kind"] == "usage"
+    assert "Missing argument" in shell("kv", "get")[2], "and the next line is answered in words"
+
+
 def test_what_stands_behind_two_dashes_is_another_programs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

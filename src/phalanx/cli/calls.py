@@ -17,7 +17,7 @@ from phalanx.api.arguments import SECONDS_MAX, addresses_of, cluster_of
 from phalanx.api.client import Client, connect
 from phalanx.api.store import Store
 from phalanx.api.tls import TLS
-from phalanx.cli.complaints import INTERRUPTED, NOT_DONE, REFUSED, UNKNOWN, complain, takes_json
+from phalanx.cli.complaints import INTERRUPTED, NOT_DONE, REFUSED, UNKNOWN, complain
 from phalanx.errors import ConfigurationError, NotHappened, OutcomeUnknown, PhalanxError
 from phalanx.replication.calls import End
 from phalanx.runtime.loop import run
@@ -80,9 +80,7 @@ Cluster = Annotated[
         show_default=False,
     ),
 ]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print JSON for programs, errors as well.", callback=takes_json, is_eager=True)
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs, errors as well.")]
 Stale = Annotated[bool, typer.Option("--stale", help="Answer at once from what a node has: maybe old.")]
 
 

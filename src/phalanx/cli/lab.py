@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 from rich.text import Text
 
-from phalanx.cli.complaints import FAILED, complain, takes_json
+from phalanx.cli.complaints import FAILED, complain
 from phalanx.errors import ConfigurationError
 from phalanx.lab.experiments import EXPERIMENTS, Experiment, Result, Table
 from phalanx.lab.figures.svg import svg
@@ -40,12 +40,7 @@ def run_command(
     ),
     as_json: Annotated[
         bool,
-        typer.Option(
-            "--json",
-            help="Print results as JSON, one line for each experiment.",
-            callback=takes_json,
-            is_eager=True,
-        ),
+        typer.Option("--json", help="Print results as JSON, one line for each experiment."),
     ] = False,
 ) -> None:
     """Run an experiment: print its tables and claims, and write its figures.

@@ -10,7 +10,7 @@ import typer
 
 from phalanx.api.storage import RECORDS
 from phalanx.cli.calls import said
-from phalanx.cli.complaints import FAILED, complain, takes_json
+from phalanx.cli.complaints import FAILED, complain
 from phalanx.errors import DataDirectoryInUse, PhalanxError
 from phalanx.group.beginning import lacks_beginning_for_all
 from phalanx.group.messages import Ceiling, Chunk, Data, Record, Turned
@@ -58,9 +58,7 @@ def verify(data: _Data) -> None:
 @log_app.command()
 def dump(
     data: _Data,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a line.", callback=takes_json, is_eager=True)
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     first: Annotated[int, typer.Option("--from", help="The first record to show, counted from 0.", min=0)] = 0,
 ) -> None:
     """Print what each record is.  Exit statuses as for `verify`; what can be read before a damage is not shown."""

@@ -8,12 +8,11 @@ import sys
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import version
-from itertools import takewhile
 from typing import Annotated
 
 import typer
 
-from phalanx.cli.complaints import FAILED, complain, run_for_programs
+from phalanx.cli.complaints import FAILED, CommandLine, complain
 from phalanx.errors import PhalanxError
 from phalanx.runtime.compiled import is_compiled
 
@@ -44,7 +43,7 @@ COMMANDS = {
 
 def command_line(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """The `phalanx` command with these subcommands, which are imported."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False)
+    app = typer.Typer(cls=CommandLine, no_args_is_help=True, add_completion=False)
     app.callback()(_phalanx)
     for name in names:
         module, attribute = COMMANDS[name]
@@ -89,8 +88,6 @@ def main() -> None:
     # Whatever else is no command is answered with the list of all: the help, or that there is no such command.
     try:
         app = command_line([first] if first in COMMANDS else COMMANDS)
-        if "--json" in takewhile(lambda word: word != "--", sys.argv):
-            sys.exit(run_for_programs(app))
         app()
     except KeyboardInterrupt:  # while modules are imported; later typer does the same
         sys.exit(130)
