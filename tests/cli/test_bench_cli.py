@@ -94,7 +94,7 @@ def test_a_cluster_that_is_not_there_is_told() -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("--endpoints", "nowhere"), "no HOST:PORT"),
+        (("--endpoints", "nowhere"), "is no address"),
         (("--outstanding", "3", "--clients", "4"), "as many operations"),
         (("--outstanding", "2000", "--clients", "1"), "more --clients"),
         (("--clients", "2", "--processes", "3"), "3 processes for 2 clients"),

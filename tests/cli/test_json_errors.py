@@ -25,7 +25,6 @@ def shell(*line: str) -> tuple[int, str, str]:
         (["kv", "put", "k", "v", *NOBODY, "--timeout", "0.1"], "not done"),
         (["kv", "get", "k", *NOBODY, "--timeout", "0.1"], "not done"),
         (["txn", "--then", "get k", *NOBODY, "--timeout", "0.1"], "not done"),
-        (["lease", "grant", "nan", *NOBODY], "refused"),
         (["backup", "no/such/folder/file", *NOBODY, "--timeout", "0.1"], "not done"),
         (["restore", "no-such-file"], "failed"),
         (["log", "dump", "no-such-folder"], "failed"),

@@ -28,20 +28,15 @@ def run(*words: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "words",
     [
-        ["lease", "grant", "1e300"],
         ["lease", "show", "9" * 30],
         ["kv", "get", "k", "--at", "9" * 30],
         ["kv", "range", "--limit", "9" * 30],
-        ["kv", "compact", "--keep", "1e300"],
         ["txn", "--when", f"version k == {'9' * 30}"],
     ],
 )
 def test_a_number_that_is_too_large_is_a_wrong_argument(words: list[str], address: str) -> None:
     status, output = run(*words, "-e", address)
-    if "1e300" in words:  # refused by the client
-        assert status == 1 and "from 0 to 1e+09 seconds, not 1e+300" in output
-    else:
-        assert status == 2 and "a number is too large: nothing has happened" in output
+    assert status == 2 and "a number is too large: nothing has happened" in output
 
 
 @pytest.mark.parametrize("option", ["--when", "--then", "--else"])
@@ -115,7 +110,7 @@ def test_a_time_that_is_no_deadline_is_a_wrong_argument(address: str) -> None:
 
 def test_a_watch_from_a_revision_that_cannot_be_is_a_wrong_argument(address: str) -> None:
     status, output = run("watch", "k", "--after", "9" * 30, "-n", "1", "-e", address)
-    assert status == 1 and "`after` is at most" in output
+    assert status == 2 and "`after` is at most" in output
 
 
 @pytest.mark.parametrize("endpoint", ["[::1:1", "::1]:1", "a]:1"])

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from phalanx.api.arguments import cluster_of, seconds_of
+from phalanx.api.arguments import cluster_of, name_of, seconds_of, sequence_of
 from phalanx.api.client import connect
 from phalanx.api.tls import TLS
 from phalanx.errors import ConfigurationError, PhalanxError, RestartStopped
@@ -92,7 +92,7 @@ async def rolling_restart(
         raise ConfigurationError(
             f"patience must be positive and the pause not negative, not {patience_s} and {pause_s}"
         )
-    known = cluster_of(cluster)
+    known, names = cluster_of(cluster), [name_of(name, "the name of a node") for name in sequence_of(names, "names")]
     rolling = Rolling(names, int(patience_s * SECOND), int(pause_s * SECOND), f"{known:x}" if known else "")
     while True:
         seen, reasons = (await statuses(), NO_REASONS) if statuses is not None else await _ask(endpoints, tls)

@@ -11,15 +11,14 @@ import typer
 from phalanx.api.backup.format import Backup
 from phalanx.api.backup.format import verify as verify_file
 from phalanx.api.client import Client
-from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Endpoints, Files, Timeout, Tls, perform, said
+from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Endpoints, Files, StoreName, Timeout, Tls, perform, said
 from phalanx.cli.complaints import FAILED, NOT_DONE, complain
-from phalanx.errors import DamagedBackup, PhalanxError
+from phalanx.errors import ConfigurationError, DamagedBackup, PhalanxError
 
 DAMAGED, UNREADABLE = 1, 2
 """Exit statuses besides those of `perform`: the file is damaged or cut short; it cannot be read or written, or is of a
 later format."""
 
-_Store = Annotated[str, typer.Option("--store", help="The name of the store.")]
 _File = Annotated[Path, typer.Argument(help="The backup's file.", metavar="FILE")]
 
 
@@ -29,7 +28,7 @@ def backup(
         bool, typer.Option("--verify", help="Read the file and say whether it is sound; no node is asked.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
-    store: _Store = "KV",
+    store: StoreName = "KV",
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
     cluster: Cluster = "",
@@ -45,12 +44,18 @@ def backup(
         tell(checked(file, as_json), as_json, "sound")
         return
 
-    tell(run(endpoints, tls, cluster, timeout, lambda c: c.backup(file, store, overwrite=force)), as_json, "backed up")
+    async def write(client: Client) -> Backup:
+        try:
+            return await client.backup(file, store, overwrite=force)
+        except ConfigurationError as error:  # what is there is no fault of the command line
+            raise PhalanxError(str(error)) from error
+
+    tell(run(endpoints, tls, cluster, timeout, write), as_json, "backed up")
 
 
 def restore(
     file: _File,
-    store: _Store = "KV",
+    store: StoreName = "KV",
     same_revision: Annotated[
         bool,
         typer.Option(

@@ -22,7 +22,7 @@ from rich.table import Table
 from phalanx.api.arguments import cluster_of
 from phalanx.api.client import Client, connect
 from phalanx.api.tls import TLS
-from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Files, Tls, addresses, tls_of
+from phalanx.cli.calls import ENDPOINT, AsJson, Cluster, Files, StoreName, Tls, addresses, tls_of
 from phalanx.cli.complaints import FAILED, complain
 from phalanx.errors import PhalanxError
 from phalanx.lab.loadgen import worker
@@ -86,7 +86,7 @@ def bench(
     processes: Annotated[
         int, typer.Option(help="For the clients. [default: as many as it takes, at most one for each core]", min=0)
     ] = 0,
-    store: Annotated[str, typer.Option(help="The group of the store.")] = "KV",
+    store: StoreName = "KV",
     tls: Tls = None,
     cluster: Cluster = "",
     as_json: AsJson = False,
@@ -97,7 +97,7 @@ def bench(
     remembers these writes until it forgets them, and older ones sooner. Exit status 3 if nothing could be measured, 130
     after Ctrl-C.
     """
-    found = addresses([word for words in endpoints for word in words.split(",") if word])
+    found = addresses([word for words in endpoints for word in words.split(",")])
     clients = clients or min(outstanding, 2 * len(found))
     if not clients <= min(outstanding, CLIENTS_MAX):
         raise typer.BadParameter(f"{clients} of them need as many operations, and are at most {CLIENTS_MAX}")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from phalanx.api.arguments import SECONDS_MAX, addresses_of, cluster_of
+from phalanx.api.arguments import SECONDS_MAX, addresses_of, cluster_of, name_of
 from phalanx.api.client import Client, connect
 from phalanx.api.store import Store
 from phalanx.api.tls import TLS
@@ -80,6 +80,16 @@ Cluster = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _store_name(word: str) -> str:
+    try:
+        return name_of(word, "the name of a store")
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+StoreName = Annotated[str, typer.Option("--store", help="The name of the store.", callback=_store_name)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs, errors as well.")]
 Stale = Annotated[bool, typer.Option("--stale", help="Answer at once from what a node has: maybe old.")]
 
@@ -180,8 +190,8 @@ def perform(
     work: Callable[[Client], Awaitable[T]],
     until_interrupted: bool = False,
 ) -> T:
-    """Run a call.  Exit status 3: it has not happened; 4: its outcome is unknown; 1: another refusal; 130: interrupted,
-    and what became of a write is said, unless it is work that goes on until then."""
+    """Run a call.  Exit status 3: it has not happened; 4: its outcome is unknown; 1: another refusal; 2: it cannot be
+    meant; 130: interrupted, and what became of a write is said, unless it is work that goes on until then."""
     shown = tls_of(tls)
     used: list[Client] = []
 
@@ -203,6 +213,8 @@ def perform(
     except NotHappened as error:
         complain(NOT_DONE, f"not done: {error}", 3)
         raise typer.Exit(3) from error
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None
     except PhalanxError as error:
         complain(REFUSED, str(error), 1)
         raise typer.Exit(1) from error

@@ -28,6 +28,7 @@ from phalanx.cli.calls import (
 )
 from phalanx.cli.store import End, Prefix, span
 from phalanx.services.store import values as v
+from phalanx.services.store.limits import TTL_MS_LEAST, TTL_MS_MOST
 from phalanx.services.store.values import Event
 
 lease_app = typer.Typer(no_args_is_help=True, help="Leases: keys that go when nobody keeps them alive.")
@@ -164,6 +165,8 @@ def watch(
 ) -> None:
     """Print changes as they happen, one a line, until interrupted.  It goes on at other nodes when its own is lost."""
     start, stop = span(key, end, prefix)
+    if stop is not None and stop <= start:
+        raise typer.BadParameter(f"there is no key from {key!r} on that is before {end!r}", param_hint="END")
 
     async def follow(client: Client) -> None:
         left = count
@@ -204,7 +207,9 @@ def _lease(found: v.LeaseInfo | None, as_json: bool) -> None:
 
 @lease_app.command()
 def grant(
-    seconds: float,
+    seconds: Annotated[
+        float, typer.Argument(help="How long it lasts.", min=TTL_MS_LEAST / 1000, max=TTL_MS_MOST / 1000)
+    ],
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
     cluster: Cluster = "",

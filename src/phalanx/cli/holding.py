@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from phalanx.api import recipes
+from phalanx.api.arguments import SECONDS_MAX
 from phalanx.api.client import Client
 from phalanx.api.recipes import Held
 from phalanx.cli.calls import ABSENT, ENDPOINT, AsJson, Cluster, Endpoints, Tls, encoded, perform, store_of, text
 from phalanx.cli.complaints import FAILED, complain
 from phalanx.cli.complaints import NOT_DONE as NOT_SERVED
 from phalanx.errors import LeaseLost
+from phalanx.services.store.limits import TTL_MS_LEAST, TTL_MS_MOST
 
 TERMINATE_S = 5.0
 """How long a command that has lost its lock may take to end before it is killed."""
@@ -26,14 +28,29 @@ LOST = 6
 """Exit status: the lock or leadership was lost, and the command was stopped."""
 
 Ttl = Annotated[
-    float, typer.Option("--ttl", help="Seconds after which others go on when this process has died.", min=1)
+    float,
+    typer.Option(
+        "--ttl",
+        help="Seconds after which others go on when this process has died.",
+        min=TTL_MS_LEAST / 1000,
+        max=TTL_MS_MOST / 1000,
+    ),
 ]
-Wait = Annotated[float | None, typer.Option("--wait", help="Give up after so many seconds of waiting.", min=0)]
+Wait = Annotated[
+    float | None, typer.Option("--wait", help="Give up after so many seconds of waiting.", min=0, max=SECONDS_MAX)
+]
 Words = Annotated[list[str], typer.Argument(help="The command, after --, and its arguments.")]
 
 
+def _named(name: str) -> str:
+    """It is a variable of the shell that was not set, most of all: all keys have that prefix."""
+    if not name:
+        raise typer.BadParameter("it must not be empty")
+    return name
+
+
 def lock(
-    name: Annotated[str, typer.Argument(help="The lock's name, a prefix of keys.")],
+    name: Annotated[str, typer.Argument(help="The lock's name, a prefix of keys.", callback=_named)],
     command: Words,
     ttl: Ttl = 10.0,
     wait: Wait = None,
@@ -54,7 +71,7 @@ def lock(
 
 
 def elect(
-    name: Annotated[str, typer.Argument(help="The election's name, a prefix of keys.")],
+    name: Annotated[str, typer.Argument(help="The election's name, a prefix of keys.", callback=_named)],
     command: Annotated[list[str] | None, typer.Argument(help="The command, after --, and its arguments.")] = None,
     data: Annotated[str, typer.Option(help="What observers see of this candidate.")] = "",
     observe: Annotated[bool, typer.Option("--observe", help="Print the leaders as they change; run nothing.")] = False,
@@ -72,6 +89,10 @@ def elect(
     """
     if observe == bool(command):
         raise typer.BadParameter("give a command, or --observe", param_hint="COMMAND")
+    if count is not None and not observe:
+        raise typer.BadParameter("it is for --observe", param_hint="--count")
+    if data and observe:
+        raise typer.BadParameter("an observer is no candidate: not with --observe", param_hint="--data")
 
     async def watch(client: Client) -> int:
         left = count

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phalanx.api.arguments import host_of
+from phalanx.api.arguments import directory_of, host_of
 from phalanx.api.hosted import Hosted
 from phalanx.api.joining import join
 from phalanx.api.process import Process
@@ -36,6 +36,20 @@ Measured = Annotated[
     ),
 ]
 
+SILENCE_MS_MAX = 24 * 3_600_000
+"""A day is far beyond any use, and far below what the numbers of a message can hold."""
+
+BUSY_POLL_US_MAX = 1_000_000
+
+
+def _directory(word: str) -> Path:
+    """Of a variable that is not set nothing is left, and that would be the current directory."""
+    try:
+        return directory_of(word)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 LEAVE_S_MAX = 5.0
 """How long a node may take to leave politely once it is told to stop."""
 
@@ -52,12 +66,17 @@ def serve(
     ] = None,
     bootstrap: Annotated[bool, typer.Option(help="Found a new cluster, alone.")] = False,
     data: Annotated[
-        Path | None, typer.Option(help="Directory for the node's small durable state, and its log.")
+        Path | None,
+        typer.Option(
+            help="Directory for the node's small durable state, and its log.", parser=_directory, metavar="DIRECTORY"
+        ),
     ] = None,
     diskless: Annotated[
         bool, typer.Option(help="Keep nothing: after the loss of all nodes the cluster is gone for good.")
     ] = False,
-    suspect_after_ms: Annotated[int, typer.Option(help="Silence that is suspicion, in milliseconds.", min=20)] = 500,
+    suspect_after_ms: Annotated[
+        int, typer.Option(help="Silence that is suspicion, in milliseconds.", min=20, max=SILENCE_MS_MAX)
+    ] = 500,
     durable: Annotated[
         bool, typer.Option(help="Keep the store on disk, at every node: acknowledged means on all their disks.")
     ] = False,
@@ -71,7 +90,11 @@ def serve(
     lease_ms: Annotated[int, typer.Option(help="Read leases of that length; 0: ask a quorum.", min=0)] = 0,
     busy_poll_us: Annotated[
         int,
-        typer.Option(help="Look for news that long before the core sleeps, when they come that fast; 0: never.", min=0),
+        typer.Option(
+            help="Look for news that long before the core sleeps, when they come that fast; 0: never.",
+            min=0,
+            max=BUSY_POLL_US_MAX,
+        ),
     ] = 200,
     verbose: Annotated[bool, typer.Option(help="Log every note of the machine.")] = False,
 ) -> None:

@@ -99,6 +99,10 @@ def sim(
     _check_rules(without or ())
     if what is not None and (guided or corpus or report or minutes is not None or over is not None):
         raise typer.BadParameter("one run is no campaign: not with --replay", param_hint="--guided, --corpus, ...")
+    if what is not None and (seeds is not None or first or jobs is not None):
+        raise typer.BadParameter("one run is no campaign: not with --replay", param_hint="--seeds, --from, --jobs")
+    if smaller and what is None:
+        raise typer.BadParameter("say which run, with --replay", param_hint="--shrink")
     if seeds is None and minutes is None:
         seeds = SEEDS
     time_s = None if minutes is None else minutes * 60

@@ -55,6 +55,8 @@ def soak(
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(FAULTS)}", param_hint="--faults")
     if kills is not None and "kill" not in kinds:
         raise typer.BadParameter("nothing is killed without `kill` in --faults", param_hint="--kills")
+    if directory is not None and directory.exists() and not directory.is_dir():
+        raise typer.BadParameter(f"{directory} is no directory", param_hint="--directory")
     if directory is not None and directory.exists() and any(directory.iterdir()):
         raise typer.BadParameter(f"{directory} is not empty", param_hint="--directory")
     if minutes is None and kills is None:

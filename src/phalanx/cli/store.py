@@ -64,7 +64,7 @@ def get(
 def put(
     key: str,
     value: str,
-    lease: Annotated[int, typer.Option(help="The lease with which the key is to go.")] = 0,
+    lease: Annotated[int, typer.Option(help="The lease with which the key is to go.", min=0)] = 0,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
     cluster: Cluster = "",
