@@ -93,6 +93,13 @@ def test_bytes_that_are_no_text_are_a_wrong_argument(words: list[str], address: 
     assert status == 2 and "is no UTF-8, which keys and values are here" in output
 
 
+def test_utf8_is_taken_where_the_locale_knows_none_of_it(address: str) -> None:
+    """In the locale C, where Python is told not to leave it, bytes beyond ASCII come as halves of surrogate pairs."""
+    word = "gr\u00fcn".encode().decode("ascii", "surrogateescape")
+    assert run("kv", "put", word, word, "-e", address)[0] == 0
+    assert run("kv", "get", "gr\u00fcn", "-e", address) == (0, "gr\u00fcn\n")
+
+
 @pytest.mark.parametrize("words", [["k"], ["k", "old"], ["k", "--absent"], ["k", "old", "new", "--absent"]])
 def test_what_cas_expects_and_sets_is_never_guessed(words: list[str], address: str) -> None:
     """One value alone was taken for the expected one, and the key set to nothing."""

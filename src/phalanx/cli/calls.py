@@ -159,9 +159,11 @@ def said(error: Exception) -> str:
 def encoded(word: str) -> bytes:
     """A key or a value.  Raises `BadParameter` for what the shell gave that is no UTF-8."""
     try:
-        return word.encode()
-    except UnicodeEncodeError:
+        data = word.encode(errors="surrogateescape")  # bytes that Python did not decode, in the locale C
+        data.decode()
+    except UnicodeError:
         raise typer.BadParameter(f"{word!r} is no UTF-8, which keys and values are here") from None
+    return data
 
 
 def words_of(text: str, hint: str) -> list[str]:
