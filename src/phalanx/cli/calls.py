@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 
 def addresses(words: list[str]) -> list[str]:
+    """The same words.  Raises `BadParameter` for one that is no address."""
     try:
         return list(addresses_of(words, "endpoints"))
     except ConfigurationError as error:

@@ -50,6 +50,24 @@ def _directory(word: str) -> Path:
         raise typer.BadParameter(str(error)) from None
 
 
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="Directory for the node's small durable state, and its log.", parser=_directory, metavar="DIRECTORY"
+    ),
+]
+SuspectAfter = Annotated[
+    int, typer.Option(help="Silence that is suspicion, in milliseconds.", min=20, max=SILENCE_MS_MAX)
+]
+BusyPoll = Annotated[
+    int,
+    typer.Option(
+        help="Look for news that long before the core sleeps, when they come that fast; 0: never.",
+        min=0,
+        max=BUSY_POLL_US_MAX,
+    ),
+]
+
 LEAVE_S_MAX = 5.0
 """How long a node may take to leave politely once it is told to stop."""
 
@@ -65,18 +83,11 @@ def serve(
         list[str] | None, typer.Option(help="NAME=HOST:PORT of each founder, this node included; all must be there.")
     ] = None,
     bootstrap: Annotated[bool, typer.Option(help="Found a new cluster, alone.")] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Directory for the node's small durable state, and its log.", parser=_directory, metavar="DIRECTORY"
-        ),
-    ] = None,
+    data: Data = None,
     diskless: Annotated[
         bool, typer.Option(help="Keep nothing: after the loss of all nodes the cluster is gone for good.")
     ] = False,
-    suspect_after_ms: Annotated[
-        int, typer.Option(help="Silence that is suspicion, in milliseconds.", min=20, max=SILENCE_MS_MAX)
-    ] = 500,
+    suspect_after_ms: SuspectAfter = 500,
     durable: Annotated[
         bool, typer.Option(help="Keep the store on disk, at every node: acknowledged means on all their disks.")
     ] = False,
@@ -88,14 +99,7 @@ def serve(
     tls: Tls = None,
     metrics: Measured = None,
     lease_ms: Annotated[int, typer.Option(help="Read leases of that length; 0: ask a quorum.", min=0)] = 0,
-    busy_poll_us: Annotated[
-        int,
-        typer.Option(
-            help="Look for news that long before the core sleeps, when they come that fast; 0: never.",
-            min=0,
-            max=BUSY_POLL_US_MAX,
-        ),
-    ] = 200,
+    busy_poll_us: BusyPoll = 200,
     verbose: Annotated[bool, typer.Option(help="Log every note of the machine.")] = False,
 ) -> None:
     """Run a node that hosts the key-value store, until SIGTERM or SIGINT, then leave politely."""

@@ -97,10 +97,8 @@ def sim(
         run_from_source()  # compiled classes cannot be changed
     drawing = _Drawing.asked_for(html, svg_file, span, hide, scenario, one_run=what is not None)
     _check_rules(without or ())
-    if what is not None and (guided or corpus or report or minutes is not None or over is not None):
-        raise typer.BadParameter("one run is no campaign: not with --replay", param_hint="--guided, --corpus, ...")
-    if what is not None and (seeds is not None or first or jobs is not None):
-        raise typer.BadParameter("one run is no campaign: not with --replay", param_hint="--seeds, --from, --jobs")
+    if what is not None and (guided or first or {corpus, minutes, over, seeds, jobs} != {None} or report):
+        raise typer.BadParameter("one run is no campaign: not with --replay", param_hint="--guided, --seeds, ...")
     if smaller and what is None:
         raise typer.BadParameter("say which run, with --replay", param_hint="--shrink")
     if seeds is None and minutes is None:
