@@ -55,6 +55,10 @@ OF_ALL = [
 ]
 
 OF_THE_STORE = [
+    ("kv delete", "give a key, or --all and nothing else"),
+    ("kv delete k --all", "give a key, or --all and nothing else"),
+    ("kv delete --all --prefix", "give a key, or --all and nothing else"),
+    ("kv delete  --prefix", "say --all if these are to go"),
     ("kv get k --at now", "'now' is none of these"),
     ("kv get k --at 999999d_ago", "is none of these"),
     ("kv get k --at 2026-01-01", "is none of these"),

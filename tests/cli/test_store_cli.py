@@ -49,10 +49,10 @@ def test_keys(shell: Shell) -> None:
     assert shell("kv", "get", "keys/none", "--json") == (5, [None])
     assert shell("kv", "cas", "keys/a", "1", "3")[0] == 5
     assert shell("kv", "cas", "keys/b", "--absent", "3") == (0, "set\n")
-    status, (found,) = shell("kv", "range", "keys/", "--prefix", "--json")
+    _, (found,) = shell("kv", "range", "keys/", "--prefix", "--json")
     assert [(item["key"], item["value"]) for item in found["items"]] == [("keys/a", "2"), ("keys/b", "3")]
     assert shell("kv", "count", "keys/", "keys/b") == (0, "1\n")
-    status, (rows,) = shell("kv", "history", "keys/a", "--json")
+    _, (rows,) = shell("kv", "history", "keys/a", "--json")
     assert [row["value"] for row in rows] == ["1", "2"]
     assert "keys/b" in shell("kv", "range", "keys/", "--prefix")[1]
     assert shell("kv", "compact", str(revision + 1))[0] == 0
@@ -60,8 +60,10 @@ def test_keys(shell: Shell) -> None:
     assert shell("kv", "compact", "--keep", "60")[0] == 0
     assert shell("kv", "compact")[0] == 2
     assert shell("kv", "delete", "keys/", "--prefix", "--json") == (0, [{"deleted": 2}])
-    status, _ = shell("kv", "delete", "keys/a")
-    assert status == 5
+    assert shell("kv", "delete", "keys/a")[0] == 5
+    assert shell("kv", "put", "keys/c", "3")[0] == 0
+    assert shell("kv", "delete", "", "--prefix")[0] == 2, "an unset variable of a shell"
+    assert shell("kv", "delete", "--all") == (0, "deleted 1\n")
 
 
 def test_transactions(shell: Shell) -> None:
@@ -118,7 +120,7 @@ def test_leases(shell: Shell) -> None:
     assert shell("kv", "get", "lease/a")[0] == 5
     assert [shell("lease", word, name)[0] for word in ("revoke", "show", "keep")] == [5, 5, 5]
     assert shell("kv", "put", "lease/a", "1", "--lease", name)[0] == 1
-    assert shell("lease", "grant", "0.1")[0] == 3
+    assert shell("lease", "grant", "0.1")[0] == 2
 
 
 @pytest.mark.parametrize("words", [["kv", "get", "k", "-e", "localhost"], ["status", "-e", "localhost"]])

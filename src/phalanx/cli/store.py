@@ -80,18 +80,23 @@ def put(
 
 @kv_app.command()
 def delete(
-    key: str,
+    key: Annotated[str | None, typer.Argument(help="The key, or the first.")] = None,
     end: End = "",
     prefix: Prefix = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every key; give none.")] = False,
     endpoints: Endpoints = [ENDPOINT],  # noqa: B006  typer reads the default and never changes it
     tls: Tls = None,
     cluster: Cluster = "",
     timeout: Timeout = 10.0,
     as_json: AsJson = False,
 ) -> None:
-    """Remove a key, a range or a prefix.  Exit status 5 if nothing was there."""
-    start, stop = span(key, end, prefix)
-    if not (prefix or end):
+    """Remove a key, a range, a prefix or all keys.  Exit status 5 if nothing was there."""
+    if (key is None) != everything or (everything and (end or prefix)):
+        raise typer.BadParameter("give a key, or --all and nothing else", param_hint="KEY")
+    if prefix and not key:  # "$UNSET" in a shell
+        raise typer.BadParameter("an empty prefix is that of every key; say --all if these are to go", param_hint="KEY")
+    start, stop = span(key or "", end, prefix)
+    if not (prefix or end or everything):
         stop = start + b"\0"
     count = perform(endpoints, tls, cluster, timeout, lambda c: store_of(c).delete_range(start, stop))
     tell({"deleted": count}, as_json, f"deleted {count}" if count else "not there")
