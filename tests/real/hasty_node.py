@@ -16,8 +16,7 @@ def _not_at_all(self: PosixFiles, name: str) -> None:
     """Skipped."""
 
 
-KernelSync.sync = _at_once  # type: ignore[method-assign]  # that is the planted bug
-PosixFiles.sync = _not_at_all  # type: ignore[method-assign]  # and here
-
-if __name__ == "__main__":
+if __name__ == "__main__":  # else whoever imports all modules has the bug as well
+    KernelSync.sync = _at_once  # type: ignore[method-assign]  # that is the planted bug
+    PosixFiles.sync = _not_at_all  # type: ignore[method-assign]  # and here
     main()

@@ -199,9 +199,12 @@ def perform(
     used: list[Client] = []
 
     async def main() -> T:
-        async with connect(*endpoints, timeout_s=timeout, tls=shown, cluster=cluster) as client:
-            used.append(client)
-            return await work(client)
+        try:
+            async with connect(*endpoints, timeout_s=timeout, tls=shown, cluster=cluster) as client:
+                used.append(client)
+                return await work(client)
+        except ConfigurationError as error:
+            raise typer.BadParameter(str(error)) from None
 
     try:
         return run(main())
@@ -216,8 +219,6 @@ def perform(
     except NotHappened as error:
         complain(NOT_DONE, f"not done: {error}", 3)
         raise typer.Exit(3) from error
-    except ConfigurationError as error:
-        raise typer.BadParameter(str(error)) from None
     except PhalanxError as error:
         complain(REFUSED, str(error), 1)
         raise typer.Exit(1) from error
