@@ -31,7 +31,7 @@ PLANTED = {
     "a group that nobody can go on with is given up": 0,
     "a group that goes on from logs is truncated": 0,
     "a log of an older view is taken for the group's": 18,
-    "the wrong end of a torn log is cut off": 60,
+    "the wrong end of a torn log is cut off": 76,
     "a log's open view is taken for common with the group": 0,
     "a log's last view is not completed": 22,
     "a driver takes a refused append for a durable one": 0,

@@ -39,14 +39,14 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_classes_that_are_fit_pass_whatever_goes_wrong() -> None:
-    report = simulate(Bank, seeds=30)
-    assert report.ok and report.seeds == list(range(30))
+    report = simulate(Bank, seeds=20)
+    assert report.ok and report.seeds == list(range(20))
     assert report.calls > 500 and report.undecided == 0 and not report.skipped
     assert report.coverage["sim.crash"] and report.coverage["gateway.restored"], "or it would show nothing"
 
 
 def test_time_tokens_and_arguments_of_all_kinds_are_no_obstacle() -> None:
-    report = simulate(Shop, seeds=30)
+    report = simulate(Shop, seeds=20)
     assert report.ok and not report.undecided, str(report)
 
 
