@@ -14,7 +14,7 @@ from phalanx.model.view import GroupSpec, Name
 from phalanx.sim.run import Scenario, run_seed
 from tests.group.cluster import Cluster, G
 
-SEEDS = range(25)
+SEEDS = range(15)
 
 
 @pytest.mark.parametrize("scenario", [GroupScenario, DurableScenario])
