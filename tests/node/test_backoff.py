@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from phalanx.group.backoff import FREE, LEVEL_MAX, STAYED, Backoff, is_wanted
+from phalanx.group.backoff import FREE, STAYED, Backoff, is_wanted
 from phalanx.group.config import Timing
+from phalanx.group.probation import LEVEL_MAX
 from phalanx.lab.service import KEYS, ServiceScenario
 from phalanx.model.clock import MILLISECOND, SECOND
 from phalanx.model.events import Leave

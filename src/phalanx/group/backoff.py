@@ -11,13 +11,11 @@ wanted, or its vote counts after all, it does not wait (`is_wanted`).
 from collections.abc import Collection
 
 from phalanx.group.config import Timing
+from phalanx.group.probation import LEVEL_MAX
 from phalanx.model.view import Name, View
 
 FREE = 2
 """So many returns are at once."""
-
-LEVEL_MAX = 5
-"""The longest wait: 32 times `Timing.penalty`."""
 
 STAYED = 10
 """Whoever has been in for so many `Timing.penalty` has stayed: nothing counts that was before."""

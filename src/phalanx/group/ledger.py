@@ -203,10 +203,10 @@ class Ledger:
             recovered.begin(new.id, place, _hosts(new, place), _learners(new, place))
         for group in new.groups:
             if group.spec.durable and self._me in group.everyone and group.id not in self.groups:
-                others = _learners(new, group)
-                hosts = _hosts(new, group)
-                at = new.id, group, hosts, self._limits, others, new.fence, self.left_out
-                self.groups[group.id] = Recovered(self._me, *at)
+                hosts, others = _hosts(new, group), _learners(new, group)
+                self.groups[group.id] = Recovered(
+                    self._me, new.id, group, hosts, self._limits, others, new.fence, self.left_out
+                )
         known = {group.id for group in (*new.groups, *(suspended.group for suspended in new.suspended))}
         self.former = {group_id: former for group_id, former in self.former.items() if group_id in known}
         self._doubted = False

@@ -16,7 +16,7 @@ from phalanx.group.config import Limits
 from phalanx.group.contents import Suffix
 from phalanx.group.messages import Base, Data
 from phalanx.group.seat import Seat, Tag
-from phalanx.model.clock import NEVER, Stamp
+from phalanx.model.clock import Stamp
 from phalanx.model.events import Founded, Rescued
 from phalanx.model.view import Group, Member, Name
 
@@ -41,14 +41,14 @@ class Recovered:
         group: Group,
         members: Sequence[Member],
         limits: Limits,
-        others: Sequence[Member] = (),
-        fence: Stamp = NEVER,
-        left_out: list[LeftOut] | None = None,
+        others: Sequence[Member],
+        fence: Stamp,
+        left_out: list[LeftOut],
     ) -> None:
         """`members`: the hosts in that view; `others`: its learners; `fence`: the view's; `left_out`: takes what is
         dropped."""
         self.whole = True
-        self._left_out = left_out if left_out is not None else []
+        self._left_out = left_out
         founded = me in group.hosts and group.id >> 16 == view
         self.seat = Seat(group.id, group.spec, limits, synced=founded)
         self.seat.replay = [Founded(group.id, group.spec, replayed=True, fence=fence)] if founded else []

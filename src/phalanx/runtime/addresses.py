@@ -49,22 +49,18 @@ def _fault_of_host(host: str) -> str:
         return "its brackets do not enclose the host"
     if not _NAME.fullmatch(host) or len(host) > HOST_CHARS_MAX:
         return f"no host can have the name {host!r}"
-    if _FOUR_NUMBERS.fullmatch(host) and not _is_ip4(host):
+    if _FOUR_NUMBERS.fullmatch(host) and not _is(ipaddress.IPv4Address, host):
         return f"{host} is no IPv4 address"
     return ""
 
 
 def _is_ip6(text: str) -> bool:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return True
+    return _is(ipaddress.IPv6Address, text)
 
 
-def _is_ip4(text: str) -> bool:
+def _is(kind: type[ipaddress.IPv4Address | ipaddress.IPv6Address], text: str) -> bool:
     try:
-        ipaddress.IPv4Address(text)
+        kind(text)
     except ValueError:
         return False
     return True

@@ -115,7 +115,8 @@ LONG = {
     "state-transfer",
     "virtual-synchrony",
 }
-"""They take more than four seconds each, and are runs of the simulator, which CI runs under two hash seeds."""
+"""They take more than four seconds each, and are not run a second time: this process has a hash seed of its own, another
+one each time, and their claims and figures are compared with what is written down."""
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in LONG], scope="module")

@@ -27,7 +27,7 @@ def test_a_compaction_frees_a_few_and_every_change_after_it_some_more() -> None:
         put(index, b"%d" % (n % 100))
     index.compact(2_000)
     assert index.history_bytes == VALUE + 2
-    assert index.history(b"98") == [] and len(index.history(b"99")) == 1
+    assert index.latest(b"98", 2) == [] and len(index.latest(b"99", 2)) == 1
     assert held(index) == 2_000 - SWEEP
     put(index, b"1")
     assert held(index) == 2_000 - 2 * SWEEP - SWEEP_EACH + 1
@@ -55,7 +55,7 @@ def test_what_an_hour_has_brought_goes_when_something_is_ordered_after_it() -> N
     index.begin(10_000)
     index.put(b"k", b"", 0)
     index.shed(5_000)
-    assert index.compacted == 301 and len(index.history(b"k")) == 1
+    assert index.compacted == 301 and len(index.latest(b"k", 2)) == 1
     assert index.digest() != Index().digest()
 
 

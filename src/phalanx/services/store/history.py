@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from phalanx.services.store import limits
 from phalanx.services.store.entries import UNKNOWN, Item, Record
 from phalanx.services.store.shards import MARK_MAX, Shards
-from phalanx.services.store.telling import mark_of_record, position_of
+from phalanx.services.store.telling import mark_of_record
+from phalanx.services.store.values import position_of
 
 TRIM = 4_096
 """Freed entries that the list of changes carries along before it is cut."""

@@ -202,13 +202,8 @@ class Index:
                 present += (record.previous is not None) - (record.item is not None)
         return present
 
-    def history(self, key: bytes) -> list[Event]:
-        """The retained changes of a key, oldest first."""
-        changes = [event(record, previous=True) for record in self._history.of(key, self._live.get(key))]
-        return changes[::-1]
-
     def latest(self, key: bytes, limit: int) -> list[Event]:
-        """The last of them, oldest first: at most `limit`, and as many bytes as a range may have."""
+        """The last retained changes of a key, oldest first: at most `limit`, and as many bytes as a range may have."""
         events: list[Event] = []
         size = 0
         for record in self._history.of(key, self._live.get(key)):

@@ -10,7 +10,7 @@ from xxhash import xxh3_64_intdigest
 
 from phalanx.services.store.entries import Item, Record
 from phalanx.services.store.shards import MARK_MAX, mark_of
-from phalanx.services.store.values import INDEX_BITS, Event, Versioned
+from phalanx.services.store.values import Event, Versioned
 
 # Final: ARCHITECTURE, decision 58.
 _fields_of: Final = astuple
@@ -38,11 +38,6 @@ def event(record: Record, *, previous: bool) -> Event:
         versioned(item) if item is not None else None,
         versioned(former) if former is not None else None,
     )
-
-
-def position_of(record: Record) -> int:
-    """The position of a watch that has been told everything up to that change."""
-    return (record.revision << INDEX_BITS) + record.index
 
 
 def mark_of_record(record: Record) -> int:

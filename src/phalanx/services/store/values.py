@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from phalanx.services.store.entries import Record
+
 
 class Versioned(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A value and when it came.  `created` and `modified` are revisions of the store; `version` is 1 at creation, one
@@ -285,7 +287,7 @@ def position_after(revision: int) -> int:
     return ((revision + 1) << INDEX_BITS) - 1
 
 
-def position_of(event: Event) -> int:
+def position_of(event: Event | Record) -> int:
     """The position of a watch that has been told everything up to that change."""
     return (event.revision << INDEX_BITS) + event.index
 
