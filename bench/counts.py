@@ -36,6 +36,7 @@ import multiprocessing
 import os
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -238,12 +239,17 @@ def show_sizes(names: Sequence[str], sizes: Sequence[int], console: Console) -> 
         console.print(table)
 
 
+def places_of(workload: str) -> tuple[float, Counter[str]]:
+    """The instructions of nodes for one message or operation, and how many of a whole run are in which module."""
+    meter = Places()
+    return _run(WORKLOADS[workload], 3, meter)["instructions"], meter.places
+
+
 def show_places(names: Sequence[str], console: Console) -> None:
     """In which modules the instructions are."""
     for name in names:
-        meter = Places()
-        instructions = _run(WORKLOADS[name], 3, meter)["instructions"]
-        places, whole = meter.places, meter.places.total()
+        instructions, places = places_of(name)
+        whole = places.total()
         table = Table("module", "instructions", "share", title=name, title_justify="left")
         for path, number in places.most_common(PLACES):
             table.add_row(path, text_of(number * instructions / whole), f"{number / whole:.0%}")

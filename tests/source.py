@@ -1,6 +1,7 @@
 """The source tree as values: modules by name and what each imports, read without importing anything."""
 
 import ast
+import fnmatch
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +52,18 @@ def modules_under(directory: Path, prefix: str) -> list[Module]:
 def package_modules() -> list[Module]:
     """Every module of the package itself."""
     return modules_under(ROOT / "src" / PACKAGE, PACKAGE)
+
+
+def compiled_modules() -> list[Module]:
+    """Those that hatch_build.py has compiled."""
+    tree = ast.parse((ROOT / "hatch_build.py").read_text(encoding="utf-8"))
+    [patterns] = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMPILED"
+    ]
+    names = [name.removesuffix(".py").replace("/", ".") for name in patterns]
+    return [m for m in package_modules() if any(fnmatch.fnmatchcase(m.name, f"phalanx.{name}") for name in names)]
 
 
 def companions() -> list[Module]:

@@ -5,7 +5,6 @@ whoever shrinks a function lowers its entry or deletes it, and nothing on a list
 """
 
 import ast
-import fnmatch
 import importlib.metadata
 import io
 import re
@@ -19,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from phalanx.cli.main import COMMANDS
-from tests.source import ROOT, Module, companions, package_modules, reached_from
+from tests.source import ROOT, Module, companions, compiled_modules, package_modules, reached_from
 
 FUNCTION_LINES = 60
 """One screen: lines of code, without docstring, comments and blank lines."""
@@ -118,18 +117,6 @@ def sleeps_in(module: Module) -> list[str]:
         and ast.unparse(node.func) in {"time.sleep", "asyncio.sleep"}
         and [ast.unparse(argument) for argument in node.args] != ["0"]
     ]
-
-
-def compiled_modules() -> list[Module]:
-    """Those that hatch_build.py has compiled."""
-    tree = ast.parse((ROOT / "hatch_build.py").read_text(encoding="utf-8"))
-    [patterns] = [
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "COMPILED"
-    ]
-    names = [name.removesuffix(".py").replace("/", ".") for name in patterns]
-    return [m for m in package_modules() if any(fnmatch.fnmatchcase(m.name, f"phalanx.{name}") for name in names)]
 
 
 def handed_on_expressions(module: Module) -> list[str]:
