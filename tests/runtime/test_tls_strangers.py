@@ -256,6 +256,24 @@ def test_random_bytes_on_the_port_disturb_nobody(
     on_loop(work)
 
 
+@pytest.mark.parametrize("begins", ["80ff01", "ffff01030300", "802e01ffff", "00000010", "474554202f", "15030300020000"])
+def test_what_happens_to_resemble_tls_is_refused_as_all_that_is_none(
+    on_loop: OnLoop, tmp_path: Path, begins: str
+) -> None:
+    """Checksums, with which our frames begin, can be any bytes.  One in 512 was taken for a hello of SSL 2, whose rest
+    was waited for."""
+
+    async def work() -> None:
+        async with node(Authority(tmp_path).node()) as (a, _):
+            reader, writer = await silent(a)
+            writer.write(bytes.fromhex(begins))
+            assert await reader.read() == layers.PLAIN_ALERT
+            writer.close()
+            assert a.refusals == {"handshake.plain": 1}
+
+    on_loop(work)
+
+
 def test_closing_a_node_cuts_handshakes_under_way(on_loop: OnLoop, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
 

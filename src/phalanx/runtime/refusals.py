@@ -42,6 +42,7 @@ class Refusal(NamedTuple):
 CROWDED = Refusal("handshake.crowded", "too many TLS handshakes at once, and this was the oldest")
 LATE = Refusal("handshake.late", "no TLS handshake in time")
 LONG = Refusal("handshake.long", "its TLS handshake is too long")
+PLAIN = Refusal("handshake.plain", "it does not speak TLS")
 TLS_UNWANTED = Refusal("handshake.tls", "it speaks TLS, and this side was started without")
 ENDED = Refusal("handshake.ended", "it ended the connection in the TLS handshake")
 UNANSWERED = Refusal("handshake.ended", "it ended the connection without an answer to the TLS handshake")
@@ -51,7 +52,6 @@ SILENT = Refusal("handshake.silent", "it takes connections, and does not say in 
 CLEAR_ALERT: Final = bytes.fromhex("15 0303 0002 02 0a")
 """What a side without TLS says to a hello: unexpected_message (RFC 8446, section 6.2).  Nobody with TLS does."""
 
-NO_TLS: Final = "handshake.plain"
 EXPIRED: Final = "certificate.expired"
 EARLY: Final = "certificate.early"
 ROLE: Final = "certificate.role"
@@ -79,11 +79,8 @@ _ALERTS: Final = {
 _FAULTS: Final = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("certificate.none", "it showed no certificate"),
     "UNSUPPORTED_PROTOCOL": ("handshake.version", "it speaks no version of TLS that this side does, 1.3 or later"),
-    "WRONG_VERSION_NUMBER": (NO_TLS, "it does not speak TLS"),
-    "PACKET_LENGTH_TOO_LONG": (NO_TLS, "it does not speak TLS"),  # so it looks if its bytes happen to resemble ...
-    "LENGTH_MISMATCH": (NO_TLS, "it does not speak TLS"),  # ... a record of TLS, or a hello of SSL 2
-    "HTTP_REQUEST": (NO_TLS, "it does not speak TLS"),
-    "HTTPS_PROXY_REQUEST": (NO_TLS, "it does not speak TLS"),
+    "WRONG_VERSION_NUMBER": PLAIN,
+    "PACKET_LENGTH_TOO_LONG": PLAIN,  # so it looks if its bytes happen to resemble a record of TLS
     "NO_SHARED_CIPHER": ("handshake.cipher", "it has no cipher in common with this side"),
 }
 

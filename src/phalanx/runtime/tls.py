@@ -19,13 +19,17 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from phalanx.runtime.connection import HANDSHAKE_S_MAX
-from phalanx.runtime.refusals import ENDED, LATE, LONG, NO_TLS, UNANSWERED, Refusal, alert_of, refusal_of
+from phalanx.runtime.refusals import ENDED, LATE, LONG, PLAIN, UNANSWERED, Refusal, alert_of, refusal_of
 
 HANDSHAKE_BYTES_MAX = 64 << 10
 """What the other side may say until its handshake is over: a hello and a chain of certificates are a tenth of it."""
 
 READ_BYTES: Final = 1 << 14
 """The most that a record has (RFC 8446, section 5.1); OpenSSL gives one at a time."""
+
+HELLO_BEGINS: Final = b"\x16"
+"""The first byte of the record that a hello comes in (RFC 8446, section 5.1).  OpenSSL also takes what has its first and
+third byte like a hello of SSL 2, as one checksum of ours in 512 happens to have, and waits for the rest."""
 
 PLAIN_ALERT: Final = bytes.fromhex("15 0303 0002 02 46")
 """For those who do not speak TLS, so that they know that this side does: protocol_version (RFC 8446, section 6.2)."""
@@ -87,6 +91,9 @@ class Layer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return  # until the other side has closed
+        if not (self._heard or self._dialled or data.startswith(HELLO_BEGINS)):
+            self._refuse(PLAIN, ConnectionAbortedError(PLAIN.text))
+            return
         self._in.write(data)
         if self._through:
             self._read()
@@ -168,11 +175,7 @@ class Layer(asyncio.Protocol):
             return
         except ssl.SSLError as error:
             self._pass_on()  # the alert
-            refusal = refusal_of(error)
-            if refusal.kind == NO_TLS:
-                self._socket.write(PLAIN_ALERT)  # OpenSSL says nothing to them
-            self._fail(error, refusal)
-            self._linger()
+            self._refuse(refusal_of(error), error)
             return
         self._pass_on()
         self._cancel_timer()
@@ -236,8 +239,12 @@ class Layer(asyncio.Protocol):
             self._ended = True
             self._owner.refused(self, refusal, error)
 
-    def _linger(self) -> None:
-        """Have the other side read the alert: it closes then, or time is up."""
+    def _refuse(self, refusal: Refusal, error: OSError) -> None:
+        """The same, by what has come.  The other side is left the time to read the alert: it closes then, or time is
+        up."""
+        if refusal == PLAIN:
+            self._socket.write(PLAIN_ALERT)  # OpenSSL says nothing to them
+        self._fail(error, refusal)
         try:
             self._socket.write_eof()
         except (OSError, RuntimeError):  # it has closed already
