@@ -59,13 +59,6 @@ def figures_of(differences: list[Difference]) -> set[str]:
     return {each.figure for each in differences}
 
 
-def test_two_runs_count_the_same() -> None:
-    """To the last instruction; memory to its slack."""
-    one, other = count(WORKLOADS[MULTICAST]), count(WORKLOADS[MULTICAST])
-    assert [one[figure] for figure in EXACT] == [other[figure] for figure in EXACT]
-    assert compare({MULTICAST: other}, merged({MULTICAST: one}, {})) == []
-
-
 def counted_under(seed: str) -> dict[str, Figures]:
     """What a process counts whose hashes are of that seed."""
     words = f"print(json.dumps({{name: count(WORKLOADS[name]) for name in {[MULTICAST, DURABLE, PUT, LEASED]}}}))"
@@ -82,9 +75,11 @@ def counted_under(seed: str) -> dict[str, Figures]:
     return found
 
 
-def test_other_hash_seeds_count_the_same() -> None:
-    """So that the ratchet holds the code and not the run; a regression of one frame would be seen all the same."""
-    one, other = counted_under("1"), counted_under("77")
+def test_other_processes_count_the_same_whatever_their_hash_seeds() -> None:
+    """To the last instruction, and memory to its slack: the ratchet holds the code and not the run.  A regression of one
+    frame is seen all the same."""
+    one = counted_under("1" if os.environ.get("PYTHONHASHSEED") != "1" else "77")
+    other = {name: counted(name) for name in one}
     assert {name: [figures[f] for f in EXACT] for name, figures in one.items()} == {
         name: [figures[f] for f in EXACT] for name, figures in other.items()
     }
@@ -126,20 +121,17 @@ def test_a_leased_read_asks_nobody() -> None:
     assert figures["steps"] < 1.1
 
 
-HOT = 0.01
-"""Of the instructions of a workload: what a module has to take to be worth compiling."""
+HOT = 0.0025
+"""Of the instructions of a put with nothing else under way: what a module has to take to be worth compiling."""
 
 INTERPRETED = {"services/store/kv.py": "the store's own class, from which a user may derive"}
 """Modules that take more, and why they are not compiled all the same."""
 
 
-@pytest.mark.parametrize(
-    "workload", ["multicast, 3 senders, 64 in a batch", "durable put, 64 under way", "get, 1 under way"]
-)
-def test_what_takes_instructions_is_compiled(workload: str) -> None:
+def test_what_takes_instructions_is_compiled() -> None:
     """A module that came new, and was on no list, was interpreted for a day, and nothing said so."""
     compiled = {f"{module.name.removeprefix('phalanx.').replace('.', '/')}.py" for module in compiled_modules()}
-    _, places = places_of(workload)
+    _, places = places_of("durable put, 1 under way")
     hot = {
         path
         for path, number in places.items()
