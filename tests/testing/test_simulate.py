@@ -165,7 +165,7 @@ def test_a_bug_of_the_replication_itself_would_be_found(
 ) -> None:
     """The judge is not blind: a command that is run twice, and a read that is stale."""
     del hasty
-    assert simulate(Ledger, seeds=range(40), calls=numbered).ok
+    assert simulate(Ledger, seeds=range(12), calls=numbered).ok
     plant(monkeypatch)
     assert found in kinds(Ledger, seeds=range(120), calls=numbered)
 
