@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -191,9 +192,13 @@ class _Campaign:
         failed = self.summary.failed
         return failed if self._search is not None else sorted(failed, key=lambda result: result.seed)
 
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        """The notes that the code has, and where."""
+        return notes_of(self._wish.factory.packages)
+
     def _missed(self, summary: Summary) -> dict[str, str]:
-        known = notes_of(self._wish.factory.packages)
-        return {what: place for what, place in known.items() if what not in summary.notes}
+        return {what: place for what, place in self._known.items() if what not in summary.notes}
 
     def report(self) -> None:
         """Write the files that are asked for."""
@@ -226,8 +231,7 @@ class _Campaign:
     def tell_coverage(self) -> None:
         """One line: how much was reached, and what never was."""
         summary = self.summary
-        known = notes_of(self._wish.factory.packages)
-        missed = self._missed(summary)
+        known, missed = self._known, self._missed(summary)
         line = f"{len(summary.features)} features"
         if self._search is not None:
             line += f", found by {len(self._search.corpus)} plans"

@@ -25,11 +25,12 @@ def notes_of(packages: Iterable[str]) -> dict[str, str]:
     """Every note in the sources of these packages and those within them, in order, and where it is first made:
     "module.py:line".  Raises ModuleNotFoundError for a package that there is not, and ValueError for a note whose name
     is composed in a way that this does not understand."""
-    sources = [
-        _Source(each.name, ast.parse(each.read_text(encoding="utf-8")))
+    texts = (
+        (each.name, each.read_text(encoding="utf-8"))
         for package in packages
         for each in modules_in(resources.files(package))
-    ]
+    )
+    sources = [_Source(name, ast.parse(text)) for name, text in texts if ".note(" in text or "Enum" in text]
     members = {name: each for source in sources for name, each in _enumerations(source.tree)}
     found: dict[str, str] = {}
     for source in sources:
