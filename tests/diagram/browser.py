@@ -30,6 +30,8 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-quic",
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # it would ask for its maker's hosts, at every start
     "--no-first-run",
     "--no-default-browser-check",
     "--hide-scrollbars",
