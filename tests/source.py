@@ -4,7 +4,7 @@ import ast
 import fnmatch
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,20 +38,22 @@ class Import:
         return self.target.partition(".")[0]
 
 
-def modules_under(directory: Path, prefix: str) -> list[Module]:
-    """Every module below `directory`, which itself is the package `prefix`; none if there is no such directory."""
+@cache
+def modules_under(directory: Path, prefix: str) -> tuple[Module, ...]:
+    """Every module below `directory`, which itself is the package `prefix`; none if there is no such directory.  Read
+    once."""
     found = []
     for path in sorted(directory.rglob("*.py")):
         parts = path.relative_to(directory).with_suffix("").parts
         is_package = parts[-1] == "__init__"
         name = ".".join((prefix, *(parts[:-1] if is_package else parts)))
         found.append(Module(name, path.read_text(encoding="utf-8"), is_package))
-    return found
+    return tuple(found)
 
 
 def package_modules() -> list[Module]:
     """Every module of the package itself."""
-    return modules_under(ROOT / "src" / PACKAGE, PACKAGE)
+    return [*modules_under(ROOT / "src" / PACKAGE, PACKAGE)]
 
 
 def compiled_modules() -> list[Module]:

@@ -33,7 +33,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("cls", [Bank, Shop], ids=["Bank", "Shop"])
 def test_classes_that_are_fit_pass_whatever_happens_to_power_and_disks(cls: type[Any]) -> None:
     """SCENARIOS 1, 3, 5, 6."""
-    report = simulate(cls, durable=True, seeds=25)
+    report = simulate(cls, durable=True, seeds=15)
     assert report.ok and report.undecided == 0 and not report.skipped
     seen = report.coverage
     assert seen["sim.power off"] > 50 and seen["log.shortened"] > 50, "or it would show nothing"
