@@ -1,6 +1,7 @@
 """Refusals are counted one by one, and told of now and then."""
 
 import errno
+import ssl
 from types import SimpleNamespace
 
 import pytest
@@ -22,6 +23,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
     monkeypatch.setattr("phalanx.runtime.refusals.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
+
+
+@pytest.mark.parametrize("begins", [b"\x00\x00\x00\x10", b"\x16\x03\x01\xff\xff"])
+def test_what_happens_to_resemble_a_record_of_tls_is_told_of_as_all_that_is_none(begins: bytes) -> None:
+    """Bytes that are no TLS, and a record longer than there are any."""
+    came = ssl.MemoryBIO()
+    came.write(begins.ljust(100, b"y"))
+    side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).wrap_bio(came, ssl.MemoryBIO(), server_side=True)
+    with pytest.raises(ssl.SSLError) as failed:
+        side.do_handshake()
+    if failed.value.reason == "RECORD_LAYER_FAILURE":  # what OpenSSL 3.6 says of the second, and of much else
+        assert refusal_of(failed.value) == Refusal("handshake.other", "its TLS handshake fails: record layer failure")
+    else:
+        assert refusal_of(failed.value) == Refusal("handshake.plain", "it does not speak TLS")
 
 
 def test_what_the_system_says_of_a_handshake_that_broke_is_told() -> None:
