@@ -31,8 +31,9 @@ class Caller:
         self.acknowledged = 0
 
     async def flood(self, store: Store, until: float) -> None:
+        """Put, at least once, until that time of the loop."""
         loop = asyncio.get_running_loop()
-        while loop.time() < until:
+        while not self.acknowledged or loop.time() < until:
             await store.put(self.key, (self.acknowledged + 1).to_bytes(8, "big") + VALUE)
             self.acknowledged += 1
 
@@ -75,6 +76,5 @@ def test_a_flood_of_puts_costs_no_member_its_place_nor_a_node_its_memory() -> No
             for store, some in zip(stores, callers, strict=True):
                 found = await asyncio.gather(*(each.found(store) for each in some))
                 assert found == [each.acknowledged for each in some]
-                assert sum(found) > 0
 
     on_processes(story())
