@@ -5,7 +5,8 @@ What a real one does is in tests/real/test_spread.py."""
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from concurrent.futures import CancelledError
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -60,6 +61,7 @@ class FakeDask:
         self.hung = False
         """The scheduler answers nothing."""
         self.on_order: Callable[[Given], None] = Given.carry_out
+        self.on_look: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)
 
     def __call__(self, *_: object, **__: object) -> "FakeDask":
         return self
@@ -76,6 +78,7 @@ class FakeDask:
         function()
 
     async def nthreads(self) -> dict[str, int]:
+        await self.on_look()
         return dict(self.workers)
 
     async def run(self, _: object, scenario: str, workers: list[str]) -> dict[str, bytes]:
@@ -269,6 +272,34 @@ def test_a_scheduler_that_says_nothing_is_an_error(monkeypatch: pytest.MonkeyPat
     dask.hung = True
     with pytest.raises(ConfigurationError, match="sim://scheduler does not answer; nothing was run"):
         results_of(spread_on(dask, monkeypatch))
+
+
+@pytest.mark.parametrize("turns", [*range(12), None])
+def test_a_campaign_ends_whatever_becomes_of_the_look_that_it_cancels(
+    turns: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask may swallow the cancellation, as asyncio.wait_for does before Python 3.12 if it comes with the answer."""
+    dask = FakeDask(a=1)
+
+    async def look() -> None:
+        looking.set()
+        if turns is None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        else:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+    async def carry_out_during_a_look(given: Given) -> None:
+        dask.on_look = look
+        await looking.wait()
+        given.carry_out()
+
+    looking = asyncio.Event()
+    tasks = []
+    dask.on_order = lambda given: tasks.append(asyncio.create_task(carry_out_during_a_look(given)))
+    assert results_of(spread_on(dask, monkeypatch), 1) == EXPECTED[:1]
+    assert looking.is_set()
 
 
 def test_a_lost_connection_is_a_lost_scheduler_and_what_came_before_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:

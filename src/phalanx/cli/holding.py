@@ -145,7 +145,8 @@ async def _run(command: list[str], token: int) -> int:
         if process.returncode is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), TERMINATE_S)
+                async with asyncio.timeout(TERMINATE_S):
+                    await process.wait()
             except TimeoutError:
                 process.kill()
                 await process.wait()

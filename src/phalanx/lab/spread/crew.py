@@ -6,7 +6,7 @@ of these are gone.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from concurrent.futures import CancelledError
 from itertools import count
 from typing import Any
@@ -45,6 +45,16 @@ class _Given(msgspec.Struct, eq=False):
     """None of them is there any more."""
 
 
+async def end_all(tasks: Set[asyncio.Task[Any]]) -> None:
+    """Cancel them until they have ended, however they do: what waits by asyncio.wait_for, as Dask does, goes on if it is
+    cancelled at the moment at which it gets what it waits for (before Python 3.12)."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        ended, tasks = await asyncio.wait(tasks, timeout=POLL_S)
+        await asyncio.gather(*ended, return_exceptions=True)
+
+
 class Crew:
     """The workers of a scheduler for one scenario.  Everything happens in one event loop."""
 
@@ -68,7 +78,8 @@ class Crew:
     async def muster(self) -> None:
         """Wait until there is somebody to work.  Raises ConfigurationError if there will be nobody."""
         try:
-            await asyncio.wait_for(self._client.run_on_scheduler(worker.be_there), ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                await self._client.run_on_scheduler(worker.be_there)
             await self._look()
         except ImportError as error:
             raise ConfigurationError(
@@ -100,10 +111,7 @@ class Crew:
 
     async def dismiss(self) -> None:
         """Stop looking for workers."""
-        tasks = [*self._asked.values(), *([] if self._watch is None else [self._watch])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all({*self._asked.values(), *([] if self._watch is None else [self._watch])})
 
     # --- orders -------------------------------------------------------------------------------------------------------
 
@@ -156,7 +164,8 @@ class Crew:
     async def _look(self) -> None:
         """Who is there?"""
         try:
-            present: dict[str, int] = await asyncio.wait_for(self._client.nthreads(), ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                present: dict[str, int] = await self._client.nthreads()
         except (OSError, TimeoutError) as error:
             raise WorkersLost(f"the scheduler {self._address} is gone: {error}") from error
         for address in self._refused.keys() - present.keys():
@@ -182,14 +191,15 @@ class Crew:
     async def _inspect(self, address: str) -> None:
         """Not by a task: a worker that cannot import what a task calls is ended by it."""
         try:
-            asked = self._client.run(worker.inspect, self._scenario, workers=[address])
-            why = refusal(self._ours, decode_credentials((await asyncio.wait_for(asked, ANSWER_S))[address]))
+            async with asyncio.timeout(ANSWER_S):
+                said = await self._client.run(worker.inspect, self._scenario, workers=[address])
+            why = refusal(self._ours, decode_credentials(said[address]))
         except (OSError, TimeoutError, KeyError):  # it is gone, or slow: it is asked again if it is still there
             why = None
         except Exception as error:
-            said = str(error) if type(error) is Exception else repr(error)  # the former is how Dask tells of the others
-            remedy = INSTALL if "phalanx" in said else "install the scenario's module"
-            why = f"it cannot import what is to be run ({said}): there, too, {remedy}"
+            text = str(error) if type(error) is Exception else repr(error)  # the former is how Dask tells of the others
+            remedy = INSTALL if "phalanx" in text else "install the scenario's module"
+            why = f"it cannot import what is to be run ({text}): there, too, {remedy}"
         else:
             if why is None:
                 self.fit.add(address)

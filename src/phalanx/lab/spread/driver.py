@@ -9,7 +9,7 @@ from itertools import islice
 from distributed import Client, KilledWorker
 
 from phalanx.errors import ConfigurationError
-from phalanx.lab.spread.crew import Crew
+from phalanx.lab.spread.crew import Crew, end_all
 from phalanx.lab.spread.work import (
     Broken,
     Done,
@@ -88,9 +88,7 @@ class Spread:
         self._order = Order(name, ours, ())
 
     async def _end(self) -> None:
-        for each in self._under_way:
-            each.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await end_all(self._under_way)
         if self._crew is not None:
             await self._crew.dismiss()
         if self._client is not None:
