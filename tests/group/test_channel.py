@@ -2,9 +2,10 @@
 
 import random
 
-from phalanx.group.channel import PAYLOAD_OVERHEAD, Channel, Entry, size_of
+from phalanx.group.batch import PAYLOAD_OVERHEAD, WHOLE, Entry, size_of
+from phalanx.group.channel import Channel
 from phalanx.group.config import Limits
-from phalanx.group.messages import WHOLE, Data, GroupRow
+from phalanx.group.messages import Data, GroupRow
 from phalanx.model.view import Group, GroupSpec, Order
 
 AGAIN = 100
@@ -171,6 +172,11 @@ def test_batches_are_kept_for_learners_within_the_slack_and_not_beyond() -> None
     channel.show("d", 6, row((5, 0)), 0)
     channel.release()
     assert [d.number for d in channel.relay(0, 1, 9)] == [6]
+    alone = channel_of("a", hosts="a", learners="d", slack=0)
+    alone.send(entry(), 1, 1)
+    alone.deliver(1, None)
+    alone.release()
+    assert sent_to(alone, 0) == {}, "its last batch is not kept either"
     learner = channel_of("d", hosts="ab", learners="d")
     assert learner.missed("a", row((6, 0), last=6, released=3))
     assert not learner.missed("a", row((6, 0), last=6, released=0))
@@ -180,7 +186,10 @@ def test_our_own_batches_beyond_the_cut_go_back() -> None:
     channel = channel_of("a")
     for number in (1, 2, 3):
         channel.send(entry(b"%d" % number), number, 1)
-    assert channel.unsent((1, 0, 0)) == [entry(b"2"), entry(b"3")]
+    unsent = channel.unsent((1, 0, 0))
+    assert [(each.payloads, each.size, each.left) for each in unsent] == [
+        ([p], size_of([p]), WHOLE) for p in (b"2", b"3")
+    ]
     assert channel.unsent((3, 0, 0)) == []
     assert channel_of("d", learners="d").unsent((0, 0, 0)) == []
 

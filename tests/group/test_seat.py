@@ -3,9 +3,9 @@
 import random
 from typing import Any
 
-from phalanx.group.channel import PAYLOAD_OVERHEAD, Entry, size_of
+from phalanx.group.batch import PAYLOAD_OVERHEAD, WHOLE, Entry, size_of
 from phalanx.group.config import Limits
-from phalanx.group.messages import WHOLE, Data
+from phalanx.group.messages import Data
 from phalanx.group.seat import Seat, Snapshot, Tag
 from phalanx.model.events import Delivered, Restored, Restoring, Writable
 from phalanx.model.view import GroupSpec, Member

@@ -3,11 +3,12 @@
 import pytest
 
 from phalanx.group.absorbing import Absorbing
+from phalanx.group.batch import WHOLE
 from phalanx.group.config import Limits
 from phalanx.group.contents import Suffix
 from phalanx.group.ledger import Ledger
 from phalanx.group.membership import Membership
-from phalanx.group.messages import WHOLE, Base, Chunk, Cut, Data, Decision, Fetch, Turned
+from phalanx.group.messages import Base, Chunk, Cut, Data, Decision, Fetch, Turned
 from phalanx.group.seat import Seat, Tag
 from phalanx.group.validity import fault_in
 from phalanx.model.events import Consumed, Founded, Restored

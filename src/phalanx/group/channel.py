@@ -10,8 +10,8 @@ Invariants: received is without gaps; delivered <= received; in a uniform group 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
-from typing import Final, NamedTuple
 
+from phalanx.group.batch import Entry, size_of
 from phalanx.group.config import Limits
 from phalanx.group.messages import Ack, Data, GroupRow
 from phalanx.group.showing import Showing
@@ -19,24 +19,6 @@ from phalanx.model.clock import Stamp
 from phalanx.model.view import Group, Name, Order
 from phalanx.parts.holdback import Holdback, holdback
 from phalanx.parts.stability import Stability
-
-PAYLOAD_OVERHEAD: Final = 16
-"""What a payload costs besides its bytes, in windows and limits: empty ones are not free."""
-
-
-def size_of(payloads: Sequence[bytes]) -> int:
-    """Bytes that the payloads count for."""
-    if len(payloads) == 1:
-        return len(payloads[0]) + PAYLOAD_OVERHEAD
-    return sum(map(len, payloads)) + PAYLOAD_OVERHEAD * len(payloads)
-
-
-class Entry(NamedTuple):
-    """A batch before it has a number."""
-
-    payloads: list[bytes]
-    size: int
-    left: int
 
 
 class Peer:
@@ -64,12 +46,14 @@ class Channel:
         self.limits = limits
         self.hosts = group.hosts
         self._uniform = group.spec.is_uniform
+        self.is_durable = group.spec.durable
+        self.is_causal = group.spec.order is Order.CAUSAL
         self.places: dict[Name, int] = {name: place for place, name in enumerate(group.hosts)}
         """Of each host, its index in every vector of the group."""
         self.me = self.places.get(me, -1)
         size = len(group.hosts)
-        self.matrix = Stability(size, self.me, durable=group.spec.durable)
-        self.arrived = [0] * size if group.spec.durable else self.matrix.received
+        self.matrix = Stability(size, self.me, durable=self.is_durable)
+        self.arrived = [0] * size if self.is_durable else self.matrix.received
         """Of each author, the highest batch that is here without gaps; received in a durable group once on disk."""
         self.fresh: list[Data] = []
         """Of a durable group: what has arrived and has not been given to the log."""
@@ -116,11 +100,6 @@ class Channel:
         return sum(self._bytes)
 
     @property
-    def has_pending(self) -> bool:
-        """Something is received that is not delivered."""
-        return any(self.held.pending)
-
-    @property
     def is_idle(self) -> bool:
         """There is nothing to send again, to deliver, to forget or to show, and nobody to wait for."""
         return not (self.showing.owed or self._behind or any(self._kept))
@@ -140,7 +119,7 @@ class Channel:
     def send(self, entry: Entry, stamp: Stamp, row: int) -> Data:
         """Make the entry our next batch and receive it ourselves."""
         assert self.me >= 0, "only hosts send"
-        after = self._after = tuple(self.held.delivered) if self.group.spec.order is Order.CAUSAL else ()
+        after = self._after = tuple(self.held.delivered) if self.is_causal else ()
         data = Data(self.view, self.group.id, self.me, self.last + 1, stamp, row, entry.left, after, entry.payloads)
         self.last += 1
         self._unstable += entry.size
@@ -174,7 +153,10 @@ class Channel:
 
     def _kept_after(self, number: int) -> list[Data]:
         """Our batches after that number: the last of what we keep."""
-        return list(takewhile(lambda data: data.number > number, reversed(self._kept[self.me])))[::-1]
+        kept = self._kept[self.me]
+        if kept and number == self.last - 1:
+            return [kept[-1]]
+        return list(takewhile(lambda data: data.number > number, reversed(kept)))[::-1]
 
     def resend_at(self, resend_after: int) -> int | None:
         """When to send again if nothing is shown until then."""
@@ -209,39 +191,41 @@ class Channel:
 
     def receive(self, data: Data) -> bool:
         """Take a batch from its author or a relay.  False: it was here already, or is too far beyond a gap."""
-        arrived = self.arrived[data.author]
-        if data.number <= arrived:
+        author, number = data.author, data.number
+        arrived = self.arrived[author]
+        if number <= arrived:
             return False
-        if data.number > arrived + 1:
-            if data.number <= arrived + self.limits.early:
-                self._early[data.author, data.number] = data
+        if number > arrived + 1:
+            if number <= arrived + self.limits.early:
+                self._early[author, number] = data
             return False
         self._take(data)
-        while (following := self._early.pop((data.author, data.number + 1), None)) is not None:
-            data = following
-            self._take(data)
+        while self._early and (following := self._early.pop((author, number + 1), None)) is not None:
+            number += 1
+            self._take(following)
         return True
 
     def _take(self, data: Data) -> None:
-        size = size_of(data.payloads)
-        self._kept[data.author].append(data)
-        self._sizes[data.author].append(size)
-        self._bytes[data.author] += size
-        if self.group.spec.durable:
-            self.arrived[data.author] = data.number
+        author, size = data.author, size_of(data.payloads)
+        self._kept[author].append(data)
+        self._sizes[author].append(size)
+        self._bytes[author] += size
+        if self.is_durable:
+            self.arrived[author] = data.number
             self.fresh.append(data)
         else:
             self.settle(data)
 
     def settle(self, data: Data) -> None:
         """The batch is received: in a durable group, its record is durable."""
-        if data.number <= self.matrix.received[data.author]:
+        author, number = data.author, data.number
+        if number <= self.matrix.received[author]:
             return  # a snapshot that came meanwhile has it
-        self.matrix.receive(data.author, data.number, data.stamp)
+        self.matrix.receive(author, number, data.stamp)
         self.held.add(data)
-        if data.author != self.me:
-            self.showing.asked(self.hosts[data.author])
-        elif self.group.spec.durable:  # else the batch itself has shown it
+        if author != self.me:
+            self.showing.asked(self.hosts[author])
+        elif self.is_durable:  # else the batch itself has shown it
             self.showing.changed()
 
     def show(self, name: Name, clock: Stamp, row: GroupRow, now: int) -> None:
@@ -310,7 +294,7 @@ class Channel:
             if author == self.me:
                 self._count_stable(done)
             sizes = self._sizes[author]
-            wanted = min([row[author] for row in self._learned.values()], default=done)
+            wanted = min([row[author] for row in self._learned.values()]) if self._learned else done
             while kept and kept[0].number <= done:
                 if kept[0].number > wanted and self._bytes[author] <= self.limits.slack:
                     break

@@ -9,6 +9,8 @@ when all of that is durable is the log told what it may forget: everything befor
 meets is given up, for its snapshots would be of the old view; what it has written is harmless.
 """
 
+from typing import Final
+
 from phalanx.group.core import Core
 from phalanx.group.messages import Ceiling, Chunk, Turned
 from phalanx.group.seat import Seat, Tag
@@ -16,6 +18,9 @@ from phalanx.model.events import SnapshotTaken, SnapshotUnwanted, SnapshotWanted
 from phalanx.model.signals import Space
 from phalanx.model.view import GroupId
 from phalanx.parts.spool import Spool, framed
+
+_LOW: Final = Space.LOW
+"""Decision 58."""
 
 PIECE = 64 << 10
 """Of a snapshot in one record of the log ..."""
@@ -81,7 +86,7 @@ class Compaction:
         if self._start is not None and (view is None or view.id != self._view or not core.live):
             self._give_up("the view changed")
         if self._start is None:
-            due = ledger.is_long or (core.room.space is Space.LOW and ledger.is_worth_shortening(core.room.free))
+            due = ledger.is_long or (core.room.space is _LOW and ledger.is_worth_shortening(core.room.free))
             if due and core.active and self._may_begin():
                 self._begin()
             return

@@ -4,7 +4,9 @@ Nearly everything is traffic that a member of our view says in it (batches, ackn
 first.
 """
 
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
+
+from msgspec.structs import astuple
 
 from phalanx.group.acceptor import Acceptor
 from phalanx.group.coordinator import Coordinator
@@ -41,7 +43,8 @@ from phalanx.group.validity import fault_in
 from phalanx.model.machine import Drop
 from phalanx.model.view import Address, Member, Name
 
-_TRAFFIC = (Data, Ack, Row)
+_fields_of: Final = astuple  # ARCHITECTURE, decision 58
+_TRAFFIC: Final = (Data, Ack, Row)
 
 
 class Intake:
@@ -70,21 +73,21 @@ class Intake:
     def absorb(self, source: Address, envelope: Envelope) -> None:
         """Check who speaks, of which cluster and view; then pass the message on to its part."""
         core = self.core
-        sender, body = envelope.sender, envelope.body
-        kind = type(body)
-        if kind in _TRAFFIC and self._is_of_peer(source, envelope.cluster, sender, body.view):  # type: ignore[union-attr]  # they have a view
-            self._absorb_traffic(source, sender, body)  # type: ignore[arg-type]  # just looked at
+        fields: tuple[int, Member, Any] = _fields_of(envelope)
+        cluster, sender, body = fields
+        if type(body) in _TRAFFIC and self._is_of_peer(source, cluster, sender, body.view):
+            self._absorb_traffic(source, sender, body)
             return
         core.stirred = True
         if self._is_faulty(source, envelope):
             return
         if isinstance(body, Wish):
-            self._on_wish(source, envelope.cluster, sender, body)
+            self._on_wish(source, cluster, sender, body)
         elif isinstance(body, Commit):
-            self._on_commit(envelope.cluster, body)
+            self._on_commit(cluster, body)
         elif isinstance(body, Refuse):
             self._on_refuse(body)
-        elif envelope.cluster != core.cluster:
+        elif cluster != core.cluster:
             self._on_foreign(source, envelope)
         elif isinstance(body, RefuseHost):
             self._membership.on_refuse_host(body)
@@ -129,16 +132,16 @@ class Intake:
 
     def _is_of_peer(self, source: Address, cluster: int, sender: Member, view: int) -> bool:
         """Said in our view by the very process that is a member of it, and from where it lives: nearly everything is."""
-        core = self.core
+        core, name = self.core, sender.name
         return (
-            core.roster.members.get(sender.name) == sender
+            core.roster.members.get(name) == sender
             and source == sender.address
             and cluster == core.cluster
             and core.view is not None
             and view == core.view.id
             and not core.excluded
-            and sender.name not in core.dead
-            and sender.name != core.name
+            and name not in core.dead
+            and name != core.name
         )
 
     def _absorb_traffic(self, source: Address, sender: Member, body: Data | Ack | Row) -> None:
@@ -148,13 +151,14 @@ class Intake:
             core.note("fault", fault)
             core.out.drops.append(Drop(source, fault))
             return
-        core.detector.heard(sender.name, core.now.mono)
-        if isinstance(body, Data):
-            self._multicast.on_data(sender.name, body)
-        elif isinstance(body, Ack):
-            self._multicast.on_ack(sender.name, body)
+        name = sender.name
+        core.detector.heard(name, core.now.mono)
+        if type(body) is Data:
+            self._multicast.on_data(name, body)
+        elif type(body) is Ack:
+            self._multicast.on_ack(name, body)
         else:
-            self._on_row(sender.name, body)
+            self._on_row(name, body)  # type: ignore[arg-type]  # the third of them
 
     def _on_row(self, name: Name, row: Row) -> None:
         core = self.core

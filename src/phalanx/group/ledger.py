@@ -8,13 +8,13 @@ A restarted process votes for its former incarnation with what the log holds: it
 has beyond it, and, once a view that it is in decides the cut, goes on from there.  The same is true of a *suspended*
 group: its last view stays open here, however many views pass, until one of them decides its cut.
 
-In doubt a log counts for less.  After a torn tail was cut off it is not `whole`: it is no proof that there was nothing
-more, until the next decided cut that it holds (counter-example 12).
+In doubt a log counts for less: after a torn tail it is not `whole` before the next decided cut (counter-example 12).
 """
 
 from collections import deque
 
-from phalanx.group.channel import Channel, size_of
+from phalanx.group.batch import size_of
+from phalanx.group.channel import Channel
 from phalanx.group.config import Limits
 from phalanx.group.contents import Suffix
 from phalanx.group.messages import Base, Ceiling, Chunk, Cut, Data, Decision, Holding, Progress, Record, Turned

@@ -275,15 +275,17 @@ class GroupMachine(Patient):
     # --- facts in
 
     def _absorb(self, event: Any) -> None:
-        core = self._core
-        if type(event) is Received and type(event.message) is Envelope:
+        core, kind = self._core, type(event)
+        if kind is Received and type(event.message) is Envelope:
             self._intake.absorb(event.source, event.message)
             return
+        if kind is Multicast:
+            self._multicast.on_multicast(event)
+            return
+        if kind is Consumed:
+            self._multicast.on_consumed(event)
+            return
         match event:
-            case Multicast():
-                self._multicast.on_multicast(event)
-            case Consumed():
-                self._multicast.on_consumed(event)
             case Barrier():
                 self._reads.on_barrier(event)
             case Received(source, _):

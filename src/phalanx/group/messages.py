@@ -55,9 +55,6 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True, tag="accepted"):
 
 # --- data -----------------------------------------------------------------------------------------------------------
 
-WHOLE = -1
-"""`Data.left` of a batch of whole payloads."""
-
 
 class Data(msgspec.Struct, frozen=True, array_like=True, tag="data", gc=False):
     """Batch `number` of host `author` in the group, or a copy of it relayed to a member that lacks it.

@@ -4,6 +4,8 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
+from msgspec.structs import astuple
+
 from phalanx.group import birth, room
 from phalanx.group.channel import Channel
 from phalanx.group.core import Core
@@ -13,6 +15,8 @@ from phalanx.model.clock import MILLISECOND, Stamp
 from phalanx.model.events import Consumed, Multicast
 from phalanx.model.view import GroupId, Name, View
 from phalanx.parts.quorum import is_quorum
+
+_fields_of: Final = astuple  # ARCHITECTURE, decision 58
 
 SENT_KEPT: Final = 4096
 """Rows of which it is known when they were sent: of more than a lease's length, even at a row each millisecond."""
@@ -51,7 +55,7 @@ class Multicasting:
         self._answer.clear()
         self._sent_at = {}
         self._quorate = {group: self._is_quorate(channel) for group, channel in core.channels.items()}
-        self._durable = any(channel.group.spec.durable for channel in core.channels.values())
+        self._durable = any(channel.is_durable for channel in core.channels.values())
         self._row_at = core.now.mono
         self._spread_at = None
         core.busy, core.touched = dict(core.channels), dict(core.channels)
@@ -84,21 +88,22 @@ class Multicasting:
 
     def on_data(self, sender: Name, data: Data) -> None:
         core = self.core
-        channel = core.channel_at(data.group, data.view)
-        if channel is None or not 0 <= data.author < len(channel.hosts):
+        group, author, stamp = data.group, data.author, data.stamp
+        channel = core.channel_at(group, data.view)
+        if channel is None or not 0 <= author < len(channel.hosts):
             return
-        if channel is core.channels.get(data.group):
-            if data.author == channel.me:
+        if channel is core.channels.get(group):
+            if author == channel.me:
                 return
-            if core.clock.is_ahead(data.stamp, core.now):
-                core.note("clock.refused", channel.hosts[data.author])
+            if core.clock.is_ahead(stamp, core.now):
+                core.note("clock.refused", channel.hosts[author])
                 return
-            if core.room.space and channel.me < 0 and channel.group.spec.durable:
+            if core.room.space and channel.me < 0 and channel.is_durable:
                 return  # there is no room for it; it is sent again once there is
-            core.touched[data.group] = channel
-        core.clock.merge(data.stamp)
+            core.touched[group] = channel
+        core.clock.merge(stamp)
         if channel.receive(data):
-            if channel.hosts[data.author] != sender:
+            if channel.hosts[author] != sender:
                 core.note("data.relayed")
             if channel.fresh:
                 core.ledger.append_fresh(core.out, channel)
@@ -118,11 +123,13 @@ class Multicasting:
 
     def on_ack(self, sender: Name, ack: Ack) -> None:
         core = self.core
-        channel = core.channels.get(ack.group)
+        fields: tuple[int, int, int, int, int, tuple[int, ...]] = _fields_of(ack)
+        _, group, clock, last, backlog, received = fields
+        channel = core.channels.get(group)
         if channel is not None:
-            core.touched[ack.group] = channel
-            channel.show_received(sender, ack.clock, ack.last, ack.backlog, ack.received, core.now.mono)
-        self._hear_clock(ack.clock)
+            core.touched[group] = channel
+            channel.show_received(sender, clock, last, backlog, received, core.now.mono)
+        self._hear_clock(clock)
 
     def _hear_clock(self, stamp: Stamp) -> None:
         core = self.core
@@ -210,9 +217,9 @@ class Multicasting:
 
     def _may_stamp(self, channel: Channel) -> bool:
         """A durable group has the copies that it wants, and the stamp stays below the ceiling that is on disk."""
-        spec, core = channel.group.spec, self.core
-        if not spec.durable:
+        if not channel.is_durable:
             return True
+        spec, core = channel.group.spec, self.core
         core.ledger.reserve(core.out, core.clock.read(core.now))
         return len(channel.hosts) >= spec.min_copies and core.clock.now < core.ledger.ceiling
 
@@ -234,7 +241,7 @@ class Multicasting:
         touched, core.touched = core.touched, {}
         for group_id, channel in touched.items():
             seat = core.seats[group_id]
-            if channel.has_pending:
+            if not channel.held.is_empty():
                 may = None if self._quorate[group_id] else partial(self._echoed, channel)
                 taken = channel.deliver(clock, may)
                 if taken:
@@ -298,6 +305,9 @@ class Multicasting:
     def _show_owed(self) -> None:
         """Of the groups that received something, and to those who asked."""
         core = self.core
+        if not (self._owed or self._answer or core.row_asks):
+            self._spread_at = None
+            return
         owed = list(self._owed)
         if not owed:
             self._spread_at = None

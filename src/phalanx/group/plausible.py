@@ -4,8 +4,13 @@ that looks at traffic, which is nearly all that comes, so that none of it is loo
 Types were checked when the message was decoded.  The functions return the reason, or None if all is well.
 """
 
+from typing import Final
+
+from msgspec.structs import astuple
+
+from phalanx.group.batch import WHOLE
 from phalanx.group.core import Core
-from phalanx.group.messages import WHOLE, Ack, Data, GroupRow, Row
+from phalanx.group.messages import Ack, Data, GroupRow, Row
 from phalanx.group.ranges import (
     COUNT_MAX,
     PAYLOADS_MAX,
@@ -17,15 +22,18 @@ from phalanx.group.ranges import (
     is_vector,
 )
 from phalanx.model.signals import Space
-from phalanx.model.view import Group, Member, Name, Order, View
+from phalanx.model.view import Group, Member, Name, View
+
+# Final: ARCHITECTURE, decision 58.
+_fields_of: Final = astuple
 
 
 def fault_in_traffic(core: Core, sender: Member, body: Data | Ack | Row) -> str | None:
     """Why this cannot come from a correct member.  If it speaks of our view, it is judged by the view's groups; else, as
     these may be unknown here, for itself only.  Changes nothing."""
-    if isinstance(body, Data):
+    if type(body) is Data:
         return _fault_in_data(core, body)
-    return _fault_in_ack(core, sender, body) if isinstance(body, Ack) else _fault_in_row(core, sender, body)
+    return _fault_in_ack(core, sender, body) if type(body) is Ack else _fault_in_row(core, sender, body)  # type: ignore[arg-type]  # the third of them
 
 
 def our_view(core: Core, view: int) -> View | None:
@@ -34,46 +42,49 @@ def our_view(core: Core, view: int) -> View | None:
 
 
 def _fault_in_data(core: Core, data: Data) -> str | None:
-    count = len(data.payloads)
+    fields: tuple[int, int, int, int, int, int, int, tuple[int, ...], list[bytes]] = _fields_of(data)
+    view, group, author, number, stamp, row, left, after, payloads = fields
+    count = len(payloads)
     if not (
-        0 <= data.view < VIEW_MAX
-        and data.author >= 0
-        and 1 <= data.number < COUNT_MAX
-        and 0 < data.stamp < STAMP_MAX
-        and 0 <= data.row < COUNT_MAX
-        and WHOLE <= data.left < COUNT_MAX
+        0 <= view < VIEW_MAX
+        and author >= 0
+        and 1 <= number < COUNT_MAX
+        and 0 < stamp < STAMP_MAX
+        and 0 <= row < COUNT_MAX
+        and WHOLE <= left < COUNT_MAX
     ):
         return "a number of the batch is out of range"
-    if not 1 <= count <= PAYLOADS_MAX or (data.left != WHOLE and count != 1):
-        return f"a batch of {count} payloads, {data.left} fragments left"
-    channel = core.channels.get(data.group)
-    if channel is None or channel.view != data.view:
+    if not 1 <= count <= PAYLOADS_MAX or (left != WHOLE and count != 1):
+        return f"a batch of {count} payloads, {left} fragments left"
+    channel = core.channels.get(group)
+    if channel is None or channel.view != view:
         return None
     size = len(channel.hosts)
-    if data.author >= size:
-        return f"host {data.author} of {size}"
-    if data.after or channel.group.spec.order is Order.CAUSAL:
-        expected = size if channel.group.spec.order is Order.CAUSAL else 0
-        return None if is_vector(data.after, expected) else "the batch comes after what cannot be"
+    if author >= size:
+        return f"host {author} of {size}"
+    if after or channel.is_causal:
+        return None if is_vector(after, size if channel.is_causal else 0) else "the batch comes after what cannot be"
     return None
 
 
 def _fault_in_ack(core: Core, sender: Member, ack: Ack) -> str | None:
-    numbers = ack.view < VIEW_MAX and ack.last < COUNT_MAX and ack.backlog < COUNT_MAX
-    if not (numbers and 0 <= ack.clock < STAMP_MAX and ack.view >= 0 and ack.last >= 0 and ack.backlog >= 0):
+    fields: tuple[int, int, int, int, int, tuple[int, ...]] = _fields_of(ack)
+    view, group, clock, last, backlog, received = fields
+    numbers = 0 <= view < VIEW_MAX and 0 <= last < COUNT_MAX and 0 <= backlog < COUNT_MAX
+    if not (numbers and 0 <= clock < STAMP_MAX):
         return "a number of the acknowledgement is out of range"
-    channel = core.channels.get(ack.group)
-    if channel is not None and channel.view == ack.view:
+    channel = core.channels.get(group)
+    if channel is not None and channel.view == view:
         hosts: tuple[Name, ...] = channel.hosts
     else:
-        view = our_view(core, ack.view)
-        if view is None:
+        ours = our_view(core, view)
+        if ours is None:
             return None
-        group = view.group(ack.group)
-        hosts = group.hosts if group is not None else ()
+        known = ours.group(group)
+        hosts = known.hosts if known is not None else ()
     if sender.name not in hosts:
-        return f"an acknowledgement in group {ack.group}, of which it is no full host"
-    return None if is_vector(ack.received, len(hosts)) else f"an acknowledgement that is not of {len(hosts)} hosts"
+        return f"an acknowledgement in group {group}, of which it is no full host"
+    return None if is_vector(received, len(hosts)) else f"an acknowledgement that is not of {len(hosts)} hosts"
 
 
 def _fault_in_row(core: Core, sender: Member, row: Row) -> str | None:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from phalanx.group.channel import PAYLOAD_OVERHEAD, Entry, size_of
+from phalanx.group.batch import PAYLOAD_OVERHEAD, WHOLE, Entry, size_of
 from phalanx.group.config import Limits
 from phalanx.group.contents import Opening, Partials, Suffix
-from phalanx.group.messages import WHOLE, Data
+from phalanx.group.messages import Data
 from phalanx.model.events import Delivered, Restored, Restoring, Writable
 from phalanx.model.view import GroupId, GroupSpec, Member
 from phalanx.parts.retained import Retained, Since
@@ -151,16 +151,16 @@ class Seat:
             self._suffix.append((view, sender, data))
             self._suffix_size += size_of(data.payloads)
             return
-        payloads = data.payloads
+        payloads, left = data.payloads, data.left
         if self._retained is not None:
             self._retained.add(view, data.author, data.number, size_of(payloads), (sender, data))
-        if data.left != WHOLE:
+        if left != WHOLE:
             pieces = self._partials.setdefault(sender, [])
             pieces.extend(payloads)
-            if data.left > 0:
+            if left > 0:
                 return
             payloads = [b"".join(self._partials.pop(sender))]
-        self.backlog += sum(map(len, payloads))
+        self.backlog += len(payloads[0]) if len(payloads) == 1 else sum(map(len, payloads))
         into = deliveries if self.replay is None else self.replay
         into.append(Delivered(self.group, view, sender, data.stamp, payloads))
 

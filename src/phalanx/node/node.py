@@ -328,6 +328,9 @@ class Node(Patient):
             if not self.gateway.deliver(delivery):
                 if self.calls is not None and self.calls.deliver(delivery, others):
                     continue
+                if type(delivery) is Delivered:  # nearly all are
+                    others.append(delivery)
+                    continue
                 if isinstance(delivery, HostRefused) and delivery.spec.name in self._objects:
                     self._asks.append(delivery)
                     continue

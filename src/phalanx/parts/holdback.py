@@ -40,6 +40,13 @@ class Holdback(Generic[B]):
     def add(self, batch: B) -> None:
         self.pending[batch.author].append(batch)
 
+    def is_empty(self) -> bool:
+        """Everything that was added is taken."""
+        for queue in self.pending:  # noqa: SIM110  any() is a call
+            if queue:
+                return False
+        return True
+
     def skip_to(self, author: int, number: int) -> None:
         """What the author sent up to `number` has come in another way (a snapshot)."""
         queue = self.pending[author]

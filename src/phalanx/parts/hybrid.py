@@ -102,8 +102,8 @@ class HybridClock:
     def read(self, now: Instant) -> Stamp:
         """Advance to physical time, as far as the median allows, or slowly if we are beyond that, and read: all that is
         stamped later is later."""
-        ahead = (self.now >> COUNTER_BITS) * MILLISECOND - now.wall
-        if -MILLISECOND < ahead <= self.max_offset or not self.knows_median:
+        ours, wall = self.now >> COUNTER_BITS, now.wall
+        if wall // MILLISECOND <= ours <= (wall + self.max_offset) // MILLISECOND or not self.knows_median:
             return self.now
         limit = self._limit(now)
         if stamp_of(limit) < self.now:

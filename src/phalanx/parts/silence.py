@@ -5,10 +5,11 @@ message forgets two percent of the longest gap.  A pause of our own must not be 
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from phalanx.model.view import Name
 
-_FADE = 0.98
+_FADE: Final = 0.98
 
 
 class Silence:
@@ -30,8 +31,8 @@ class Silence:
         """Something came from it.  Ignored if it is not watched."""
         last = self._heard.get(name)
         if last is not None:
-            gap = now - last
-            self._gap[name] = max(gap, self._gap[name] * _FADE)
+            gap, faded = now - last, self._gap[name] * _FADE
+            self._gap[name] = gap if gap > faded else faded
             self._heard[name] = now
 
     def excuse(self, pause: int) -> None:
