@@ -28,7 +28,7 @@ FORMAT_VERSION: Final = 1
 MAGIC: Final = 0x5850  # b"PX"
 HEADER_SIZE: Final = 12
 
-BODY_BYTES_MAX = 8 << 20
+BODY_BYTES_MAX: Final = 8 << 20
 """Largest body.  State transfer and batches are cut far below it; it bounds what one connection can make us hold."""
 
 FRAME_BYTES_MAX = HEADER_SIZE + BODY_BYTES_MAX
@@ -40,12 +40,12 @@ _HEADER = struct.Struct("<IHBBI")
 _CHECKED = struct.Struct("<HBBI")
 _CHECKSUM = struct.Struct("<I")
 _CHECKSUM_SIZE: Final = 4
-_KIND_OFFSET = 3  # in the checked part, which begins after the checksum
+_KIND_OFFSET: Final = 3  # in the checked part, which begins after the checksum
 _BODY_OFFSET: Final = 8
-_unpack_header = _HEADER.unpack_from
-_pack_checked = _CHECKED.pack
-_pack_checksum = _CHECKSUM.pack
-_crc32c = google_crc32c.value
+_unpack_header: Final = _HEADER.unpack_from
+_pack_checked: Final = _CHECKED.pack
+_pack_checksum: Final = _CHECKSUM.pack
+_crc32c: Final = google_crc32c.value
 
 
 class Kind(IntEnum):
