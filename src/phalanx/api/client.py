@@ -244,7 +244,10 @@ class Client:
             completed: Completed = await future
         except asyncio.CancelledError:
             if isinstance(request, Call):
-                self._given_up.add(token)
+                if future.cancelled():
+                    self._given_up.add(token)
+                else:  # its end has come together with the cancellation: nothing more will be heard of it
+                    self._abandon(future.result().end if future.exception() is None else End.UNKNOWN)
             self._driver.submit(Cancel(token))
             raise
         finally:
@@ -252,6 +255,11 @@ class Client:
         if completed.end is not End.DONE:
             raise self._explained(error_of(completed, version))
         return completed
+
+    def _abandon(self, end: End) -> None:
+        """That became of a command whose caller was cancelled."""
+        if self.abandoned is None or _CERTAINTY.index(end) < _CERTAINTY.index(self.abandoned):
+            self.abandoned = end
 
     def _explained(self, error: Exception) -> Exception:
         """The error, with why nodes did not talk to this client, if that may be its reason."""
@@ -268,8 +276,7 @@ class Client:
                 continue
             if delivery.token in self._given_up:
                 self._given_up.remove(delivery.token)
-                if self.abandoned is None or _CERTAINTY.index(delivery.end) < _CERTAINTY.index(self.abandoned):
-                    self.abandoned = delivery.end
+                self._abandon(delivery.end)
             future = self._futures.get(delivery.token)
             if future is not None and not future.done():
                 future.set_result(delivery)
