@@ -126,6 +126,30 @@ def test_a_node_whose_block_is_cancelled_again_while_it_ends_lets_go_of_its_dire
     run(work())
 
 
+def test_a_node_that_is_ended_with_its_loop_lets_go_of_its_directory(tmp_path: Path) -> None:
+    """The loop's end cancels whatever is left of it: in its first turns also what ends the node."""
+
+    async def be_there(joined: asyncio.Event) -> None:
+        objects = {"KV": phalanx.Hosted(phalanx.KV, durable=True)}
+        async with phalanx.join("a", bootstrap=True, data=tmp_path, objects=objects) as process:
+            writing = asyncio.create_task(process.client().kv().put(b"colour", b"blue"))
+            joined.set()
+            await writing
+            await asyncio.Event().wait()
+
+    async def begin_and_go(turns: int) -> None:
+        joined = asyncio.Event()
+        running = asyncio.create_task(be_there(joined))
+        while not joined.is_set():
+            assert not running.done(), running
+            await asyncio.sleep(0)
+        running.cancel()
+        await steps(turns)
+
+    for turns in range(12):
+        run(begin_and_go(turns))  # which finds the directory free
+
+
 def test_who_gives_up_leaving_waits_for_nothing_any_more() -> None:
     async def work(cluster: Cluster, _: phalanx.Store) -> None:
         before = asyncio.all_tasks()

@@ -24,7 +24,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from phalanx.errors import ClusterSuperseded
@@ -129,16 +128,23 @@ class Driver:
         """Stop in order: no more steps, but what the machine has already said is released if the disk lets it.  Who is
         cancelled, however often, waits for the end: half closed, disks and sockets would be in use, for ever or when the
         next process is begun on them."""
-        if not self._stopped:
-            self._stop()
-            self._closing = self._loop.create_task(self._end())
-        if self._closing is not None:
-            await _outlast(self._closing)
+        self._stop()
+        cancelled: asyncio.CancelledError | None = None
+        while self._closing is None or self._closing.cancelled() or not self._closing.done():
+            if self._closing is None or self._closing.cancelled():  # `asyncio.run` cancels all that is left, for one
+                self._closing = self._loop.create_task(self._end())
+            try:
+                await asyncio.wait([self._closing])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        self._closing.result()
         await asyncio.shield(self.closed)
 
     async def _end(self) -> None:
-        """Release what may be released, and let go of everything."""
-        if self._storing or self._appends.busy:
+        """Release what may be released, and let go of everything.  It can be begun again if it was cancelled."""
+        if not self.closed.done() and (self._storing or self._appends.busy):
             self._stored_all = self._loop.create_future()
             await self._stored_all
         await self._transport.close()
@@ -305,9 +311,12 @@ class Driver:
         self._settle()
 
     def _settle(self) -> None:
-        if self._stored_all is not None and not self._storing and not self._appends.busy:
+        if not self._storing and not self._appends.busy:
+            self._no_more_to_store()
+
+    def _no_more_to_store(self) -> None:
+        if self._stored_all is not None and not self._stored_all.done():
             self._stored_all.set_result(None)
-            self._stored_all = None
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -358,9 +367,7 @@ class Driver:
         """Nothing that is held may leave any more: nobody knows what is true."""
         self._stop()
         self._held.clear()
-        if self._stored_all is not None:
-            self._stored_all.set_result(None)
-            self._stored_all = None
+        self._no_more_to_store()
         if self.closed.done():
             self._let_go()
             return
@@ -378,14 +385,3 @@ class Driver:
             self._disk.close()
         if not self._appends.busy:
             self._appends.close()
-
-
-async def _outlast(task: asyncio.Task[None]) -> None:
-    """Wait until the task has ended, also if that is cancelled meanwhile, which is told only then."""
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        raise
