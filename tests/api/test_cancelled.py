@@ -13,9 +13,10 @@ import pytest
 import phalanx
 from phalanx import recipes
 from phalanx.api.backup.files import in_thread
-from phalanx.api.local import Cluster
+from phalanx.api.local import Cluster, local
 from phalanx.runtime.loop import run
-from tests.api.cluster import PATIENCE_S, in_cluster
+from tests.api.cluster import PATIENCE_S, PATIENT, in_cluster
+from tests.cancelling import cut_everywhere
 
 STEPS = range(0, 60, 3)
 """After how many turns of the loop the next cancellation comes."""
@@ -148,6 +149,31 @@ def test_a_node_that_is_ended_with_its_loop_lets_go_of_its_directory(tmp_path: P
 
     for turns in range(12):
         run(begin_and_go(turns))  # which finds the directory free
+
+
+def test_all_of_a_local_cluster_ends_whenever_its_block_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes: list[phalanx.Process] = []
+    start = phalanx.Process.start
+
+    def started(process: phalanx.Process) -> None:
+        start(process)
+        processes.append(process)
+
+    monkeypatch.setattr(phalanx.Process, "start", started)
+
+    async def block() -> None:
+        async with local(2, objects={"KV": (phalanx.KV, 0)}, timing=PATIENT) as cluster:
+            await asyncio.gather(*(cluster.client().kv().get(b"x") for _ in range(2)))
+
+    async def work() -> None:
+        async for cancelled in cut_everywhere(block, again=1):
+            async with asyncio.timeout(PATIENCE_S):
+                for process in processes:
+                    await process.wait()
+            assert cancelled.task.cancelled() == bool(cancelled.cancelled)
+            processes.clear()
+
+    run(work())
 
 
 def test_who_gives_up_leaving_waits_for_nothing_any_more() -> None:

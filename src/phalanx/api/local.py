@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
@@ -126,14 +126,16 @@ class Cluster:
         return client
 
     async def close(self) -> None:
-        """End everything, as it stands."""
+        """End everything, as it stands; all of it, also if this is cancelled meanwhile, or a node was broken."""
         self._ended = True
-        for client in self._clients:
-            await client.close()
-        for name in self._running:  # all at once: nobody is left to miss the others, and to warn of it
-            self._network.kill(name)
-        for name in list(self._running):
-            await self._running.pop(name).close()
+        running, self._running = self._running, {}
+        async with AsyncExitStack() as stack:  # the last is the first
+            for process in running.values():
+                stack.push_async_callback(process.close)
+            for name in running:  # all at once: nobody is left to miss the others, and to warn of it
+                stack.callback(self._network.kill, name)
+            for client in self._clients:
+                stack.push_async_callback(client.close)
 
     def _known(self, *names: Name) -> None:
         self._look()
