@@ -176,6 +176,26 @@ def test_all_of_a_local_cluster_ends_whenever_its_block_is_cancelled(monkeypatch
     run(work())
 
 
+def test_a_double_barrier_is_left_at_once_by_who_is_cancelled_though_no_node_answers() -> None:
+    async def work(cluster: Cluster, store: phalanx.Store) -> None:
+        begun = asyncio.Event()
+
+        async def take_part() -> None:
+            impatient = cluster.client(0.05).kv()
+            async with recipes.double_barrier(impatient, b"step", 1, ttl_s=3_600):
+                begun.set()
+                await asyncio.Event().wait()
+
+        await store.get(b"x")
+        taking_part = asyncio.create_task(take_part())
+        await begun.wait()
+        cluster.pause("a")
+        taking_part.cancel()
+        await ends(taking_part)  # and not by what the store did not answer
+
+    in_cluster(work, 1)
+
+
 def test_who_gives_up_leaving_waits_for_nothing_any_more() -> None:
     async def work(cluster: Cluster, _: phalanx.Store) -> None:
         before = asyncio.all_tasks()

@@ -63,10 +63,8 @@ async def double_barrier(
         held = await _enter(store, lease, inside, ready)
         await settled(store, name + b"/", lambda items: ready in items or _inside(items, inside) >= count)
         since = await _begin(store, ready)
-        try:
-            yield held
-        finally:
-            await store.transact([held.compare], [Delete(held.key)])
+        yield held
+        await store.transact([held.compare], [Delete(held.key)])  # a block that fails leaves with the lease
         await _end(store, inside, ready, since)
 
 
