@@ -5,6 +5,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 import phalanx
 from phalanx import recipes
 from phalanx.api.backup.files import in_thread
+from phalanx.api.guard import Guard
 from phalanx.api.local import Cluster, local
+from phalanx.errors import LeaseLost
 from phalanx.runtime.loop import run
 from tests.api.cluster import PATIENCE_S, PATIENT, in_cluster
 from tests.cancelling import cut_everywhere
@@ -194,6 +197,29 @@ def test_a_double_barrier_is_left_at_once_by_who_is_cancelled_though_no_node_ans
         await ends(taking_part)  # and not by what the store did not answer
 
     in_cluster(work, 1)
+
+
+def test_who_is_cancelled_when_a_loss_that_the_block_ignored_is_over_is_cancelled() -> None:
+    async def ignores(guard: Guard) -> None:
+        guard.enter(cancels=True)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await guard.leave(None)
+
+    async def work() -> None:
+        for again in (False, True):
+            guard = Guard()
+            leaving = asyncio.create_task(ignores(guard))
+            await asyncio.sleep(0)
+            guard.lose(LeaseLost("it has ended"))
+            await asyncio.sleep(0)  # it is about to leave
+            if again:
+                leaving.cancel()
+                await ends(leaving)
+            else:
+                await leaving
+
+    run(work())
 
 
 def test_who_gives_up_leaving_waits_for_nothing_any_more() -> None:

@@ -56,14 +56,18 @@ class Guard:
         if not self._cancelled or task is None:
             return
         self._cancelled = False
+        late: asyncio.CancelledError | None = None
         if kind is None:  # the cancellation came too late for the block: it must not hit what follows
             try:
                 await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                kind = asyncio.CancelledError
-        if task.uncancel() <= self._cancelling and kind is not None and issubclass(kind, asyncio.CancelledError):
-            assert self._error is not None
-            raise self._error
+            except asyncio.CancelledError as error:
+                kind, late = asyncio.CancelledError, error
+        if task.uncancel() <= self._cancelling:
+            if kind is not None and issubclass(kind, asyncio.CancelledError):
+                assert self._error is not None
+                raise self._error
+        elif late is not None:  # it stands for another one, too
+            raise late
 
     def _cancel(self) -> None:
         if self._task is not None and not self._cancelled:
