@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -75,3 +75,26 @@ def a_block(background: Background, begin: Callable[[], Coroutine[Any, Any, None
         yield
 
     return Block(background, block, lambda _: None)
+
+
+def test_what_is_asked_while_the_client_is_closed_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came behind the end of the loop was never begun, and its thread waited without end, or was told of a loop."""
+    background = Background()
+    closing = threading.Thread(target=background.close)
+    submit = asyncio.run_coroutine_threadsafe
+
+    def late(coroutine: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop) -> "Future[Any]":
+        closing.start()
+        closing.join(0.2)  # it has the time to overtake
+        return submit(coroutine, loop)
+
+    async def ask() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", late)
+    with pytest.raises(phalanx.OutcomeUnknown):
+        background.call(ask())
+    closing.join(PATIENCE_S)
+    assert not closing.is_alive()
+    with pytest.raises(phalanx.Closed):
+        background.call(ask())

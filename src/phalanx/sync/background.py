@@ -38,6 +38,7 @@ class Background:
         self._ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
         self._stop: asyncio.Event
         self._closed = False
+        self._door = threading.RLock()  # a signal's handler may call while its thread is in it
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._run, name="phalanx", daemon=True)
         self._thread.start()
@@ -63,15 +64,16 @@ class Background:
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("the synchronous interface was called from its own event loop, and would wait for ever")
-        if self._closed:
-            coroutine.close()
-            raise Closed(CLOSED)
         if self.forked:
             coroutine.close()
             raise RuntimeError(
                 "this client was made before a fork, and its thread stayed behind: make one in this process"
             )
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        with self._door:  # what comes behind the end of the loop is never begun, and would be waited for without end
+            if not self._closed:
+                return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        coroutine.close()
+        raise Closed(CLOSED)
 
     def call(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """Run it, and wait for its end.  Raises what it raises, and `OutcomeUnknown` if all was closed meanwhile."""
@@ -95,10 +97,12 @@ class Background:
 
     def close(self) -> None:
         """Cancel what is under way, and wait for the end of the thread."""
-        if not self._closed and not self.forked:
+        if self._closed or self.forked:
+            return
+        with self._door:
             self._closed = True
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()
+        self._thread.join()
 
 
 def _until_one_is_done(*futures: "concurrent.futures.Future[Any]") -> None:
