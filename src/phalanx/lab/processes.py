@@ -16,6 +16,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -166,11 +167,12 @@ class Processes:
             self._running[name].send_signal(signal.SIGCONT)
 
     async def stop(self) -> None:
-        """Kill all nodes, and remove what was made for them."""
-        for name in list(self._running):
-            await self.kill(name)
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        """Kill all nodes, and remove what was made for them; all of it, also if this is cancelled meanwhile."""
+        async with AsyncExitStack() as stack:
+            if self._temporary is not None:
+                stack.callback(self._temporary.cleanup)
+            for name in self._running:
+                stack.push_async_callback(self.kill, name)
 
     def is_running(self, name: Name) -> bool:
         """Whether the process exists and is not paused."""
