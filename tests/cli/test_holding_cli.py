@@ -1,13 +1,17 @@
 """`phalanx lock` and `phalanx elect` against a node (SCENARIOS 32)."""
 
+import asyncio
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from phalanx.cli import holding
 from phalanx.cli.main import command_line
 from tests.cli.node import a_node
 
@@ -63,3 +67,32 @@ def test_a_leader_is_elected_and_seen(address: str) -> None:
     assert (status, json.loads(told)) == (0, None)
     assert shell(address, "elect", "who", "--observe", "-n", "1") == (0, "nobody leads\n")
     assert shell(address, "elect", "who")[0] == 2
+
+
+def test_a_command_that_does_not_end_is_killed_though_the_wait_for_its_end_is_cancelled() -> None:
+    """As by Ctrl-C, after the loss of the lock."""
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+
+    async def main() -> None:
+        started: asyncio.Future[asyncio.subprocess.Process] = asyncio.get_running_loop().create_future()
+        create = asyncio.create_subprocess_exec
+
+        async def start(*command: str, **rest: Any) -> asyncio.subprocess.Process:
+            started.set_result(await create(*command, stdout=asyncio.subprocess.PIPE, **rest))
+            return started.result()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asyncio, "create_subprocess_exec", start)
+            running = asyncio.create_task(holding._run([sys.executable, "-c", stubborn], 1))
+            process = await started
+        assert process.stdout is not None
+        await process.stdout.readline()  # it ignores SIGTERM from now on
+        for _ in range(2):
+            running.cancel()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        await asyncio.wait([running])
+        assert running.cancelled()
+        assert await process.wait() == -signal.SIGKILL
+
+    asyncio.run(main())

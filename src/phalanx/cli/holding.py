@@ -148,5 +148,8 @@ async def _run(command: list[str], token: int) -> int:
                 async with asyncio.timeout(TERMINATE_S):
                     await process.wait()
             except TimeoutError:
-                process.kill()
-                await process.wait()
+                pass
+            finally:  # if it is cancelled once more as well
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
