@@ -17,6 +17,7 @@ from phalanx.metrics import Metrics
 from phalanx.metrics import server as limits
 from phalanx.metrics.library import Collector, Metric
 from phalanx.metrics.server import Request, Server, parse
+from tests.cancelling import cut_everywhere
 from tests.metrics.members import PATIENCE_S, limited, samples
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -324,3 +325,22 @@ def test_a_program_may_show_a_registry_of_its_own() -> None:
             assert (await place.get("/healthz"))[0] == 200
 
     limited(story())
+
+
+def test_a_page_whose_end_is_cancelled_leaves_no_thread() -> None:
+    def threads() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name.startswith("phalanx-metrics")}
+
+    async def block() -> None:
+        place = Place()
+        async with serving(place):
+            await place.get("/metrics")
+
+    async def main() -> None:
+        async for _ in cut_everywhere(block):
+            for thread in threads() - before:
+                thread.join(PATIENCE_S)
+                assert not thread.is_alive()
+
+    before = threads()
+    limited(main())

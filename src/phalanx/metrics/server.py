@@ -93,7 +93,11 @@ class Texts:
 
     async def close(self) -> None:
         """Wait for those that are being made: their thread waits for this loop."""
-        await asyncio.gather(*(task for _, task in self._made.values()), return_exceptions=True)
+        try:
+            await asyncio.gather(*(task for _, task in self._made.values()), return_exceptions=True)
+        except asyncio.CancelledError:
+            self._thread.shutdown(wait=False)
+            raise
         self._thread.shutdown()
 
 
@@ -128,8 +132,10 @@ class Server:
             connection.abort()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._texts.close()
+        try:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            await self._texts.close()
 
     def answer(self, exchange: "Exchange", head: bytes) -> None:
         """A request has come."""
