@@ -19,7 +19,7 @@ from phalanx.api.local import Cluster, local
 from phalanx.errors import LeaseLost
 from phalanx.runtime.loop import run
 from tests.api.cluster import PATIENCE_S, PATIENT, in_cluster
-from tests.cancelling import cut_everywhere
+from tests.cancelling import WOKEN, cut_everywhere, run_cut
 
 STEPS = range(0, 60, 3)
 """After how many turns of the loop the next cancellation comes."""
@@ -273,5 +273,26 @@ def test_a_watch_that_was_ended_by_the_store_is_not_kept_by_its_client() -> None
         del watch, changes
         gc.collect()
         assert gone() is None
+
+    in_cluster(work, 1)
+
+
+def test_an_object_that_one_has_been_given_is_not_given_up_with_another_who_asked_for_it() -> None:
+    class Counter:
+        value: int = 0
+
+        @phalanx.command
+        def add(self, amount: int) -> int:
+            self.value += amount
+            return self.value
+
+    async def work(cluster: Cluster, _: phalanx.Store) -> None:
+        process = cluster["a"]
+        asking = asyncio.create_task(process.host(Counter))
+        await asyncio.sleep(0)
+        other = await run_cut(process.host(Counter), {0: WOKEN})
+        assert other.task.cancelled()
+        counter = await asking
+        assert [await counter.call(Counter.add, 1) for _ in range(3)] == [1, 2, 3]
 
     in_cluster(work, 1)

@@ -64,6 +64,7 @@ class Uses:
         self._first = first
         self._kinds: dict[str, ObjectType[Any]] = {}
         self._refused: dict[str, str] = {}
+        self._kept = set(first)
         self.claim_first(None)
 
     @property
@@ -107,11 +108,20 @@ class Uses:
         self._refused[name] = f"{name} cannot be hosted here: {reason}; nothing was changed"
         return self._refused[name]
 
+    def keep(self, name: str) -> None:
+        """Somebody has been given it, and whoever asks for it as well cannot give it up."""
+        self._kept.add(name)
+
+    def is_kept(self, name: str) -> bool:
+        """Whether somebody has it, or the process hosts it from its beginning."""
+        return name in self._kept
+
     def release(self, name: str) -> None:
         """It is taken for nothing any more."""
         self._uses.pop(name, None)
         self._kinds.pop(name, None)
         self._refused.pop(name, None)
+        self._kept.discard(name)
 
 
 _PLAIN = "payloads"

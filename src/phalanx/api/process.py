@@ -249,8 +249,7 @@ class Process:
     async def _host(self, request: Host) -> None:
         name = request.spec.name
         refused: asyncio.Future[None] = self._life.loop.create_future()
-        waiting = self._refused.setdefault(name, set())
-        waiting.add(refused)
+        (waiting := self._refused.setdefault(name, set())).add(refused)
         self._driver.submit(request)
         try:
             while not self._hosts(name):
@@ -258,8 +257,10 @@ class Process:
                 if refused.done():
                     refused.result()
                 self._life.look()
-        except BaseException:
-            if len(waiting) == 1:  # else the others go on, or end it
+            self._uses.keep(name)
+        except BaseException as error:
+            has_it = isinstance(error, asyncio.CancelledError) and self._uses.is_kept(name)
+            if len(waiting) == 1 and not has_it:  # else the others go on, or end it, or go on using it
                 self._groups.drop(name)
                 self._uses.release(name)
                 self._troupes.release(name)
@@ -267,8 +268,7 @@ class Process:
             raise
         finally:
             waiting.discard(refused)
-            if not waiting:
-                del self._refused[name]
+            self._refused = {each: them for each, them in self._refused.items() if them}
 
     def _hosts(self, name: str) -> bool:
         group = self.view.group_named(name) if self.view is not None else None
