@@ -8,12 +8,14 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any
 
 import pytest
 
 import phalanx
 from phalanx import sync
+from phalanx.sync import background as background_module
 from phalanx.sync import recipes
 from phalanx.sync.background import Background, Block
 from tests.api.cluster import PATIENCE_S, TIMING
@@ -98,3 +100,70 @@ def test_what_is_asked_while_the_client_is_closed_has_an_end(monkeypatch: pytest
     assert not closing.is_alive()
     with pytest.raises(phalanx.Closed):
         background.call(ask())
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # of what was not yet begun
+def test_a_block_is_left_at_whichever_line_its_thread_is_interrupted() -> None:
+    """But for the first of `__exit__`: before that the interpreter may be interrupted as well."""
+    held: set[int] = set()
+
+    @asynccontextmanager
+    async def hold(number: int) -> AsyncIterator[None]:
+        held.add(number)
+        try:
+            yield
+        finally:
+            held.discard(number)
+
+    def use(number: int) -> None:
+        with Block(background, lambda: hold(number), lambda _: None):
+            pass
+
+    async def nothing() -> None:
+        await asyncio.sleep(0)
+
+    background = Background()
+    before = sys.gettrace()
+    try:
+        for line in range(200):
+            interrupting = Interrupting(line)
+            sys.settrace(interrupting)
+            try:
+                use(line)
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.settrace(before)
+            for _ in range(10):  # turns of the loop
+                background.call(nothing())
+            assert not held, f"interrupted at {interrupting.where}"
+            if interrupting.where is None:
+                break
+        assert line > 20
+    finally:
+        background.close()
+
+
+class Interrupting:
+    """Traces a thread, and interrupts it at that line of the module under test."""
+
+    def __init__(self, line: int) -> None:
+        self._left = line
+        self._begins = False
+        self.where: tuple[str, int] | None = None
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> "Interrupting | None":
+        del arg
+        if frame.f_code.co_filename != background_module.__file__:
+            return None
+        if event == "call":
+            self._begins = frame.f_code.co_name == "__exit__"
+        if event == "line" and self.where is None:
+            if self._begins:
+                self._begins = False
+                return self
+            self._left -= 1
+            if self._left < 0:
+                self.where = frame.f_code.co_name, frame.f_lineno
+                raise KeyboardInterrupt
+        return self

@@ -137,6 +137,8 @@ class Block(Generic[A, B]):
         self._wait_s = wait_s
         self._running: concurrent.futures.Future[None] | None = None
         self._value: B | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._given_up = False
 
     def within(self, wait_s: float) -> "Block[A, B]":
         """The same, but give up if the block has not begun after so many seconds: TimeoutError.  Nothing is held then."""
@@ -148,18 +150,27 @@ class Block(Generic[A, B]):
         self._leave = asyncio.Event()
         self._failed: BaseException | None = None
         begun: concurrent.futures.Future[A] = concurrent.futures.Future()
-        self._running = running = self._background.submit(self._run(begun))
         try:
+            self._running = running = self._background.submit(self._run(begun))
             _until_one_is_done(begun, running)
             if not begun.done():
                 self._background.wait(running)
             value = self._value = self._wrap(begun.result())
             return value
         except BaseException:
-            running.cancel()  # an interrupt; or it failed, and is over
+            self._background.soon(self._give_up)  # an interrupt; or it failed, and is over
             raise
 
+    def _give_up(self) -> None:
+        """On the loop.  The thread may not have come to know what it had begun there."""
+        self._given_up = True
+        if self._task is not None and not self._task.cancelling():
+            self._task.cancel()
+
     async def _run(self, begun: "concurrent.futures.Future[A]") -> None:
+        if self._given_up:
+            return
+        self._task = asyncio.current_task()
         block = self._make()
         async with asyncio.timeout(self._wait_s) as limit, block as value:
             limit.reschedule(None)
@@ -171,22 +182,25 @@ class Block(Generic[A, B]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        if self._running is None:
-            raise RuntimeError("this block has not begun: use it by `with`")
-        if self._background.forked:
-            return None  # what is held is held by the parent
-        if isinstance(self._value, Bridged):
-            self._value.over = True
-        if kind is not None:
-            self._failed = self._left_with(error if error is not None else kind())
-        self._background.soon(self._leave.set)
         try:
+            if self._running is None:
+                raise RuntimeError("this block has not begun: use it by `with`")
+            if self._background.forked:
+                return None  # what is held is held by the parent
+            if isinstance(self._value, Bridged):
+                self._value.over = True
+            if kind is not None:
+                self._failed = self._left_with(error if error is not None else kind())
+            self._background.soon(self._leave.set)
             self._background.wait(self._running)
         except _BodyFailed:
             pass
         except PhalanxError:
             if error is None or isinstance(error, Exception):  # an interrupt is not to be hidden by what it led to
                 raise
+        except BaseException:
+            self._background.soon(self._give_up)
+            raise
         return None
 
     def _left_with(self, error: BaseException) -> BaseException:
