@@ -239,16 +239,16 @@ class TcpTransport:
             self._drop_log.sum_up()
             if self._tls is not None and self._listener is not None:
                 self._tls.unwatch()
-            if self._arrivals is not None:
-                self._arrivals.close()
-            if self._serving is not None:
-                self._serving.cancel()
-            if self._server is not None:
-                self._server.close()
-            if self._listener is not None:
-                self._listener.close()
-        if self._serving is not None:
+        if (
+            self._serving is not None
+        ):  # it waits for nobody; cancelled, it would leave the loop with the listener's number
             await asyncio.gather(self._serving, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+        if self._listener is not None:
+            self._listener.close()
+        if self._arrivals is not None:
+            self._arrivals.close()
         await self._dialler.wait_closed()
 
     # --- Owner: what connections tell ---------------------------------------------------------------------------------
