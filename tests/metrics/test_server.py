@@ -344,3 +344,18 @@ def test_a_page_whose_end_is_cancelled_leaves_no_thread() -> None:
 
     before = threads()
     limited(main())
+
+
+def test_a_page_that_is_cancelled_as_it_begins_does_not_go_on_listening() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    async def block() -> None:
+        async with Metrics().serve(f"127.0.0.1:{port}", CollectorRegistry()):
+            pass
+
+    async def main() -> None:
+        async for _ in cut_everywhere(block):
+            socket.create_server(("127.0.0.1", port)).close()  # nobody else is there
+
+    asyncio.run(main())

@@ -117,7 +117,10 @@ class Server:
         """Begin to answer; the address.  Raises OSError."""
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: Exchange(self), host, port, backlog=CONNECTIONS_MAX)
+            self._server = await loop.create_server(
+                lambda: Exchange(self), host, port, backlog=CONNECTIONS_MAX, start_serving=False
+            )
+            await self._server.start_serving()  # apart: if it is cancelled, there is what to close
         except OSError as error:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
             raise type(error)(error.errno, f"cannot serve metrics at {host}:{port}: {why}") from error
