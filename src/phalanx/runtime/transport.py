@@ -239,9 +239,7 @@ class TcpTransport:
             self._drop_log.sum_up()
             if self._tls is not None and self._listener is not None:
                 self._tls.unwatch()
-        if (
-            self._serving is not None
-        ):  # it waits for nobody; cancelled, it would leave the loop with the listener's number
+        if self._serving is not None:  # cancelled, it would leave the loop with the listener's number
             await asyncio.gather(self._serving, return_exceptions=True)
         if self._server is not None:
             self._server.close()
