@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 
 from phalanx.model.view import Member, View
-from phalanx.parts.quorum import is_quorum, largest_clique, survives
+from phalanx.parts.quorum import EXACT_MAX, is_quorum, largest_clique, survives
 
 
 def view_of(size: int, view: int = 3) -> View:
@@ -80,3 +80,23 @@ def test_the_largest_clique_is_what_trying_all_subsets_finds() -> None:
         ]
         best = min(cliques, key=lambda some: (-len(some), some), default=[])
         assert list(found) == best, f"seed {seed}"
+
+
+@pytest.mark.parametrize("size", [EXACT_MAX + 2, 25, 60])
+def test_of_many_broken_links_the_worst_ends_go_first_and_nobody_for_a_link_to_them(size: int) -> None:
+    """Beyond `EXACT_MAX` names, where trying all subsets would take for ever."""
+    view = view_of(size)
+    names = [m.name for m in view.members]
+
+    def best(broken: list[tuple[str, str]]) -> list[str]:
+        bad = {frozenset(pair) for pair in broken}
+        found = largest_clique(names, lambda a, b: frozenset((a, b)) not in bad, lambda some: is_quorum(view, some))
+        return list(found)
+
+    deaf = names[3]
+    assert best([(deaf, other) for other in names if other != deaf]) == [n for n in names if n != deaf]
+    half = size // 2 + 1
+    assert best([(a, b) for a in names[:half] for b in names[half:]]) == names[:half]
+    pairs = [(names[i], names[i + 1]) for i in range(0, 2 * (size // 3), 2)]
+    assert best(pairs) == [n for n in names if n not in {younger for _, younger in pairs}]
+    assert best(list(combinations(names, 2))) == []

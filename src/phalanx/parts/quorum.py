@@ -38,12 +38,11 @@ def largest_clique(
     doubtful = [n for n in names if broken[n]]
     while len(doubtful) > EXACT_MAX:
         worst = max(reversed(doubtful), key=lambda n: len(broken[n]))
-        doubtful.remove(worst)
         for others in broken.values():
             others.discard(worst)
         broken[worst] = set(names)
+        doubtful = [n for n in doubtful if broken[n] and n != worst]  # whose only broken links were to it stay
     whole = [n for n in names if not broken[n]]
-    doubtful = [n for n in doubtful if broken[n]]
     for size in range(len(doubtful), -1, -1):
         for subset in combinations(doubtful, size):
             if all(b not in broken[a] for a, b in combinations(subset, 2)):
