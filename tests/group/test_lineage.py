@@ -15,7 +15,7 @@ from phalanx.group.messages import Ceiling, Data, Row, Votes
 from phalanx.model.clock import COUNTER_BITS, Instant, Stamp
 from phalanx.model.events import Delivered, Excluded, Founded, Rescued
 from phalanx.model.machine import Journal
-from phalanx.model.view import GroupSpec
+from phalanx.model.view import DEPARTED_MAX, GroupSpec
 from tests.group.cluster import Cluster
 from tests.group.durables import D, cluster_of, cut_log, power_cut, sent
 
@@ -83,6 +83,21 @@ def test_one_of_three_goes_on_alone_with_what_it_knows_and_new_nodes_join_it() -
         cluster.restart(*"ab")
         cluster.until_members("ab")
         assert cluster.deliveries("b")[:3] == ["one", "two", "three"]
+
+
+def test_the_new_view_remembers_no_more_departed_members_than_a_view_may() -> None:
+    """Those that the recovery leaves behind are the latest of them."""
+    with recovered(Cluster("abc", D)) as cluster:
+        cluster.until_members("abc")
+        power_cut(cluster, "abc")
+        votes = cluster.world.nodes["c"].durable
+        assert isinstance(votes, Votes) and votes.view is not None
+        before = tuple((f"former-{i}", 7) for i in range(DEPARTED_MAX))
+        votes = msgspec.structs.replace(votes, view=msgspec.structs.replace(votes.view, departed=before))
+        made = rescue("c", votes, Journal((), (), False), CLUSTER, NOW).votes.view
+        assert made is not None
+        assert made.departed[:-2] == before[2:]
+        assert [name for name, _ in made.departed[-2:]] == ["a", "b"]
 
 
 def test_what_had_not_been_delivered_and_is_in_the_log_is_kept() -> None:

@@ -32,7 +32,7 @@ from phalanx.group.messages import Cut, Decision, Turned, Votes
 from phalanx.group.recovered import Recovered
 from phalanx.model.clock import COUNTER_BITS, Stamp, wall_ms
 from phalanx.model.machine import Journal
-from phalanx.model.view import LINEAGE_MAX, Group, Member, Name, View
+from phalanx.model.view import DEPARTED_MAX, LINEAGE_MAX, Group, Member, Name, View
 
 VIEWS_AHEAD = 1 << 20
 """More views than the others can have decided since: one each second for twelve days."""
@@ -113,12 +113,13 @@ def rescue(name: Name, votes: Votes, journal: Journal, cluster: int, now: Stamp)
     survivor = Member(name, me.address, max(votes.incarnation, me.incarnation))
     missing = tuple(m for m in view.everyone if m.name != name)
     lineage = (*view.lineage, view.cluster)[-LINEAGE_MAX:]
+    departed = (d for d in view.departed if view.named(d[0]) is None)
     successor = View(
         cluster,
         newest + VIEWS_AHEAD,
         (survivor,),
         groups=tuple(Group(k.group.id, k.group.spec, (name,)) for k in kept),
-        departed=(*(d for d in view.departed if view.named(d[0]) is None), *((m.name, m.incarnation) for m in missing)),
+        departed=(*departed, *((m.name, m.incarnation) for m in missing))[-DEPARTED_MAX:],
         lineage=lineage,
         fence=max(view.fence + FENCE_AHEAD, max(clock, now) + len(lineage) * FENCE_AHEAD),
     )
