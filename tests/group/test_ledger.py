@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from phalanx.group.config import Limits
-from phalanx.group.ledger import RECORD_OVERHEAD, Ledger
+from phalanx.group.ledger import EARLY_BYTES, RECORD_OVERHEAD, Ledger
 from phalanx.group.messages import Ceiling, Chunk, Data, Record
 from phalanx.model.machine import Journal, Output
 from phalanx.model.view import Group, GroupSpec, Member, Name, Order, Suspended, View
@@ -105,6 +105,29 @@ def test_what_cannot_be_shortened_now_is_tried_again_after_the_limit_of_batches(
     assert not is_long(log)
     written(log, BATCH)
     assert is_long(log)
+
+
+def test_where_room_is_short_what_cannot_be_shortened_is_not_tried_again_before_it_has_grown() -> None:
+    log, large = ledger(), Ceiling(1)
+    growth = [large] * (EARLY_BYTES // RECORD_OVERHEAD + 1)
+
+    def is_worth() -> bool:
+        return log.is_worth_shortening(100 * EARLY_BYTES)
+
+    written(log, *growth)
+    assert is_worth()
+    log.begin_round()
+    log.postpone()
+    log.in_round = False
+    assert not is_worth()
+    written(log, *growth)
+    assert is_worth()
+    log.begin_round()
+    log.postpone()
+    log.begin_round()
+    written(log, *growth)
+    log.shortened()
+    assert is_worth(), "what it was has gone with the round"
 
 
 def test_a_log_that_is_to_be_shortened_is_long_until_a_round_that_began_afterwards_has_ended() -> None:

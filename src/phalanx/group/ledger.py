@@ -90,9 +90,11 @@ class Ledger:
         self._size = 0
         """Bytes of the log, about, as far as they are needed."""
         self._enough = limits.log
+        """With so many it is long."""
+        self._postponed = 0
+        """How large it was when it could not be shortened."""
         self._wished = self._answers = False
         """New snapshots were asked for, and the round under way began after that."""
-        """With so many it is long."""
         self._states: dict[GroupId, int] = {}
         """Bytes of each group's last snapshot that it holds."""
         self._round_at = 0
@@ -346,7 +348,7 @@ class Ledger:
 
     def is_worth_shortening(self, free: int) -> bool:
         """With so little room left on the disk it is: it has grown, and there is room for the snapshots."""
-        grown = self._size - sum(self._states.values())
+        grown = self._size - max(sum(self._states.values()), self._postponed)
         return grown >= EARLY_BYTES and free >= self._size + EARLY_BYTES and not self.in_round
 
     def begin_round(self) -> None:
@@ -357,7 +359,7 @@ class Ledger:
 
     def shortened(self) -> None:
         """It begins with the round now."""
-        self.in_round = False
+        self.in_round, self._postponed = False, 0
         self._wished = self._wished and not self._answers
         self._size -= self._round_at
         self._states = dict(self._written)
@@ -366,6 +368,7 @@ class Ledger:
     def postpone(self) -> None:
         """It cannot be shortened now: not before it has grown as much again."""
         self._enough = self._size + self._limits.log
+        self._postponed = self._size
         self._wished = False
 
     def on_logged(self, count: int) -> list[Channel]:
