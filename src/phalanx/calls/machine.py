@@ -21,8 +21,6 @@ from phalanx.model.events import (
     Delivery,
     Excluded,
     Founded,
-    GroupLost,
-    GroupSuspended,
     Installed,
     Multicast,
     Request,
@@ -162,9 +160,6 @@ class GroupCalls:
                 pass
             case Installed(view):
                 self._install(view)
-                return False
-            case GroupLost(group) | GroupSuspended(group):
-                self._drop(group)
                 return False
             case Excluded(_, reason):
                 self._end_life(f"{self._me} was excluded: {reason}")

@@ -174,7 +174,8 @@ class BarrierFailed(msgspec.Struct, frozen=True, gc=False):
 
 
 class GroupLost(msgspec.Struct, frozen=True, gc=False):
-    """All full hosts of a memory group failed: its state is gone.  A new one of that name will have another id."""
+    """All full hosts of a memory group failed: its state is gone.  A new one of that name will have another id.  It
+    follows the `Installed` of a view that has the group no more."""
 
     group: GroupId
     spec: GroupSpec
@@ -182,7 +183,8 @@ class GroupLost(msgspec.Struct, frozen=True, gc=False):
 
 class GroupSuspended(msgspec.Struct, frozen=True, gc=False):
     """None of the durable group's full hosts is in the view any more.  Its state is on their disks, and the group goes on
-    when they return: under its old id, with a `Restored` or `Founded` for whoever hosts it then."""
+    when they return: under its old id, with a `Restored` or `Founded` for whoever hosts it then.  It follows the
+    `Installed` of the view that it is suspended in."""
 
     group: GroupId
     spec: GroupSpec

@@ -25,8 +25,6 @@ from phalanx.model.events import (
     Delivery,
     Excluded,
     Founded,
-    GroupLost,
-    GroupSuspended,
     Installed,
     Request,
     Rescued,
@@ -282,10 +280,6 @@ class Gateway:
                 for waiter, _ in self._hosted[group].barriers.pop(token, ()):
                     self.intake.release(waiter)
                     self._elsewhere(waiter, self._hosted[group].replica.group.spec.name)
-            case GroupLost(group, _) | GroupSuspended(group, _) if group in self._hosted:
-                lost = isinstance(delivery, GroupLost)
-                self._drop(group, "the group's state is lost" if lost else "none of the group's last hosts is here")
-                return False
             case Installed(view):
                 self._install(view)
                 return False

@@ -17,8 +17,6 @@ from phalanx.model.events import (
     Delivery,
     Excluded,
     Founded,
-    GroupLost,
-    GroupSuspended,
     Installed,
     Rescued,
     Restored,
@@ -155,9 +153,6 @@ class Taking:
             case Installed():
                 for queue in self._queues.values():
                     queue.append(delivery)
-                return False
-            case GroupLost(group) | GroupSuspended(group):
-                self.drop(group)
                 return False
             case Excluded():
                 self._queues.clear()
