@@ -276,3 +276,43 @@ def test_what_a_disk_held_back_is_not_shown_after_the_end() -> None:
             assert [event async for event in group.events() if isinstance(event, Message)] == []
 
     asyncio.run(story())
+
+
+# --- room for what is sent
+
+
+def test_however_many_send_no_more_is_queued_than_there_is_room_for() -> None:
+    """All that waited went on at once when half of the queue was free: a thousand senders filled it a thousand times."""
+    queued = 0
+    asked = Asked()
+
+    async def settled() -> int:
+        """Payloads that were handed to the machine so far, once nobody can go on."""
+        for _ in range(200):
+            await asyncio.sleep(0)
+        return len(asked)
+
+    async def work() -> None:
+        nonlocal queued
+        spec, limits = GroupSpec("log"), Limits(queue=1_000)
+        group = Group(spec, asked, lambda _: queued, limits, None, None, lambda _: None, set())
+        group._seat(7)
+        senders = [asyncio.create_task(group.send(bytes([number]) * 400)) for number in range(20)]
+        assert await settled() == 3, "the last one goes beyond the limit"
+        queued = 1_200
+        group._drained()
+        assert await settled() == 3
+        queued = 501
+        group._drained()
+        assert await settled() == 3, "not before half is free"
+        for handed in (6, 9, 12):
+            queued = 0
+            group._drained()
+            assert await settled() == handed
+        assert [each.payloads[0][0] for each in asked] == list(range(12)), "in turn"
+        group._out("it is asked to", ME, leaving=True)
+        assert await settled() == 12
+        results = await asyncio.gather(*senders, return_exceptions=True)
+        assert [type(result) for result in results] == [type(None)] * 12 + [phalanx.Unavailable] * 8
+
+    asyncio.run(work())

@@ -133,8 +133,8 @@ class Group:
         if len(payload) > self._payload_bytes_max:
             raise TooLarge(f"{len(payload)} bytes; the limit of a payload is {self._payload_bytes_max}")
         await self._ready.wait()
-        if asyncio.current_task() is not self._reader:
-            await self._writable.wait()
+        while not self._writable.is_set() and asyncio.current_task() is not self._reader:
+            await self._writable.wait()  # and again: whoever waited longer may have filled it
         future = asyncio.get_running_loop().create_future() if delivered else None
         self._queue(payload, future)
         if future is not None:
