@@ -11,6 +11,7 @@ from phalanx.model.clock import MILLISECOND, SECOND, Instant, stamp_of
 from phalanx.model.events import Barrier, BarrierReached, Delivered, Excluded, Founded, Installed, Multicast
 from phalanx.model.machine import LinkDown, Output, Received
 from phalanx.model.view import Member
+from phalanx.replication import client as client_module
 from phalanx.replication.calls import Call, Completed, End, Read
 from phalanx.replication.client import ClientMachine
 from phalanx.replication.gateway import Gateway
@@ -127,6 +128,17 @@ def test_every_call_happens_exactly_once_across_losses_and_exclusions(seed: int)
     answers = sorted(ADD.result(each.outcome) for each in bus.completed if each.outcome is not None)
     assert answers == list(range(1, 41)), "each ran once, and each caller got its own answer"
     assert bus.balance(C.address) == 40
+
+
+def test_a_client_has_so_many_calls_under_way_and_the_next_has_not_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "CALLS_MAX", 2)
+    client = ClientMachine(["a:1"], random.Random(1))
+    calls = [Call(n, "bank", ADD.operation.id, ADD.operation.types, ADD.arguments, 5) for n in range(3)]
+    ended = client.step(calls, Instant(0, 0)).deliveries
+    assert [(each.token, each.end, each.reason) for each in ended] == [(2, End.NOT_HAPPENED, Reason.BUSY)]
+    client.step([], Instant(5, 5))  # the end of both
+    late = Call(3, "bank", ADD.operation.id, ADD.operation.types, ADD.arguments, 9)
+    assert not client.step([late], Instant(6, 6)).deliveries
 
 
 def test_the_end_of_a_call_is_told_truthfully() -> None:

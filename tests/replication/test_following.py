@@ -3,8 +3,11 @@
 import random
 from typing import Any
 
+import pytest
+
 from phalanx.model.clock import MILLISECOND, SECOND, Instant
 from phalanx.model.machine import LinkDown, Output, Received
+from phalanx.replication import following
 from phalanx.replication.client import ClientMachine
 from phalanx.replication.following import SILENCE_NS, WINDOW, Ended, Fed, Follow, Took, Unfollow
 from phalanx.replication.messages import Batch, Declined, Reason, Unwatch, Watch, WatchMore
@@ -123,3 +126,30 @@ def test_every_end_has_a_reason() -> None:
     follower = Follower()
     follower.step(Unfollow(1), passes_ns=MILLISECOND)
     assert [type(send.message) for send in follower.out.sends] == [Unwatch]
+
+
+def test_a_node_that_is_busy_is_asked_again_a_little_later_and_the_watch_loses_nothing() -> None:
+    follower = Follower()
+    follower.step(follower.batch(3, 5))
+    follower.step(Received("a:1", Declined(follower.watch.request, Reason.BUSY, "too many watches", ("b:1",))))
+    assert not follower.out.deliveries and not any(isinstance(send.message, Watch) for send in follower.out.sends)
+    before = follower.watch.request
+    began = follower.now
+    while not any(isinstance(send.message, Watch) for send in follower.out.sends):
+        due = follower.machine.deadline
+        assert due is not None and due - began < SECOND
+        follower.step(passes_ns=due - follower.now)
+        assert not follower.out.deliveries
+    again = follower.registration()
+    assert follower.now > began and again.request != before and again.position == position_after(5)
+
+
+def test_a_client_has_so_many_watches_and_the_next_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "FOLLOWS_MAX", 1)
+    follower = Follower()
+    more = Follow(2, "KV", WATCH.id, WATCH.types, WATCH.encode((), {"start": b"", "end": None}), 0, 0)
+    (ended,) = follower.step(more).deliveries
+    assert (type(ended), ended.token, ended.reason) == (Ended, 2, Reason.BUSY)
+    follower.step(Unfollow(1))
+    follower.step(more)
+    assert not follower.out.deliveries and follower.registration()
