@@ -4,6 +4,9 @@ application that gives no snapshot, a name that somebody has."""
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from phalanx.group import machine, membership, validity
 from phalanx.group.config import Limits
 from phalanx.group.ledger import EARLY_BYTES
 from phalanx.group.messages import Chunk, Envelope, Wish
@@ -113,3 +116,24 @@ def test_what_is_no_message_between_nodes_costs_its_sender_the_connection() -> N
         cluster.until_members("ab")
         output = cluster.machine("b").step([Received("a", Host(GroupSpec("h")))], cluster.machine("b")._core.now)
         assert [(drop.source, drop.reason) for drop in output.drops] == [("a", "not a message between nodes")]
+
+
+def test_one_group_more_than_a_node_may_host_is_refused_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its peers took what it wished for a lie, its promises with that, and no view could be changed any more."""
+    for module in (machine, membership, validity):
+        monkeypatch.setattr(module, "GROUPS_MAX", 2)
+    more = GroupSpec("more")
+    with Cluster("abc", GroupSpec("g"), GroupSpec("h")) as cluster:
+        cluster.until_members("abc")
+        for name in "abc":
+            cluster.world.request(name, Host(more))
+        cluster.run(1)
+        for name in "abc":
+            assert [(each.spec, each.reason) for each in cluster.log(name, HostRefused)] == [
+                (more, f"{name} hosts 2 groups, which is the limit")
+            ]
+        cluster.crash("c")
+        cluster.until_members("ab")
+        assert not cluster.world.notes["fault"]
+    with pytest.raises(AssertionError, match="is to host 3 groups, the limit is 2"):
+        Cluster("a", GroupSpec("g"), GroupSpec("h"), more).run(1)

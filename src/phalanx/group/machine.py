@@ -42,7 +42,7 @@ from phalanx.group.messages import (
 )
 from phalanx.group.multicast import Multicasting
 from phalanx.group.patience import Patience
-from phalanx.group.ranges import fault_in_member, fault_in_spec
+from phalanx.group.ranges import GROUPS_MAX, fault_in_member, fault_in_spec
 from phalanx.group.reads import Reads
 from phalanx.group.succession import Succession, superseded_text
 from phalanx.group.transfer import Transfer
@@ -98,6 +98,8 @@ class GroupMachine(Patient):
         me = birth.incarnate(config, votes, now)
         if faults := [f for f in (fault_in_member(me), *map(fault_in_spec, config.hosts)) if f is not None]:
             raise ValueError("; ".join(faults))
+        if len(config.hosts) > GROUPS_MAX:
+            raise ValueError(f"{config.name} is to host {len(config.hosts)} groups, the limit is {GROUPS_MAX}")
         if journal is None and any(spec.durable for spec in config.hosts):
             raise ValueError("a node without a log cannot host a durable group")
         self._core = core = Core(config, me, votes or Votes(0), rng, now, journal)

@@ -13,7 +13,7 @@ from phalanx.group.flush import Attempt
 from phalanx.group.messages import Decision, Refuse, RefuseHost, Wish
 from phalanx.group.probation import Probation
 from phalanx.group.proposal import Grounds
-from phalanx.group.ranges import EVERYONE_MAX, fault_in_spec
+from phalanx.group.ranges import EVERYONE_MAX, GROUPS_MAX, fault_in_spec
 from phalanx.group.regroup import is_enough, may_leave, may_unhost, unhosters
 from phalanx.model.events import Host, HostRefused, Leave, Refusal, Unhost
 from phalanx.model.view import Address, GroupId, GroupSpec, Member, Name, View
@@ -48,6 +48,10 @@ class Membership:
             return
         if request.spec.durable and not self.core.ledger.kept:
             self.core.out.deliveries.append(HostRefused(request.spec, "this node keeps no log for durable groups"))
+            return
+        if len(self._hosts) >= GROUPS_MAX and request.spec.name not in self._hosts:
+            reason = f"{self.core.name} hosts {GROUPS_MAX} groups, which is the limit"
+            self.core.out.deliveries.append(HostRefused(request.spec, reason))
             return
         self._hosts[request.spec.name] = request.spec
         self._takes_back |= request.spec.name in self._unhosts
