@@ -195,7 +195,7 @@ class Ledger:
             if new.suspended_group(group_id) is not None:
                 continue
             cut, place = cut_of(value, group_id), new.group(group_id)
-            if cut is None or place is None or self._me not in place.everyone or not _ends(recovered, value, cut):
+            if cut is None or place is None or self._me not in place.everyone or not recovered.is_ended_by(value, cut):
                 self._set_aside(group_id)
                 continue
             if not recovered.conclude(cut.upto):
@@ -337,9 +337,8 @@ class Ledger:
 
     @property
     def is_long(self) -> bool:
-        """What it holds besides the last snapshots is so much that it is worth while to write new ones and forget the
-        rest.  That counts what former processes have written, and snapshots that are of no use any more: a node that is
-        killed again and again, or fetches the state again and again, keeps its log as short as any other."""
+        """It holds so much besides the last snapshots that new ones are worth while, snapshots of no use and what former
+        processes wrote included: who is killed, or fetches the state, again and again keeps it as short as any other."""
         return (self._size >= self._enough or self._wished) and not self.in_round
 
     def shorten(self) -> None:
@@ -396,8 +395,3 @@ def _hosts(view: View, group: Group) -> list[Member]:
 
 def _learners(view: View, group: Group) -> list[Member]:
     return [m for m in view.everyone if m.name in group.learners]
-
-
-def _ends(recovered: Recovered, value: Decision, cut: Cut) -> bool:
-    """That cut is of the view that is open in the log, and not of a later one, in which the group went on elsewhere."""
-    return (cut.view or value.old) == recovered.view

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from phalanx.group.channel import Channel
 from phalanx.group.config import Limits
 from phalanx.group.contents import Suffix
-from phalanx.group.messages import Base, Data
+from phalanx.group.messages import Base, Cut, Data, Decision
 from phalanx.group.seat import Seat, Tag
 from phalanx.model.clock import Stamp
 from phalanx.model.events import Founded, Rescued
@@ -67,6 +67,10 @@ class Recovered:
         self._early: list[Data] = []
         self.everyone = (*members, *others)
         self.seat.view_began(self.everyone)
+
+    def is_ended_by(self, value: Decision, cut: Cut) -> bool:
+        """That cut is of the view that is open here, and not of a later one, in which the group went on elsewhere."""
+        return (cut.view or value.old) == self.view
 
     def conclude(self, upto: Sequence[int]) -> bool:
         """Its view ended with that cut.  False: part of it is not in the log, and the state with it."""
