@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+import os
+import select
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from phalanx.cli import holding
+from phalanx.cli.commands import Command
 from phalanx.cli.main import command_line
 from tests.cli.node import a_node
 
@@ -50,6 +53,22 @@ def test_a_command_runs_under_a_lock_and_its_exit_status_is_told(address: str, t
     assert shell(address, "lock", "it", "--", "/no/such/command")[0] == 127
 
 
+def test_a_daemon_that_a_command_starts_keeps_no_pipe_open(address: str) -> None:
+    """Nor does one that `phalanx roll` starts: `phalanx roll ... | tee log` ended when the nodes did."""
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    code = f"import subprocess; print(subprocess.Popen(['sleep', '60'], close_fds=False, **{quiet}).pid)"
+    command = [sys.executable, "-m", "phalanx", "lock", "--endpoint", address, "it", "--", sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as locked:
+        assert locked.stdout is not None
+        daemon = int(locked.stdout.readline())
+        try:
+            assert locked.wait() == 0
+            assert select.select([locked.stdout], [], [], 10)[0], "the pipe has no end"
+            assert locked.stdout.read() == b""
+        finally:
+            os.kill(daemon, signal.SIGKILL)
+
+
 def test_a_command_whose_lock_is_lost_is_stopped(address: str) -> None:
     assert shell(address, "lock", "it", "--ttl", "1", "--", sys.executable, "-c", REVOKE, address)[0] == 6
 
@@ -69,30 +88,32 @@ def test_a_leader_is_elected_and_seen(address: str) -> None:
     assert shell(address, "elect", "who")[0] == 2
 
 
-def test_a_command_that_does_not_end_is_killed_though_the_wait_for_its_end_is_cancelled() -> None:
+def test_a_command_that_does_not_end_is_killed_though_the_wait_for_its_end_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As by Ctrl-C, after the loss of the lock."""
-    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    os.mkfifo(told := tmp_path / "told")
+    stubborn = (
+        "import pathlib, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "pathlib.Path(sys.argv[1]).write_text('ignored'); time.sleep(60)"
+    )
+    started: list[Command] = []
+
+    class Seen(Command):
+        def __init__(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
+            super().__init__(words, environment)
+            started.append(self)
 
     async def main() -> None:
-        started: asyncio.Future[asyncio.subprocess.Process] = asyncio.get_running_loop().create_future()
-        create = asyncio.create_subprocess_exec
-
-        async def start(*command: str, **rest: Any) -> asyncio.subprocess.Process:
-            started.set_result(await create(*command, stdout=asyncio.subprocess.PIPE, **rest))
-            return started.result()
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(asyncio, "create_subprocess_exec", start)
-            running = asyncio.create_task(holding._run([sys.executable, "-c", stubborn], 1))
-            process = await started
-        assert process.stdout is not None
-        await process.stdout.readline()  # it ignores SIGTERM from now on
+        running = asyncio.create_task(holding._run([sys.executable, "-c", stubborn, str(told)], 1))
+        assert await asyncio.to_thread(told.read_text) == "ignored"
         for _ in range(2):
             running.cancel()
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         await asyncio.wait([running])
         assert running.cancelled()
-        assert await process.wait() == -signal.SIGKILL
+        assert await started[0].wait() == -signal.SIGKILL
 
+    monkeypatch.setattr(holding, "Command", Seen)
     asyncio.run(main())

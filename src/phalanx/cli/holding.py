@@ -13,6 +13,7 @@ from phalanx.api.arguments import SECONDS_MAX
 from phalanx.api.client import Client
 from phalanx.api.recipes import Held
 from phalanx.cli.calls import ABSENT, ENDPOINT, AsJson, Cluster, Endpoints, Tls, encoded, perform, store_of, text
+from phalanx.cli.commands import Command
 from phalanx.cli.complaints import FAILED, complain
 from phalanx.cli.complaints import NOT_DONE as NOT_SERVED
 from phalanx.errors import LeaseLost
@@ -134,7 +135,7 @@ async def _while(
 
 async def _run(command: list[str], token: int) -> int:
     try:
-        process = await asyncio.create_subprocess_exec(*command, env=os.environ | {"PHALANX_TOKEN": str(token)})
+        process = Command(command, os.environ | {"PHALANX_TOKEN": str(token)})
     except OSError as error:
         complain(FAILED, f"{command[0] or repr(command[0])}: {error.strerror or error}", 127)
         return 127
@@ -142,7 +143,7 @@ async def _run(command: list[str], token: int) -> int:
         status = await process.wait()
         return status if status >= 0 else 128 - status  # as a shell says that a signal ended it
     finally:
-        if process.returncode is None:
+        if process.running:
             process.terminate()
             try:
                 async with asyncio.timeout(TERMINATE_S):
@@ -150,6 +151,6 @@ async def _run(command: list[str], token: int) -> int:
             except TimeoutError:
                 pass
             finally:  # if it is cancelled once more as well
-                if process.returncode is None:
+                if process.running:
                     process.kill()
                     await process.wait()

@@ -1,6 +1,5 @@
 """`phalanx roll`: restart the members of a cluster, one at a time."""
 
-import asyncio
 import shlex
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from phalanx.api.rolling import rolling_restart
 from phalanx.cli.calls import ENDPOINT, Cluster, Endpoints, Tls, said, tls_of, words_of
+from phalanx.cli.commands import Command
 from phalanx.errors import ConfigurationError, RestartStopped
 from phalanx.model.clock import SECOND
 from phalanx.model.view import Name
@@ -39,11 +39,11 @@ def roll(
         typer.echo(f"restarting {member}")
         words = [word.replace("{name}", member) for word in parts]
         try:
-            process = await asyncio.create_subprocess_exec(*words)
+            process = Command(words)
         except OSError as error:
             raise RestartStopped(f"{words[0]} cannot be run: {error.strerror or error}", ()) from None
-        if await process.wait():
-            raise RestartStopped(f"{shlex.join(words)} failed with exit status {process.returncode}", ())
+        if status := await process.wait():
+            raise RestartStopped(f"{shlex.join(words)} failed with exit status {status}", ())
 
     def tell(why: str) -> None:
         if waits[-1:] != [why]:
