@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import re
 import socket
 import sys
 import threading
@@ -20,7 +21,7 @@ from phalanx.runtime.loop import run
 from phalanx.runtime.memory import HELD_MAX, MemoryNetwork
 from phalanx.testing.nodes import LocalNodes
 from phalanx.testing.severed import Severable
-from tests.testing.subjects import Bank
+from tests.testing.subjects import Bank, Ledger
 
 PATIENCE_S = 60.0
 """It stops what hangs and judges no speed."""
@@ -223,6 +224,21 @@ def test_what_makes_no_sense_is_refused() -> None:
             await nodes.pause("a")
 
     in_cluster(story, testing.cluster(2))
+
+
+def test_who_waits_in_vain_is_told_which_group_a_node_does_not_host() -> None:
+    """All are full members of one view, and this said no more than that."""
+
+    async def story(nodes: testing.Nodes) -> None:
+        await nodes.restart("b", classes={"Bank": Ledger})
+        for _ in range(20):  # soon it is a member, and then it stays as it is
+            with pytest.raises(testing.NotReached) as told:
+                await nodes.wait_until_full(timeout_s=1)
+            if "b: member" in str(told.value):
+                break
+        assert re.search(r"b: member in view \d+ of a c b, Bank at a c;", str(told.value)), told.value
+
+    in_cluster(story, testing.cluster(3, objects={"Bank": Bank}))
 
 
 def test_a_cluster_can_begin_again_as_a_new_one() -> None:

@@ -18,6 +18,7 @@ from phalanx.group.config import Limits, Timing
 from phalanx.lab.processes import NotReached, Statuses, is_full
 from phalanx.model.clock import MILLISECOND
 from phalanx.model.view import Address, Name
+from phalanx.node.status import Status
 from phalanx.testing.faulty import Failures
 from phalanx.testing.located import Located
 
@@ -205,10 +206,7 @@ class Nodes(ABC):
                     everyone = await self.statuses()
                     seen = {name: everyone[name] for name in wanted}
         except TimeoutError:
-            states = "; ".join(
-                f"{name}: {'no answer' if each is None else f'{each.state} in view {each.view}'}"
-                for name, each in seen.items()
-            )
+            states = "; ".join(f"{name}: {_standing(each)}" for name, each in seen.items())
             raise NotReached(f"no view of just {', '.join(wanted)} within {timeout_s:g} s: {states}") from None
 
     @abstractmethod
@@ -321,3 +319,14 @@ class _closing(AbstractAsyncContextManager[Client]):  # noqa: N801  it is used a
 
     async def __aexit__(self, *error: object) -> None:
         await self._client.close()
+
+
+def _standing(status: Status | None) -> str:
+    """What keeps the node from being waited for no more: its view, and the groups that not all members host."""
+    if status is None:
+        return "no answer"
+    members = tuple(member.name for member in status.members)
+    short = [
+        f", {group.name} at {' '.join(group.hosts)}" for group in status.groups if set(group.hosts) != set(members)
+    ]
+    return f"{status.state} in view {status.view} of {' '.join(members)}{''.join(short)}"
