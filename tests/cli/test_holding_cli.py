@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,8 @@ def address() -> Iterator[str]:
 
 
 def shell(address: str, *words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(command_line(), [words[0], "--endpoint", address, *words[1:]])
+    before = 2 if words[0] == "kv" else 1
+    done = CliRunner().invoke(command_line(), [*words[:before], "--endpoint", address, *words[before:]])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.stdout
 
@@ -51,6 +53,37 @@ def test_a_command_runs_under_a_lock_and_its_exit_status_is_told(address: str, t
         tokens.append(int(file.read_text()))
     assert tokens[0] < tokens[1]
     assert shell(address, "lock", "it", "--", "/no/such/command")[0] == 127
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_is_stopped_before_what_it_held_is_given_up_at_a_signal(address: str, number: signal.Signals) -> None:
+    """The command went on, and the lock was another's as soon as the lease had run out."""
+    code, name = "import os, time; print(os.getpid(), flush=True); time.sleep(600)", f"until-{number}"
+    command = [sys.executable, "-m", "phalanx", "lock", "--endpoint", address, name, "--ttl", "600", "--"]
+    with subprocess.Popen([*command, sys.executable, "-c", code], stdout=subprocess.PIPE) as locked:
+        assert locked.stdout is not None
+        held = int(locked.stdout.readline())
+        try:
+            with subprocess.Popen([*command, "true"]) as waits:
+                while len(json.loads(shell(address, "kv", "range", f"{name}/", "--prefix", "--json")[1])["items"]) < 2:
+                    assert waits.poll() is None
+                waits.send_signal(number)
+                assert waits.wait() == 128 + number
+            locked.send_signal(number)
+            assert locked.wait() == 128 + number
+            with pytest.raises(ProcessLookupError):
+                os.kill(held, signal.SIGKILL)
+        finally:
+            locked.kill()
+            with suppress(ProcessLookupError):
+                os.kill(held, signal.SIGKILL)
+    assert shell(address, "lock", name, "--wait", "60", "--", "true")[0] == 0
+
+
+def test_under_nohup_a_command_goes_on_after_sighup(address: str) -> None:
+    code = "import os, signal; os.kill(os.getppid(), signal.SIGHUP)"
+    command = [sys.executable, "-m", "phalanx", "lock", "--endpoint", address, "it", "--", sys.executable, "-c", code]
+    assert subprocess.run(["nohup", *command], stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def test_a_daemon_that_a_command_starts_keeps_no_pipe_open(address: str) -> None:

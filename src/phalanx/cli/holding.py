@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
-from contextlib import AbstractAsyncContextManager
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Annotated
 
 import typer
@@ -21,6 +23,9 @@ from phalanx.services.store.limits import TTL_MS_LEAST, TTL_MS_MOST
 
 TERMINATE_S = 5.0
 """How long a command that has lost its lock may take to end before it is killed."""
+
+ENDS = (signal.SIGTERM, signal.SIGHUP)
+"""At these signals the command is stopped, and what was held, or waited for, is given up; as at SIGINT."""
 
 NOT_DONE = 3
 """Exit status: as of `perform`."""
@@ -62,7 +67,8 @@ def lock(
     """Hold a lock while a command runs, which finds its fencing token in PHALANX_TOKEN.
 
     The exit status is the command's, or 128 and the number of the signal that ended it.  3: no node has served it within
-    --wait.  5: the lock was not to be had in that time.  6: it was lost; the command was stopped.
+    --wait.  5: the lock was not to be had in that time.  6: it was lost; the command was stopped, as it is when this
+    process is ended by a signal; then 128 and the number of that.
     """
 
     async def work(client: Client) -> int:
@@ -119,9 +125,14 @@ async def _while(
 ) -> int:
     """Run the command while it is held; its exit status, or why not."""
     try:
-        async with asyncio.timeout(wait) as waiting, holding as held:
-            waiting.reschedule(None)
-            return await _run(command, held.token)
+        with _until_told_to_end() as told:
+            async with asyncio.timeout(wait) as waiting, holding as held:
+                waiting.reschedule(None)
+                return await _run(command, held.token)
+    except asyncio.CancelledError:
+        if not told:
+            raise  # Ctrl-C
+        return 128 + told[0]
     except TimeoutError:
         if not client.cluster:
             complain(NOT_SERVED, f"not done: no node has served it in time: {', '.join(client.endpoints)}", NOT_DONE)
@@ -131,6 +142,28 @@ async def _while(
     except LeaseLost as error:
         complain("lost", f"lost: {error}", LOST)
         return LOST
+
+
+@contextmanager
+def _until_told_to_end() -> Iterator[list[int]]:
+    """A signal to end cancels the block, once, and is in the list.  If the process just died of it the command would go
+    on, and another would hold what it believes to hold as soon as the lease has run out."""
+    loop, block, told = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+    assert block is not None
+
+    def end(number: int) -> None:
+        if not told:
+            told.append(number)
+            block.cancel()
+
+    heeded = [number for number in ENDS if signal.getsignal(number) is not signal.SIG_IGN]  # under nohup, for one
+    for number in heeded:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield told
+    finally:
+        for number in heeded:
+            loop.remove_signal_handler(number)
 
 
 async def _run(command: list[str], token: int) -> int:
