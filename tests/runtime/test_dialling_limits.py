@@ -15,7 +15,7 @@ from tests.runtime.toys import PATIENCE_S, on_loop, say
 async def until_gone(links: dict[str, dialling.Link]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while links:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
 
 
 def test_a_node_that_is_given_its_own_address_under_another_name_finds_out_and_dials_it_no_more() -> None:
@@ -95,7 +95,7 @@ def test_an_address_that_does_not_answer_is_explained_and_not_taken_for_refused(
                 say(a, address, "is somebody there?")
                 async with asyncio.timeout(PATIENCE_S):
                     while "it does not answer" not in a.explain():
-                        await asyncio.sleep(0.01)
+                        await asyncio.sleep(0)
                 assert not ear.heard
 
     on_loop(work)

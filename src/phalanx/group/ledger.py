@@ -91,14 +91,12 @@ class Ledger:
         """Bytes of the log, about, as far as they are needed."""
         self._enough = limits.log
         """With so many it is long."""
-        self._postponed = 0
-        """How large it was when it could not be shortened."""
         self._wished = self._answers = False
         """New snapshots were asked for, and the round under way began after that."""
         self._states: dict[GroupId, int] = {}
         """Bytes of each group's last snapshot that it holds."""
-        self._round_at = 0
-        """How large it was when the round began."""
+        self._round_at = self._postponed = 0
+        """How large it was when the round began, and when it could not be shortened."""
         self._written: dict[GroupId, int] = {}
         """Bytes of each group's snapshot of the round."""
         self._unlogged: deque[tuple[int, Channel, Data]] = deque()
@@ -367,8 +365,7 @@ class Ledger:
     def postpone(self) -> None:
         """It cannot be shortened now: not before it has grown as much again."""
         self._enough = self._size + self._limits.log
-        self._postponed = self._size
-        self._wished = False
+        self._postponed, self._wished = self._size, False
 
     def on_logged(self, count: int) -> list[Channel]:
         """So many records are durable.  Returns the channels whose batches are among them, one for each batch."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from phalanx.group import ledger as ledger_module
 from phalanx.group import membership as membership_module
 from phalanx.group import proposal as proposal_module
 from phalanx.group import regroup as regroup_module
@@ -69,7 +68,7 @@ def _ends_any_view(recovered: Recovered, _: Decision, cut: Cut) -> bool:
     return len(cut.upto) == len(recovered.channel.hosts)
 
 
-mutant("a log of an older view is taken for the group's", 3, (ledger_module, "_ends", _ends_any_view))
+mutant("a log of an older view is taken for the group's", 3, (Recovered, "is_ended_by", _ends_any_view))
 
 _replay = Ledger._replay
 
