@@ -75,3 +75,16 @@ def test_the_cluster_is_named_and_two_of_them_with_their_nodes(capsys: pytest.Ca
     assert capsys.readouterr().out.splitlines()[:2] == ["cluster c0ffee: a", "cluster beef: c"]
     _show({"d:1": outside})
     assert "cluster" not in capsys.readouterr().out
+
+
+def test_on_a_terminal_that_is_far_too_narrow_each_cell_has_its_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "40"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    _show({"127.0.0.1:7400": status(group("Account", 1, {"a": 1})), "127.0.0.1:7401": None})
+    text = capsys.readouterr().out
+    assert "address   127.0.0.1:7400\nnode      a#1\nstate     member\nview      3\nmembers   a\n" in text
+    assert "address   127.0.0.1:7401\nnode      -\nstate     no answer\n\n" in text, "what is empty is left out"
+    assert "\u2502 total \u2502" in text, "the table of groups is narrow enough to be folded"

@@ -228,16 +228,35 @@ def perform(
         raise
 
 
+NARROW = 2 / 3
+"""Of the width of a table: where there is less, folding it leaves columns of a few letters."""
+
+
 def print_whole(*tables: Table) -> None:
-    """On a terminal, cells that are too wide are folded; in a pipe or a file each row is one line.  Nothing is cut."""
+    """On a terminal, cells that are too wide are folded, and on one that is far too narrow each has a line of its own; in
+    a pipe or a file each row is one line.  Nothing is cut."""
     console = Console()
     for table in tables:
         for column in table.columns:
             column.overflow = "fold"
+        width = Measurement.get(console, console.options.update(max_width=LINE_MAX), table).maximum
         if not console.is_terminal:
-            unbounded = console.options.update(max_width=LINE_MAX)
-            console.width = max(console.width, Measurement.get(console, unbounded, table).maximum)
-        console.print(table)
+            console.width = max(console.width, width)
+        if console.width < width * NARROW:
+            _print_by_lines(console, table)
+        else:
+            console.print(table)
+
+
+def _print_by_lines(console: Console, table: Table) -> None:
+    """What a cell has behind the name of its column, without those that are empty; rows are apart."""
+    names = [str(column.header) for column in table.columns]
+    size = max(map(len, names))
+    for row in zip(*[column.cells for column in table.columns], strict=True):
+        for name, cell in zip(names, row, strict=True):
+            if cell:
+                console.print(f"{name:{size}}  {cell}", markup=False, highlight=False, overflow="fold")
+        console.print()
 
 
 def store_of(client: Client, stale: bool = False) -> Store:
