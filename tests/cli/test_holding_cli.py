@@ -53,6 +53,7 @@ def test_a_command_runs_under_a_lock_and_its_exit_status_is_told(address: str, t
         tokens.append(int(file.read_text()))
     assert tokens[0] < tokens[1]
     assert shell(address, "lock", "it", "--", "/no/such/command")[0] == 127
+    assert shell(address, "lock", "it", "--", __file__)[0] == 126, "it is there, and no program"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -170,8 +170,9 @@ async def _run(command: list[str], token: int) -> int:
     try:
         process = Command(command, os.environ | {"PHALANX_TOKEN": str(token)})
     except OSError as error:
-        complain(FAILED, f"{command[0] or repr(command[0])}: {error.strerror or error}", 127)
-        return 127
+        status = 127 if isinstance(error, FileNotFoundError | NotADirectoryError) else 126  # as a shell says
+        complain(FAILED, f"{command[0] or repr(command[0])}: {error.strerror or error}", status)
+        return status
     try:
         status = await process.wait()
         return status if status >= 0 else 128 - status  # as a shell says that a signal ended it
