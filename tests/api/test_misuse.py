@@ -183,7 +183,7 @@ def test_a_recipe_that_is_given_a_text_says_what_must_be_bytes() -> None:
         for what, begin in beginnings.items():
             with pytest.raises(TypeError, match=rf"{what} must be bytes, not str: encode it") as told:
                 begin()
-            assert "PriorityQueue.put" in str(told.value) or str(told.value).startswith(what)
+            assert str(told.value).startswith(what)
         with pytest.raises(TypeError, match="an item of a partition must be bytes, not str"):
             await _enter(recipes.partition(store, b"door", b"me", [text]))
         with pytest.raises(TypeError, match="the name of a setting must be bytes, not str"):

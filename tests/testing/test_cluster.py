@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -224,6 +225,13 @@ def test_what_makes_no_sense_is_refused() -> None:
             await nodes.pause("a")
 
     in_cluster(story, testing.cluster(2))
+
+
+def test_a_cluster_that_has_not_begun_says_how_to_begin_it() -> None:
+    arranged: Any = testing.cluster(1)
+    with pytest.raises(AttributeError, match=r"no 'connect' before it begins: .* `as nodes`, and use nodes.connect"):
+        arranged.connect()
+    assert not hasattr(arranged, "no_such_thing")
 
 
 def test_who_waits_in_vain_is_told_which_group_a_node_does_not_host() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phalanx import sync
 from phalanx.api.arguments import flag_of, mapping_of, name_of, number_of
@@ -73,6 +73,16 @@ class Arranged:
         self._async = AsyncExitStack()
         self._sync = ExitStack()
         self._runs = False
+
+    if not TYPE_CHECKING:  # a type checker is to find that there is no such attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("_") and hasattr(Nodes, name):
+                raise AttributeError(
+                    f"a cluster has no {name!r} before it begins: `async with` (or `with`) it `as nodes`, "
+                    f"and use nodes.{name}"
+                )
+            raise AttributeError(name)
 
     def __repr__(self) -> str:
         kind = "real processes" if self._wish.real else "nodes in this process"

@@ -19,7 +19,15 @@ def takes_bytes(function: Callable[P, R]) -> Callable[P, R]:
     signature = inspect.signature(function)
     stores = [name for name, parameter in signature.parameters.items() if parameter.annotation is Store]
     wanted = [name for name, parameter in signature.parameters.items() if parameter.annotation is bytes]
-    where = function.__qualname__.removesuffix(".__init__")
+    is_method = next(iter(signature.parameters), "") == "self"
+
+    def where(args: tuple[object, ...]) -> str:
+        """As the caller knows it: by the class of the object, which may have inherited the method."""
+        name = function.__name__
+        if not is_method:
+            return name
+        cls = type(args[0]).__name__
+        return cls if name == "__init__" else f"{cls}.{name}"
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -27,12 +35,12 @@ def takes_bytes(function: Callable[P, R]) -> Callable[P, R]:
         for name in stores:
             if not isinstance(given[name], Store):
                 raise TypeError(
-                    f"{where}: give a store of a phalanx.Client (client.kv()), not {given[name]!r}; "
+                    f"{where(args)}: give a store of a phalanx.Client (client.kv()), not {given[name]!r}; "
                     f"phalanx.sync.recipes is for stores of phalanx.sync"
                 )
         for name in wanted:
             if name in given:
-                bytes_of(given[name], f"{where}: {name}")
+                bytes_of(given[name], f"{where(args)}: {name}")
         return function(*args, **kwargs)
 
     return checked
