@@ -34,9 +34,10 @@ T = TypeVar("T")
 AGAIN_S = 0.5
 """How long one waits who could not take his place again, before he tries once more."""
 
-GHOST_TTLS = 2
+GHOST_TTLS = 4
 """For so many lengths of the lease one is refused after a loss before that is told: a cluster that its operator recovered
-lets every lease run out, also that of the term before, which nobody can revoke any more."""
+lets every lease run out, also that of the term before, which nobody can revoke any more.  Twice its length it may take
+anyhow, since time goes at half speed until the clocks have caught up with what the log had reserved."""
 
 _OUTAGES = (Unavailable, OutcomeUnknown, StorageFull, ClusterRecovered, StateLost)
 """What passes: whoever had a place, and lost it, tries on."""
