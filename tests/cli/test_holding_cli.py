@@ -56,7 +56,15 @@ def test_a_command_runs_under_a_lock_and_its_exit_status_is_told(address: str, t
     assert shell(address, "lock", "it", "--", __file__)[0] == 126, "it is there, and no program"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.fixture(params=[signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+def number(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
+    """Of a signal that processes begun here heed, also where the suite runs under nohup."""
+    found: signal.Signals = request.param
+    before = signal.signal(found, signal.SIG_DFL)
+    yield found
+    signal.signal(found, before)
+
+
 def test_a_command_is_stopped_before_what_it_held_is_given_up_at_a_signal(address: str, number: signal.Signals) -> None:
     """The command went on, and the lock was another's as soon as the lease had run out."""
     code, name = "import os, time; print(os.getpid(), flush=True); time.sleep(600)", f"until-{number}"
