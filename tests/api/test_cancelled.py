@@ -18,6 +18,7 @@ from phalanx.api.guard import Guard
 from phalanx.api.local import Cluster, local
 from phalanx.errors import LeaseLost
 from phalanx.runtime.loop import run
+from tests.api.accounts import AccountV1
 from tests.api.cluster import PATIENCE_S, PATIENT, in_cluster
 from tests.cancelling import WOKEN, cut_everywhere, run_cut
 
@@ -278,21 +279,13 @@ def test_a_watch_that_was_ended_by_the_store_is_not_kept_by_its_client() -> None
 
 
 def test_an_object_that_one_has_been_given_is_not_given_up_with_another_who_asked_for_it() -> None:
-    class Counter:
-        value: int = 0
-
-        @phalanx.command
-        def add(self, amount: int) -> int:
-            self.value += amount
-            return self.value
-
     async def work(cluster: Cluster, _: phalanx.Store) -> None:
         process = cluster["a"]
-        asking = asyncio.create_task(process.host(Counter))
+        asking = asyncio.create_task(process.host(AccountV1))
         await asyncio.sleep(0)
-        other = await run_cut(process.host(Counter), {0: WOKEN})
+        other = await run_cut(process.host(AccountV1), {0: WOKEN})
         assert other.task.cancelled()
-        counter = await asking
-        assert [await counter.call(Counter.add, 1) for _ in range(3)] == [1, 2, 3]
+        account = await asking
+        assert [await account.call(AccountV1.add, 1) for _ in range(3)] == [1, 2, 3]
 
     in_cluster(work, 1)

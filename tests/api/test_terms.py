@@ -271,15 +271,18 @@ def test_a_ghost_of_before_is_outlived_and_another_of_that_name_is_told() -> Non
 
     async def work(_: Cluster, store: Store) -> None:
         count = 0
+        lost_at = 0.0
         with pytest.raises(Refused, match="has a member"):
             async for term in recipes.membership(store, b"it", b"me", ttl_s=1.0).terms():
                 async with term as place:
                     count += 1
+                    lost_at = asyncio.get_running_loop().time()
                     orphan = await store.grant(1.0)
                     await store.transact(then=[txn.Delete(place.key)])
                     await store.put(place.key, b"of before", lease=orphan if count == 1 else 0)
                     await asyncio.Event().wait()
         assert count == 2
+        assert asyncio.get_running_loop().time() - lost_at >= 4 * 1.0, "as long as an entry of its own may be there"
 
     in_cluster(work, 1)
 

@@ -259,16 +259,16 @@ class Process:
                 self._life.look()
             self._uses.keep(name)
         except BaseException as error:
-            has_it = isinstance(error, asyncio.CancelledError) and self._uses.is_kept(name)
-            if len(waiting) == 1 and not has_it:  # else the others go on, or end it, or go on using it
-                self._groups.drop(name)
+            if len(waiting) == 1 and not (isinstance(error, asyncio.CancelledError) and self._uses.is_kept(name)):
+                self._groups.drop(name)  # else the others go on, or end it, or go on using it
                 self._uses.release(name)
                 self._troupes.release(name)
                 self._driver.submit(Unhost(name))
             raise
         finally:
             waiting.discard(refused)
-            self._refused = {each: them for each, them in self._refused.items() if them}
+            if not waiting:
+                del self._refused[name]
 
     def _hosts(self, name: str) -> bool:
         group = self.view.group_named(name) if self.view is not None else None

@@ -2,7 +2,9 @@
 
 import asyncio
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 
 class Command:
@@ -23,7 +25,17 @@ class Command:
 
     async def wait(self) -> int:
         """Its exit status; below 0, the signal that ended it.  The wait can be given up, the command goes on."""
-        return await asyncio.to_thread(self._process.wait)
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+        def look() -> None:
+            self._process.wait()
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+                loop.call_soon_threadsafe(ended.set)
+
+        # Not by the loop's own threads: the end of the loop waits for those, and so for the command.
+        threading.Thread(target=look, daemon=True).start()
+        await ended.wait()
+        return self._process.wait()
 
     def terminate(self) -> None:
         self._process.terminate()

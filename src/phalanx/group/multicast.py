@@ -305,12 +305,11 @@ class Multicasting:
     def _show_owed(self) -> None:
         """Of the groups that received something, and to those who asked."""
         core = self.core
-        if not (self._owed or self._answer or core.row_asks):
-            self._spread_at = None
-            return
         owed = list(self._owed)
         if not owed:
             self._spread_at = None
+            if not (self._answer or core.row_asks):
+                return
         elif self._spread_at is None:
             self._spread_at = core.now.mono + core.timing.row_delay
         if core.row_asks:
