@@ -157,6 +157,33 @@ def test_one_that_does_not_hear_us_is_cut_off_though_we_hear_it() -> None:
     assert witness.detector.is_cut_off("c", witness.now) and "c" in witness.detector.hears(witness.now)
 
 
+def test_a_sleep_of_our_own_is_no_time_in_which_others_did_not_hear_us() -> None:
+    witness = Witness("abc")
+    witness.run(4 * BEAT)
+    witness.lost.add(("a", "c"))
+    witness.run(T.suspect_after - BEAT)
+    _sleep(witness)
+    assert not witness.detector.is_cut_off("c", witness.now)
+    witness.run(3 * BEAT)
+    assert witness.detector.is_cut_off("c", witness.now)
+
+
+def test_a_sleep_of_our_own_is_no_time_in_which_accusations_were_weighed() -> None:
+    witness = Witness("abc")
+    witness.run(4 * BEAT)
+    witness.cut("ac")
+    while not witness.detector.is_cut_off("c", witness.now):
+        assert witness.run(BEAT) == ""
+    _sleep(witness)
+    assert witness.suspects() == ""
+    assert witness.run(T.patience + BEAT) == "c"
+
+
+def _sleep(witness: Witness) -> None:
+    witness.now += 3 * T.suspect_after
+    witness.detector.excuse(3 * T.suspect_after)
+
+
 @pytest.mark.parametrize(("accusers", "expected"), [("", ""), ("b", ""), ("bc", ""), ("bcd", "e")])
 def test_more_than_half_of_those_heard_can_accuse_one(accusers: str, expected: str) -> None:
     """Of a, b, c and d that can judge e it takes more than two, and those who do not accuse count against."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from phalanx.group.messages import Accepted, Promise
+from phalanx.group.messages import Accepted, Ack, Promise, Row
 from phalanx.model.view import GroupSpec, Order
 from tests.group.cluster import Cluster, G, group_of
 
@@ -189,6 +189,48 @@ def test_whoever_slept_does_not_take_its_own_silence_for_that_of_the_others(paus
         assert len(cluster.views()) == 1, cluster.status()
         assert bool(cluster.world.notes["suspects"]) == ("c" not in paused), "only c has listened in vain"
         cluster.converge("abc")
+
+
+@pytest.mark.parametrize("length", [0.6, 2.5])
+def test_a_machine_that_sleeps_in_the_middle_of_a_view_change_costs_none_of_its_nodes_its_place(length: float) -> None:
+    """SCENARIOS 16: all nodes of a laptop, or of a test's own process, sleep with a promise under way.  The coordinator
+    took its own sleep for b's, and b and c took theirs for the coordinator's."""
+    with Cluster("abcd") as cluster:
+        cluster.until_members("abcd")
+        promise = cluster.hold(Promise, source="b", target="a")
+        cluster.crash("d")
+        cluster.run(0.05)
+        assert cluster.world.notes["prepare"] and cluster.members("a") == "abcd"
+        _sleep(cluster, length)
+        cluster.run(0.05)
+        cluster.let_go(promise)
+        cluster.run(0.5)
+        assert [cluster.members(n) for n in "abc"] == ["abc"] * 3
+        assert not cluster.world.notes["coordinator.stuck"] and not cluster.world.notes["unresponsive"]
+        assert {"".join(m.name for m in view.members) for view in cluster.views()} == {"abcd", "abc"}
+
+
+def test_a_machine_that_sleeps_under_load_costs_none_of_its_nodes_its_place() -> None:
+    """SCENARIOS 16: c's acknowledgement is under way; whoever woke took c for slow."""
+    with Cluster("abc") as cluster:
+        cluster.until_members("abc")
+        shown = cluster.hold(Ack, Row, source="c")
+        cluster.send("a", "under way")
+        cluster.run(0.05)
+        _sleep(cluster, 0.4)
+        cluster.run(0.05)
+        cluster.let_go(shown)
+        cluster.run(1)
+        assert len(cluster.views()) == 1 and not cluster.world.notes["lag"]
+        cluster.converge("abc")
+
+
+def _sleep(cluster: Cluster, seconds: float) -> None:
+    for name in "abc":
+        cluster.pause(name)
+    cluster.run(seconds)
+    for name in "abc":
+        cluster.resume(name)
 
 
 def test_a_member_with_long_callbacks_is_demoted_and_nobody_is_evicted() -> None:

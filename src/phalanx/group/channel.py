@@ -331,6 +331,10 @@ class Channel:
         self._behind = behind
         return slow
 
+    def excuse(self, pause: int) -> None:
+        """Nobody could show us anything for that long."""
+        self._behind = {key: (goal, since + pause) for key, (goal, since) in self._behind.items()}
+
     def lag_due(self, demote_after: int) -> int | None:
         """When the longest lag becomes too long."""
         return min([since for _, since in self._behind.values()]) + demote_after if self._behind else None

@@ -23,6 +23,13 @@ class Coordinator:
     def begin(self) -> None:
         self._retry_at = 0
 
+    def excuse(self, pause: int) -> None:
+        """We were not stepped for that long, and could neither hear those that we ask nor our coordinator."""
+        if (attempt := self.core.attempt) is not None:
+            attempt.started += pause
+        if (flush := self.core.flush) is not None and flush.since is not None:
+            flush.since += pause
+
     # --- what is absorbed
 
     def on_promise(self, sender: Name, message: Promise) -> None:

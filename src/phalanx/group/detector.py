@@ -99,6 +99,9 @@ class Detector:
     def excuse(self, pause: int) -> None:
         """We were not stepped for that long: the silence was ours."""
         self.silence.excuse(pause)
+        self._deaf_since = {name: since + pause for name, since in self._deaf_since.items()}
+        if self._weighing_since is not None:
+            self._weighing_since += pause
         self._changed = True
 
     def is_gone(self, name: Name) -> None:

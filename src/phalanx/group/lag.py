@@ -20,6 +20,11 @@ class Lag:
         """A view began."""
         self.due = []
 
+    def excuse(self, pause: int) -> None:
+        """We were not stepped for that long: what the others have shown meanwhile is still unread."""
+        for channel in self.core.channels.values():
+            channel.excuse(pause)
+
     def judge(self) -> None:
         """Full hosts that alone hold up the others go on as learners, as long as enough full members remain."""
         core = self.core

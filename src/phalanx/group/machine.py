@@ -219,7 +219,7 @@ class GroupMachine(Patient):
         core.now = now
         self._patience.stepped()
         if self._deadline is not None and now.mono - self._deadline > core.timing.suspect_after // 4:
-            core.detector.excuse(now.mono - self._deadline)
+            self._excuse(now.mono - self._deadline)
         core.out = out
         if not self._begun:
             self._begun = True
@@ -236,6 +236,11 @@ class GroupMachine(Patient):
             self._compaction.act()
             self._multicast.show_rows()
         self._deadline = self._next_deadline()
+
+    def _excuse(self, pause: int) -> None:
+        """We were not stepped for that long: what we wait for may have come, unread, and nobody else is to blame."""
+        for part in (self._core.detector, self._coordinator, self._lag):
+            part.excuse(pause)
 
     @property
     def deadline(self) -> int | None:
