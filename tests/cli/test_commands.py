@@ -13,7 +13,7 @@ def test_a_wait_that_is_given_up_does_not_keep_the_loop_from_its_end() -> None:
     """`phalanx roll` that was interrupted waited for the end of what it had started."""
 
     async def main() -> Command:
-        command = Command([sys.executable, "-c", "input()"])
+        command = Command([sys.executable, "-c", "import signal; signal.pause()"])
         waiting = asyncio.create_task(command.wait())
         await asyncio.sleep(0)
         waiting.cancel()
@@ -21,7 +21,7 @@ def test_a_wait_that_is_given_up_does_not_keep_the_loop_from_its_end() -> None:
         return command
 
     command = run(main())
-    assert command.running
+    assert command.running, "it ends by no means but this"
     command.kill()
     assert run(command.wait()) == -9
 

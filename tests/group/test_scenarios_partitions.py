@@ -180,11 +180,7 @@ def test_whoever_slept_does_not_take_its_own_silence_for_that_of_the_others(paus
     """SCENARIOS 16: past the timeout, as when a machine is suspended with all that runs on it."""
     with Cluster("abc") as cluster:
         cluster.until_members("abc")
-        for name in paused:
-            cluster.pause(name)
-        cluster.run(3)
-        for name in paused:
-            cluster.resume(name)
+        _sleep(cluster, paused, 3)
         cluster.run(2)
         assert len(cluster.views()) == 1, cluster.status()
         assert bool(cluster.world.notes["suspects"]) == ("c" not in paused), "only c has listened in vain"
@@ -201,7 +197,7 @@ def test_a_machine_that_sleeps_in_the_middle_of_a_view_change_costs_none_of_its_
         cluster.crash("d")
         cluster.run(0.05)
         assert cluster.world.notes["prepare"] and cluster.members("a") == "abcd"
-        _sleep(cluster, length)
+        _sleep(cluster, "abc", length)
         cluster.run(0.05)
         cluster.let_go(promise)
         cluster.run(0.5)
@@ -217,7 +213,7 @@ def test_a_machine_that_sleeps_under_load_costs_none_of_its_nodes_its_place() ->
         shown = cluster.hold(Ack, Row, source="c")
         cluster.send("a", "under way")
         cluster.run(0.05)
-        _sleep(cluster, 0.4)
+        _sleep(cluster, "abc", 0.4)
         cluster.run(0.05)
         cluster.let_go(shown)
         cluster.run(1)
@@ -225,11 +221,11 @@ def test_a_machine_that_sleeps_under_load_costs_none_of_its_nodes_its_place() ->
         cluster.converge("abc")
 
 
-def _sleep(cluster: Cluster, seconds: float) -> None:
-    for name in "abc":
+def _sleep(cluster: Cluster, names: str, seconds: float) -> None:
+    for name in names:
         cluster.pause(name)
     cluster.run(seconds)
-    for name in "abc":
+    for name in names:
         cluster.resume(name)
 
 
