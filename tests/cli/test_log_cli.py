@@ -222,7 +222,9 @@ def test_a_dump_says_which_version_of_a_class_a_state_is_of_and_where_the_group_
     upgrade = entries.encode(entries.Upgrade(1, 1, 2, "object/2:2:x", ("a",)))
     spool = Spool(1 << 16)
     Seat.begin_packing(spool, [])
-    spool.append(framed(next(replica.slices(1 << 16))))
+    (data,) = replica.slices(1 << 16)
+    assert data is not None
+    spool.append(framed(data))
     told: list[Record] = [
         Turned(Decision(0, view, (), 5)),
         Data(1, 7, 0, 1, 5, 1, -1, (), [b"?", upgrade]),

@@ -124,9 +124,9 @@ def reasons(actions: list[Action]) -> list[str]:
     return [str(result.reason.value) for result in results(actions) if isinstance(result, Refusal)]
 
 
-def saved(replica: Replica[Any]) -> list[bytes]:
+def saved(replica: Replica[Any], size: int = 64) -> list[bytes]:
     """Its state, in slices."""
-    return list(replica.slices(64))
+    return [data for data in replica.slices(size) if data is not None]
 
 
 def restore(replica: Replica[Any], slices: list[bytes]) -> None:

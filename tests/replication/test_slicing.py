@@ -25,11 +25,10 @@ from phalanx.model.replicated import command
 from phalanx.replication.gateway import Gateway
 from phalanx.replication.inflight import GATEWAY_LIMITS, SnapshotUnfaithful
 from phalanx.replication.objects import describe
-from phalanx.replication.replica import Replica
 from phalanx.replication.sessions import Frozen
 from phalanx.replication.slicing import GIVE_GAP_NS
 from phalanx.replication.standing import Standing
-from tests.replication.samples import ACCOUNT, A, Account, account, delivered, opened, run, view
+from tests.replication.samples import ACCOUNT, A, Account, account, delivered, opened, run, saved, view
 
 ADD = ACCOUNT.invoke(Account.add, 1)
 
@@ -65,17 +64,13 @@ class Shelf:
 SHELF = describe(Shelf)
 
 
-def saved(replica: Replica[Any], size: int = 64) -> list[bytes]:
-    return list(replica.slices(size))
-
-
 def interleave(seed: int) -> None:
     """Many sessions with kept outcomes, so that they make most of a snapshot."""
     rng = random.Random(seed)
     replica = account()
     sessions = [opened(replica, 1_000 + n) for n in range(rng.randint(1, 6))]
     numbers = dict.fromkeys(sessions, 0)
-    under_way: list[tuple[Iterator[bytes], list[bytes], list[bytes]]] = []
+    under_way: list[tuple[Iterator[bytes | None], list[bytes | None], list[bytes]]] = []
     for _ in range(60):
         session = rng.choice(sessions)
         numbers[session] += 1
@@ -186,8 +181,8 @@ def entry(text: str, number: int) -> Delivered:
     return delivered(1_000, run(1_000 << 16, number, 1, SHELF.invoke(Shelf.add, text)))
 
 
-def filled(count: int) -> Turns:
-    turns = Turns()
+def filled(count: int, slice_bytes: int = 1) -> Turns:
+    turns = Turns(slice_bytes)
     turns.turn(Founded(GROUP, here().groups[0].spec))
     replica = turns.gateway.replica("shelf")
     assert replica is not None
@@ -214,6 +209,38 @@ def test_one_slice_a_turn_is_given_and_the_rest_is_of_the_same_moment() -> None:
         assert learner.turn(Restoring(GROUP, 5, data)) == [RestoreTaken(GROUP, 5)]
     learner.turn(Restored(GROUP, given[-1], 5))
     assert learner.texts() == ["text 1", "text 2", "text 3"]
+
+
+@pytest.mark.parametrize("size", [1, 64, 1 << 20])
+def test_a_class_that_takes_its_time_gives_the_same_slices_in_more_turns(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sessions of the same slice are as they were, though their outcomes are settled, and others come, meanwhile."""
+    at_once, before = Shelf.snapshot_slices, 2
+
+    def slowly(shelf: Shelf, size: int) -> Iterator[bytes | None]:
+        slices = at_once(shelf, size)
+        first = next(slices)
+        yield from [None] * before
+        yield first
+        for data in slices:
+            yield None
+            yield data
+
+    donor = filled(3, size)
+    whole = saved(donor.gateway.replica("shelf"), size)  # type: ignore[arg-type]  # there is one
+    monkeypatch.setattr(Shelf, "snapshot_slices", slowly)
+    answers, number, turns = donor.turn(SnapshotWanted(GROUP, 7)), 4, 0
+    given = [answer.data for answer in answers]
+    while not answers or answers[-1].more:
+        if answers:
+            donor.turn(SnapshotWanted(GROUP, 7))
+        assert donor.gateway.deadline is not None
+        answers = donor.turn(delivered(1_000, run(1_000 << 16, number, number, SHELF.invoke(Shelf.add, "later"))))
+        given += [answer.data for answer in answers]
+        number, turns = number + 1, turns + 1
+        assert turns < 20
+    assert given == whole and turns > before
 
 
 def test_what_follows_a_state_waits_behind_it_and_is_not_answered_from_before() -> None:
@@ -304,14 +331,15 @@ def test_a_slice_that_cannot_be_taken_is_told_with_the_last() -> None:
 def test_slices_that_are_none_or_raise_are_not_given(
     error: BaseException | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: Shelf, size: int) -> Iterator[bytes]:
+    def broken(_: Shelf, size: int) -> Iterator[bytes | None]:
         if error is not None:
             raise error
-        yield from () if size else (b"",)
+        yield from (None, None) if size else (b"",)  # which are no slices either
 
     donor = filled(2)
     monkeypatch.setattr(Shelf, "snapshot_slices", broken)
-    assert donor.turn(SnapshotWanted(GROUP, 7)) == [SnapshotTaken(GROUP, 7, None)]
+    answers = [*donor.turn(SnapshotWanted(GROUP, 7)), *donor.turn(), *donor.turn()]
+    assert answers == [SnapshotTaken(GROUP, 7, None)]
     with pytest.raises(ConfigurationError, match="at least one slice" if error is None else "raised"):
         describe(Shelf)
 

@@ -22,7 +22,7 @@ from phalanx.sim.conditions import Conditions
 from phalanx.sim.faults import ClockOffset, Crash
 from phalanx.sim.plan import Plan
 from phalanx.sim.run import Call, run
-from tests.replication.samples import A, B, C, delivered, group, opened, results
+from tests.replication.samples import A, B, C, delivered, group, opened, results, saved
 from tests.replication.samples import run as entry
 
 
@@ -258,7 +258,7 @@ def test_the_steady_clock_stands_still_from_view_to_view_also_for_who_gets_a_sna
     one.deliver(delivered(1_300, entry(session, 1, 1, look)))
     other = Replica(kind, group("a", "b"), B)
     restoration = other.restoration()
-    for data in one.slices(1 << 20):
+    for data in saved(one, 1 << 20):
         restoration.take(data)
     other.restore(restoration)
     for replica in (one, other):

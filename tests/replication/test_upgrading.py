@@ -19,7 +19,7 @@ from phalanx.replication.saving import version_in
 from phalanx.replication.slicing import TAKE_GAP_NS
 from phalanx.replication.standing import Standing
 from phalanx.replication.versions import CannotRun, fault_in
-from tests.replication.samples import A, B, C, results, run
+from tests.replication.samples import A, B, C, results, run, saved
 from tests.replication.versions import (
     V1,
     V2,
@@ -217,7 +217,7 @@ def test_a_snapshot_at_any_time_says_what_it_is_of_and_leads_to_the_same_state()
     group = upgraded()
     for place in range(len(group.ordered) + 1):
         first = again(V2, group.ordered[:place])
-        slices = list(first.slices(64))
+        slices = saved(first)
         assert version_in(slices[0]) == first.kind.version
         second = Replica(V2, group_of(V1), B, view=9)
         restoration = second.restoration()
@@ -268,7 +268,7 @@ def test_former_code_does_not_go_on_where_the_group_went_over() -> None:
     group = upgraded()
     with pytest.raises(CannotRun, match="it is at version 2 of the class, and this code has AccountV1 up to version 1"):
         again(V1, group.ordered)
-    slices = list(group.replicas[0].slices(64))
+    slices = saved(group.replicas[0])
     with pytest.raises(CannotRun, match="start this node with the newer code"):
         Replica(V1, group_of(V1), C).restoration().take(slices[0])
 

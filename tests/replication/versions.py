@@ -13,7 +13,7 @@ from phalanx.replication.actions import Action, Say, SessionOpened, Upgraded, Up
 from phalanx.replication.objects import ObjectType, describe
 from phalanx.replication.outcome import Returned
 from phalanx.replication.replica import Replica
-from tests.replication.samples import A, B, C, delivered, results, run
+from tests.replication.samples import A, B, C, delivered, results, run, saved
 
 
 class AccountV1:
@@ -148,7 +148,7 @@ def line(kind: ObjectType[Any] = V2) -> tuple[Line, int]:
 
 
 def states(replicas: Sequence[Replica[Any]]) -> set[bytes]:
-    return {b"".join(replica.slices(1 << 16)) for replica in replicas}
+    return {b"".join(saved(replica, 1 << 16)) for replica in replicas}
 
 
 def add(session: int, number: int, amount: int, ticket: int = 0) -> bytes:

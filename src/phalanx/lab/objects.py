@@ -249,7 +249,7 @@ class ObjectScenario(Scenario):
 
     def state_of(self, replica: Replica[Any]) -> bytes:
         """What must be equal at all replicas in the end."""
-        return b"".join(replica.slices(SLICE_BYTES))
+        return b"".join(data for data in replica.slices(SLICE_BYTES) if data is not None)
 
     def unfinished(self) -> str:
         def at(name: Name) -> str:

@@ -65,14 +65,15 @@ that watch, what `position` raises all watches of the object; where `touched` ra
 A class whose state is large is saved and restored in *slices*, so that commands and heartbeats go on meanwhile: it has
 the methods of `Sliced`, and a `digest`, since audits must not encode all of it:
 
-        def snapshot_slices(self, size: int) -> Iterator[bytes]: ...
+        def snapshot_slices(self, size: int) -> Iterator[bytes | None]: ...
         def restore_slice(self, data: bytes) -> None: ...
         def digest(self) -> bytes: ...
 
 The first slice is taken at once, the others whenever there is time, and commands are run in between: all of them must
 tell the state as it was when the first was taken (so what a command changes, and has not been told yet, must be kept
 until it is).  Of equal states the slices should be equal, so that another host can go on with a transfer whose donor
-has failed.  The iterator is closed (a generator sees `GeneratorExit`) when the rest is not wanted.
+has failed.  Where it takes long to come to the next slice, None in its place lets commands and heartbeats go on first.
+The iterator is closed (a generator sees `GeneratorExit`) when the rest is not wanted.
 
 A class that takes the place of another one, whose state it goes on with, says so, and how:
 
@@ -109,8 +110,9 @@ _VERSION = "__phalanx_version__"
 class Sliced(Protocol):
     """A class whose state is saved and restored in slices: see the module's text."""
 
-    def snapshot_slices(self, size: int) -> Iterator[bytes]:
-        """The state as it is when the first slice is taken, in slices of about `size` bytes; at least one."""
+    def snapshot_slices(self, size: int) -> Iterator[bytes | None]:
+        """The state as it is when the first slice is taken, in slices of about `size` bytes; at least one.  None: there
+        is another one, but not in this turn."""
 
     def restore_slice(self, data: bytes) -> None:
         """The next slice, in their order, of a state that this instance, which is new, is to become."""

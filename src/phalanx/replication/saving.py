@@ -86,9 +86,9 @@ def slices(
     audit: Audit,
     pending: Pending | None,
     size: int,
-) -> Iterator[bytes]:
-    """All of it as it is when the first slice is taken, in slices of about `size` bytes.  To be closed if the rest is
-    not wanted."""
+) -> Iterator[bytes | None]:
+    """All of it as it is when the first slice is taken, in slices of about `size` bytes (None: the next comes in another
+    turn).  To be closed if the rest is not wanted."""
     frozen = sessions.freeze()
     state = kind.state.slices(instance, size)
     try:
@@ -104,6 +104,10 @@ def slices(
                 yield _encode(part)
                 part, room = More([], []), size
         for data in chain((ready,), state):
+            if data is None:
+                part = _decode(_encode(part))  # its own, for the sessions may change now
+                yield None
+                continue
             part.state.append(data)
             room -= len(data)
             if room <= 0:

@@ -44,8 +44,8 @@ class Giving:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._given: dict[int, tuple[GroupId, bytes, Iterator[bytes]]] = {}
-        """The next slice, and the others."""
+        self._given: dict[int, tuple[GroupId, bytes | None, Iterator[bytes | None]]] = {}
+        """The next slice, if it is there, and the others.  None of them is empty: each says what it is."""
         self._asked: deque[SnapshotWanted] = deque()
         self._at = 0
 
@@ -55,8 +55,8 @@ class Giving:
         return self._at if self._asked else None
 
     def wanted(self, asked: SnapshotWanted, replica: Replica[Any] | None, now: int) -> SnapshotTaken | None:
-        """The first slice at once, since it is of the state as it is now; of others, None: they come by `act`.
-        `replica` None: it cannot be served from."""
+        """The first slice at once if there is one, since it is of the state as it is now; None: what is asked for comes
+        by `act`.  `replica` None: it cannot be served from."""
         if asked.token in self._given:
             self._asked.append(asked)
             return None
@@ -70,27 +70,33 @@ class Giving:
         return self._next(asked, now)
 
     def act(self, now: int) -> list[SnapshotTaken]:
-        """The slice that is due, if one is."""
+        """The slice that is due, if one is and it is there."""
         if not self._asked or now < self._at:
             return []
-        return [self._next(self._asked.popleft(), now)]
+        taken = self._next(self._asked.popleft(), now)
+        return [taken] if taken is not None else []
 
-    def _next(self, asked: SnapshotWanted, now: int) -> SnapshotTaken:
+    def _next(self, asked: SnapshotWanted, now: int) -> SnapshotTaken | None:
+        """None: it takes longer than one turn, and is asked for again."""
         self._at = now + GIVE_GAP_NS
         found = self._given.get(asked.token)
         if found is None:
             return SnapshotTaken(asked.group, asked.token, None)
         group, data, slices = found
         try:
-            following = next(slices, None)
+            following = next(slices, b"")
         except HookError:
             del self._given[asked.token]
             return SnapshotTaken(group, asked.token, None)
-        if following is None:
+        if data is None or following is None:
+            self._given[asked.token] = group, data or following, slices
+            self._asked.appendleft(asked)
+            return None
+        if not following:
             del self._given[asked.token]
         else:
             self._given[asked.token] = group, following, slices
-        return SnapshotTaken(group, asked.token, data, more=following is not None)
+        return SnapshotTaken(group, asked.token, data, more=bool(following))
 
     def unwanted(self, token: int) -> None:
         """The rest of it is not asked for."""
@@ -105,7 +111,7 @@ class Giving:
             _close(self._given.pop(token)[2])
 
 
-def _close(slices: Iterator[bytes]) -> None:
+def _close(slices: Iterator[bytes | None]) -> None:
     slices.close()  # type: ignore[attr-defined]  # it is a generator
 
 

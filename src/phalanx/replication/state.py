@@ -81,19 +81,20 @@ class StateCodec(Generic[T]):
             text = f"{self._cls.__name__}() raised {type(wrong).__name__}: {text_of(wrong)}"
             raise ConfigurationError(text) from wrong
 
-    def slices(self, instance: T, size: int) -> Generator[bytes, None, None]:
+    def slices(self, instance: T, size: int) -> Generator[bytes | None, None, None]:
         """The state as it is when the first slice is taken: for a class with slices those, of about `size` bytes each,
-        while commands go on; for any other the whole state, in one.  Raises `HookError`."""
+        while commands go on (None: the next comes in another turn); for any other the whole state, in one.  Raises
+        `HookError`."""
         if not self._sliced:
             yield self.snapshot(instance)
             return
-        found: Iterator[bytes] | None = None
+        found: Iterator[bytes | None] | None = None
         count = 0
         try:
             found = iter(instance.snapshot_slices(size))  # type: ignore[attr-defined]  # it has the hook: see __init__
             for data in found:
-                count += 1
-                yield self._bytes(data)
+                count += data is not None
+                yield self._bytes(data) if data is not None else None
             if not count:
                 raise ValueError("it must give at least one slice, of an empty state as well")
         except (Exception, SystemExit) as error:
@@ -117,7 +118,7 @@ class StateCodec(Generic[T]):
         """The whole state.  Raises `HookError`."""
         try:
             if self._sliced:
-                return self._encoder.encode(list(self.slices(instance, SLICE_BYTES)))
+                return self._encoder.encode([data for data in self.slices(instance, SLICE_BYTES) if data is not None])
             if self._hooked:
                 return self._bytes(instance.snapshot())  # type: ignore[attr-defined]  # it has the hook: see __init__
             return self._encoder.encode(self._values(instance))

@@ -34,6 +34,7 @@ def test_a_lease_goes_on_as_it_was_after_a_transfer() -> None:
     lease = store.grant(3_000, context=at(10_000, between_ms=70)).id
     store.tick(at(11_000, between_ms=170))
     for data in store.snapshot_slices(1 << 20):
+        assert data is not None, "nothing else happens"
         other.restore_slice(data)
     for each in (store, other):
         each.tick(at(12_000, between_ms=170))

@@ -11,6 +11,7 @@ from phalanx.services.store import values as v
 from phalanx.services.store.index import Index
 from phalanx.services.store.kv import KV
 from phalanx.services.store.loading import Loading
+from phalanx.services.store.shards import Shards
 from phalanx.services.store.values import Abandon, Begin, Finish, LeaseInfo, LoadKeys, LoadLeases, Versioned
 from tests.services.store.test_kv import Pair, at
 from tests.services.store.test_slices import restored
@@ -71,7 +72,7 @@ def load(pair: Pair, moment: v.Moment, items: Items) -> KV:
         *(LoadKeys(begun, items[n : n + size]) for n in range(0, len(items), size)),
         Finish(begun, len(moment.leases), len(items)),
     ]
-    under_way: list[tuple[Any, list[bytes], bytes]] = []
+    under_way: list[tuple[Any, list[bytes | None], bytes]] = []
     for step in steps:
         assert store.range().items == [] and store.revision() == 0, "nobody sees a part of it"
         slices = store.snapshot_slices(rng.choice((1, 100)))
@@ -80,7 +81,7 @@ def load(pair: Pair, moment: v.Moment, items: Items) -> KV:
             store = restored(store.snapshot_slices(rng.choice((1, 100, 10_000))))
         store.load(step, context=advance(pair))
         for other, found, _ in under_way:
-            found += [data for data in [next(other, None)] if data is not None]
+            found.append(next(other, None))
     for slices, found, digest in under_way:
         assert restored([*found, *slices]).digest() == digest
     return store
@@ -126,8 +127,9 @@ def test_a_backup_that_reads_the_present_would_be_seen(monkeypatch: pytest.Monke
             story(seed)
 
 
-def test_a_snapshot_that_is_not_told_of_what_is_loaded_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("phalanx.services.store.frozen.Frozen.keep", lambda *_: None)
+def test_a_snapshot_that_does_not_know_its_last_key_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    beyond = Shards.keys_after
+    monkeypatch.setattr(Shards, "keys_after", lambda shards, key, _=None: beyond(shards, key))
     monkeypatch.setattr(Pair, "step", lambda _: None)
     items = [(b"%d" % n, Versioned(b"", n + 1, n + 1, 1)) for n in range(9)]
     with pytest.raises(AssertionError):

@@ -1,15 +1,15 @@
 """An index as it was at one revision, read in slices while commands go on changing it.
 
 Taking it costs no more than a copy of the history's list (which is bounded).  From then on the index tells it of each
-present key before that is changed for the first time (*copy on write*); keys that have been read already, and keys that
-came later, cost nothing.  So what it holds besides the index is bounded by what is written while it is being read.
-Slices depend only on what was frozen, so two replicas that freeze the same state make the same ones.
+present key before that is changed (*copy on write*); keys that have been read already cost nothing.  So what it holds
+besides the index is bounded by what is written while it is being read.  Keys that came later are passed over: those
+beyond the last one that was frozen as a whole, and the others a bounded number in one turn, however many there are in
+one place.  Slices depend only on what was frozen, so two replicas that freeze the same state make the same ones.
 
 Passive.
 """
 
 from collections.abc import Iterator
-from heapq import merge
 from typing import TYPE_CHECKING
 
 from phalanx.services.store.entries import Item, Record
@@ -27,6 +27,9 @@ key was afterwards is what was there before its next change, or what it is now."
 ITEM_BYTES = 128
 """What an item or a change counts besides its own bytes: to restore one costs some microseconds, however small it is."""
 
+PASSED_MAX = 1_000
+"""Keys that came later and are passed over in one turn: they take about as long as a slice of 64 KiB."""
+
 
 class Frozen:
     """See the module's text.  To be closed when it is needed no more."""
@@ -37,43 +40,57 @@ class Frozen:
         self.loaded = index.loaded
         self._live = live
         self._log = log
+        self._last = live.last or b""
+        """Keys beyond it all came later."""
         self._read: bytes | None = None
         """The last key that was read."""
-        self._before: Shards[Item | None] = Shards()
+        self._before: Shards[Item] = Shards()
         """Keys beyond it that have been changed since: what they were."""
 
-    def keep(self, key: bytes, was: Item | None) -> None:
-        """The key is about to change."""
-        if (self._read is None or key > self._read) and key not in self._before:
+    def keep(self, key: bytes, was: Item) -> None:
+        """The key is about to change.  If that is for the first time, its item is of a revision that was frozen."""
+        if was.modified <= self.revision and (self._read is None or key > self._read):
             self._before[key] = was
 
-    def live(self, size: int) -> Iterator[list[tuple[bytes, Versioned]]]:
-        """The present keys, in their order, in slices of about so many bytes."""
-        while found := self._next(size):
-            yield found
-
-    def _next(self, size: int) -> list[tuple[bytes, Versioned]]:
+    def live(self, size: int) -> Iterator[list[tuple[bytes, Versioned]] | None]:
+        """The present keys, in their order, in slices of about so many bytes.  None: there is none yet, and this has
+        taken long enough for one turn."""
         items: list[tuple[bytes, Versioned]] = []
-        live, before, last = self._live, self._before, None
-        any_before = len(before) > 0
-        keys = live.keys_after(self._read)
-        if any_before:
-            keys = merge(keys, before.keys_after(self._read))
-        for key in keys:
-            if key == last:
-                continue
-            last = key
-            item = before[key] if any_before and key in before else live[key]
-            if item is not None:
-                items.append((key, versioned(item)))
-                size -= len(key) + len(item.value) + ITEM_BYTES
-                if size <= 0:
-                    break
-        if last is not None:
-            self._read = last
-            for key in list(before.keys(b"", last + b"\0")):  # it included
-                del before[key]
-        return items
+        room, more = size, True
+        while more:
+            room, more = self._take(items, room)
+            if room <= 0:
+                yield items
+                items, room = [], size
+            elif more:
+                yield None
+        if items:
+            yield items
+
+    def _take(self, items: list[tuple[bytes, Versioned]], room: int) -> tuple[int, bool]:
+        """Some more.  The room that is left, and whether there are any others."""
+        live, before, read, passed = self._live, self._before, self._read, 0
+        keys, changed = live.keys_after(read, self._last), before.keys_after(None)
+        key, other = next(keys, None), next(changed, None)
+        while room > 0 and passed < PASSED_MAX:
+            if other is not None and (key is None or other <= key):
+                read, item = other, before[other]
+                key, other = next(keys, None) if key == other else key, next(changed, None)
+            elif key is not None:
+                read, item = key, live[key]
+                key = next(keys, None)
+                if item.modified > self.revision:
+                    passed += 1
+                    continue
+            else:
+                break
+            items.append((read, versioned(item)))
+            room -= len(read) + len(item.value) + ITEM_BYTES
+        self._read = read
+        if read is not None:
+            for done in list(before.keys(b"", read + b"\0")):  # it included
+                del before[done]
+        return room, key is not None or other is not None
 
     def log(self, size: int) -> Iterator[list[Change]]:
         """The retained changes, oldest first, in slices of about so many bytes."""

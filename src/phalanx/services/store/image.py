@@ -61,9 +61,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Header | _Leases | _Keys | _History | _Loading | _Loaded).decode
 
 
-def slices(settings: Settings, index: Index, table: Leases, loading: Loading | None, size: int) -> Iterator[bytes]:
-    """The store as it is when the first is taken, in slices of about `size` bytes, while commands go on.  To freeze it
-    takes a copy of the lists of leases and of retained changes, both bounded."""
+def slices(
+    settings: Settings, index: Index, table: Leases, loading: Loading | None, size: int
+) -> Iterator[bytes | None]:
+    """The store as it is when the first is taken, in slices of about `size` bytes, while commands go on (None: none yet,
+    in another turn).  To freeze it takes a copy of the lists of leases and of retained changes, both bounded."""
     leases, frozen = table.leases(), index.freeze()
     coming = (loading, loading.leases.leases(), loading.index.freeze()) if loading is not None else None
     try:
@@ -71,7 +73,7 @@ def slices(settings: Settings, index: Index, table: Leases, loading: Loading | N
         for some in _pieces(leases, size):
             yield _encode(_Leases(some))
         for items in frozen.live(size):
-            yield _encode(_Keys(items))
+            yield _encode(_Keys(items)) if items is not None else None
         for changes in frozen.log(size):
             yield _encode(_History(changes))
         if coming is not None:
@@ -79,7 +81,7 @@ def slices(settings: Settings, index: Index, table: Leases, loading: Loading | N
             for some in _pieces(coming[1], size):
                 yield _encode(_Loaded(some, []))
             for items in coming[2].live(size):
-                yield _encode(_Loaded([], items))
+                yield _encode(_Loaded([], items)) if items is not None else None
     finally:
         index.thaw(frozen)
         if coming is not None:

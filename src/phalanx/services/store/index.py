@@ -103,8 +103,9 @@ class Index:
 
     def _put(self, key: bytes, mark: int, found: Item | None, value: bytes, lease: int) -> Item:
         revision = self._next()
-        for frozen in self._frozen:
-            frozen.keep(key, found)
+        if found is not None:
+            for frozen in self._frozen:
+                frozen.keep(key, found)
         history = self._history
         created, version, weight = revision, 1, len(key)
         if found is not None:
@@ -308,8 +309,6 @@ class Index:
         """Present keys, in their order, which are beyond all that are there."""
         live = self._live
         for key, item in items:
-            for frozen in self._frozen:
-                frozen.keep(key, None)
             known = _item(item, UNKNOWN)
             live[key] = known
             self.bytes += len(key) + len(item.value)

@@ -353,7 +353,7 @@ class KV:
 
     # --- state ----------------------------------------------------------------------------------------------------
 
-    def snapshot_slices(self, size: int) -> Iterator[bytes]:
+    def snapshot_slices(self, size: int) -> Iterator[bytes | None]:
         """See `model.replicated` and `image`."""
         settings = image.Settings(self._origin, self._retain_ms)
         return image.slices(settings, self._index, self._leases, self._loading, size)

@@ -97,7 +97,7 @@ class Shards(Generic[T]):
         for key in self.keys(start, end):
             yield key, shards[_hash(key) & _LOW][key]
 
-    def keys_after(self, key: bytes | None) -> Iterator[bytes]:
-        """Those beyond that one, in order; None: all."""
-        found: Iterator[bytes] = self._keys.irange(key, None, inclusive=(False, True))
+    def keys_after(self, key: bytes | None, last: bytes | None = None) -> Iterator[bytes]:
+        """Those beyond that one, in order (None: all), up to and with `last` (None: to the last)."""
+        found: Iterator[bytes] = self._keys.irange(key, last, inclusive=(False, True))
         return found
