@@ -15,6 +15,7 @@ from types import TracebackType
 
 import phalanx
 from phalanx.lab.processes import Processes
+from phalanx.runtime.log import SEGMENT_BYTES
 from phalanx.runtime.loop import run
 from phalanx.services.store.values import Put
 
@@ -24,8 +25,6 @@ PUTS = 64
 
 PROBE_PAUSE_S = 0.001
 BALLAST = bytes(60_000)
-FILLING = 500
-"""Writes of that size before snapshots are waited for, to tell what they cost by themselves."""
 
 PATIENCE_S = 600
 
@@ -77,17 +76,29 @@ async def load(store: phalanx.Store, count: int, size: int) -> None:
     print(f"{f'load {count} keys of {size} bytes':<44} {took:7.1f} s", flush=True)
 
 
-def oldest(nodes: Processes) -> dict[str, str]:
-    """The first file of each node's log."""
-    return {name: min(path.name for path in (nodes.directory / name / "log").iterdir()) for name in nodes.names}
+def files(nodes: Processes) -> dict[str, list[Path]]:
+    """The files of each node's log, oldest first."""
+    return {name: sorted((nodes.directory / name / "log").iterdir()) for name in nodes.names}
 
 
-async def shortened(nodes: Processes, store: phalanx.Store) -> None:
-    """Write until every node has put a snapshot into its log and forgotten what was before."""
-    before = oldest(nodes)
+async def begun(nodes: Processes, store: phalanx.Store) -> None:
+    """Write until every node has begun to put a snapshot into its log: a file of its own, before the last one is full."""
+    before = {name: len(logs) for name, logs in files(nodes).items()}
+
+    def has_begun(name: str, logs: list[Path]) -> bool:
+        return any(path.stat().st_size < SEGMENT_BYTES for path in logs[before[name] - 1 : -1])
+
     async with asyncio.timeout(PATIENCE_S):
-        while any(before[name] == now for name, now in oldest(nodes).items()):
+        while not all(has_begun(name, logs) for name, logs in files(nodes).items()):
             await store.within(30).put(b"ballast", BALLAST)
+
+
+async def shortened(nodes: Processes) -> None:
+    """Until every node has forgotten what was before its snapshot."""
+    before = {name: logs[0] for name, logs in files(nodes).items()}
+    async with asyncio.timeout(PATIENCE_S):
+        while any(before[name] == logs[0] for name, logs in files(nodes).items()):
+            await asyncio.sleep(0.1)
 
 
 async def until(what: Callable[[], Awaitable[object]]) -> None:
@@ -120,10 +131,9 @@ async def measure(keys: int, size: int) -> None:
             async with Probe(store, "nothing else happens"):
                 await asyncio.sleep(5)
             async with Probe(store, "large writes, to fill the logs"):
-                for _ in range(FILLING):
-                    await store.within(30).put(b"ballast", BALLAST)
-            async with Probe(store, "snapshots into all logs, with large writes"):
-                await shortened(nodes, store)
+                await begun(nodes, store)
+            async with Probe(store, "snapshots into all logs"):
+                await shortened(nodes)
             async with Probe(store, "a killed node comes back and fetches all"):
                 await nodes.kill("c")
                 await asyncio.sleep(1)
