@@ -372,8 +372,7 @@ class Replica(Generic[T]):
 
     def slices(self, size: int) -> Iterator[bytes | None]:
         """All that the next entries depend on, as it is when the first slice is taken, in slices of about `size` bytes
-        (see `saving`; None: the next comes in another turn).  To be closed if the rest is not wanted.  Raises
-        `HookError`."""
+        or None: see `saving.slices`.  To be closed if the rest is not wanted.  Raises `HookError`."""
         counters = Counters(self.position, self.stamp, self._token, self._replies, self._view, self._between_ms)
         kept = self.sessions, counters, self._audit, self._pending, size
         try:
